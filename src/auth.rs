@@ -1,0 +1,15 @@
+//! Who may come in: the decision for both doors, the rules behind it, and what administrators do to users and keys.
+//!
+//! [`Authenticator`] answers the data plane from memory; the use cases (`api_keys`, `users`, …) write the store.
+//! Protocol modules see [`Attempt`], [`Decision`], [`Permit`] and [`Denial`], never the store or the crypto behind them.
+
+mod attempt;
+mod authenticator;
+mod decision;
+mod live_sessions;
+pub mod policy;
+
+pub use attempt::{Attempt, Credential, PresentedKey};
+pub use authenticator::Authenticator;
+pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
+pub use live_sessions::{LiveSession, LiveSessions};

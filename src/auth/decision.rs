@@ -1,0 +1,252 @@
+//! The answer to an [`Attempt`](super::Attempt): a [`Permit`], or a [`Denial`] with its reason.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::model::{ClientIp, KeyId, Service};
+use crate::store::index::UserEntry;
+
+/// The answer to an attempt.
+#[derive(Debug)]
+pub enum Decision {
+    /// Come in; the permit is what forwarding is built from.
+    Allow(Permit),
+    /// Stay out.
+    Deny(Denial),
+}
+
+/// Leave to go upstream. Only `auth` makes one, and nothing goes upstream without one (invariant 1).
+///
+/// A permit is for one request, or for one `IsProxy` session that is registered with
+/// [`LiveSessions`](super::LiveSessions) and ends with the credential.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    user: Arc<UserEntry>,
+    method: AuthMethod,
+    service: Service,
+    client_ip: ClientIp,
+}
+
+/// How the caller proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// By an API key.
+    ApiKey(KeyId),
+    /// By the user's password.
+    Password,
+}
+
+impl AuthMethod {
+    /// The value of `X-Auth-Method`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiKey(_) => "api-key",
+            Self::Password => "password",
+        }
+    }
+}
+
+impl Permit {
+    pub(super) const fn new(
+        user: Arc<UserEntry>,
+        method: AuthMethod,
+        service: Service,
+        client_ip: ClientIp,
+    ) -> Self {
+        Self { user, method, service, client_ip }
+    }
+
+    /// The customer's handle: visible ASCII, safe as a header's value.
+    pub fn customer(&self) -> &str {
+        self.user.customer_handle()
+    }
+
+    /// The user's login name: visible ASCII, safe as a header's value.
+    pub fn login(&self) -> &str {
+        self.user.login()
+    }
+
+    /// How the caller proved who they are.
+    pub const fn method(&self) -> AuthMethod {
+        self.method
+    }
+
+    /// The key that was used, if one was.
+    pub const fn key_id(&self) -> Option<KeyId> {
+        match self.method {
+            AuthMethod::ApiKey(id) => Some(id),
+            AuthMethod::Password => None,
+        }
+    }
+
+    /// The door it is for.
+    pub const fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Where the caller came from.
+    pub const fn client_ip(&self) -> ClientIp {
+        self.client_ip
+    }
+
+    pub(super) const fn user(&self) -> &Arc<UserEntry> {
+        &self.user
+    }
+}
+
+/// A refusal: what the peer is told, and the reason that only we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// What the peer is told.
+    pub refusal: Refusal,
+    /// What is written to the log; never sent.
+    pub reason: DenialReason,
+}
+
+/// What a peer is told (PROTOCOL section 2; `IsProxy` answers `400 Login failed` to all of them).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401: no credential, a wrong one, or any refusal of a password.
+    Unauthenticated,
+    /// 403: the key is right, and not allowed here or from there.
+    Forbidden,
+    /// 429: too many failed credentials from this address.
+    TooManyFailures {
+        /// Seconds until another try makes sense.
+        retry_after_seconds: NonZeroU32,
+    },
+    /// 503: the queue of password hashing is full; not counted as a failure.
+    Busy,
+}
+
+/// Why an attempt was refused, for operators: logs, metrics, `key test`, `user access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DenialReason {
+    /// Nothing was presented, or not in a form that is read.
+    NoCredential,
+    /// The text cannot be a key: its form or check characters are wrong.
+    MalformedKey,
+    /// No such key, or not any more.
+    UnknownKey,
+    /// The key is disabled.
+    KeyDisabled,
+    /// The key's time is over.
+    KeyExpired,
+    /// The key does not open this door.
+    ScopeMissing,
+    /// No such user.
+    UnknownUser,
+    /// The password is wrong, or the user has none.
+    WrongPassword,
+    /// The password is right, and off because the user has, or had, an API key.
+    PasswordOffByKey,
+    /// The password is right, and off because MFA is on.
+    PasswordOffByMfa,
+    /// The password is right, and off because MFA is required and not set up.
+    PasswordOffByRequiredMfa,
+    /// MFA is required and not set up.
+    MfaNotSetUp,
+    /// The user is deactivated.
+    UserInactive,
+    /// This entrance is closed for the user.
+    AccessPointOff,
+    /// The address is outside the listener's list.
+    AddressOutsideListenerList,
+    /// The address is outside the customer's list.
+    AddressOutsideCustomerList,
+    /// The address is outside the user's list.
+    AddressOutsideUserList,
+    /// The address is outside the key's list.
+    AddressOutsideKeyList,
+    /// A credential came without TLS where that is refused.
+    PlaintextCredential,
+    /// Too many failures from this address; the credential was not judged, or was wrong.
+    TooManyFailures,
+    /// No hashing thread was free in time.
+    PasswordQueueFull,
+    /// A `manage` key without a list of its own.
+    ManageKeyWithoutList,
+}
+
+impl DenialReason {
+    /// Every reason, for metrics that are registered once.
+    pub const ALL: [Self; 22] = [
+        Self::NoCredential,
+        Self::MalformedKey,
+        Self::UnknownKey,
+        Self::KeyDisabled,
+        Self::KeyExpired,
+        Self::ScopeMissing,
+        Self::UnknownUser,
+        Self::WrongPassword,
+        Self::PasswordOffByKey,
+        Self::PasswordOffByMfa,
+        Self::PasswordOffByRequiredMfa,
+        Self::MfaNotSetUp,
+        Self::UserInactive,
+        Self::AccessPointOff,
+        Self::AddressOutsideListenerList,
+        Self::AddressOutsideCustomerList,
+        Self::AddressOutsideUserList,
+        Self::AddressOutsideKeyList,
+        Self::PlaintextCredential,
+        Self::TooManyFailures,
+        Self::PasswordQueueFull,
+        Self::ManageKeyWithoutList,
+    ];
+
+    /// The name in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::MalformedKey => "malformed_key",
+            Self::UnknownKey => "unknown_key",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyExpired => "key_expired",
+            Self::ScopeMissing => "scope_missing",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::PasswordOffByKey => "password_off_by_key",
+            Self::PasswordOffByMfa => "password_off_by_mfa",
+            Self::PasswordOffByRequiredMfa => "password_off_by_required_mfa",
+            Self::MfaNotSetUp => "mfa_not_set_up",
+            Self::UserInactive => "user_inactive",
+            Self::AccessPointOff => "access_point_off",
+            Self::AddressOutsideListenerList => "address_outside_listener_list",
+            Self::AddressOutsideCustomerList => "address_outside_customer_list",
+            Self::AddressOutsideUserList => "address_outside_user_list",
+            Self::AddressOutsideKeyList => "address_outside_key_list",
+            Self::PlaintextCredential => "plaintext_credential",
+            Self::TooManyFailures => "too_many_failures",
+            Self::PasswordQueueFull => "password_queue_full",
+            Self::ManageKeyWithoutList => "manage_key_without_list",
+        }
+    }
+
+    /// The reason in a sentence's end, for people: "no   an API key exists".
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no credential was presented",
+            Self::MalformedKey => "the text cannot be a key: its form or check characters are wrong",
+            Self::UnknownKey => "no such key, or not any more",
+            Self::KeyDisabled => "the key is disabled",
+            Self::KeyExpired => "the key has expired",
+            Self::ScopeMissing => "the key's scope does not hold this service",
+            Self::UnknownUser => "no such user",
+            Self::WrongPassword => "the password is wrong, or none is set",
+            Self::PasswordOffByKey => "an API key exists or existed",
+            Self::PasswordOffByMfa => "MFA is on",
+            Self::PasswordOffByRequiredMfa | Self::MfaNotSetUp => "MFA is required and not set up",
+            Self::UserInactive => "the user is deactivated",
+            Self::AccessPointOff => "this access point is off for the user",
+            Self::AddressOutsideListenerList => "the address is outside the listener's list",
+            Self::AddressOutsideCustomerList => "the address is outside the customer's list",
+            Self::AddressOutsideUserList => "the address is outside the user's list",
+            Self::AddressOutsideKeyList => "the address is outside the key's list",
+            Self::PlaintextCredential => "the credential came without TLS",
+            Self::TooManyFailures => "too many failed credentials from this address",
+            Self::PasswordQueueFull => "too many passwords wait to be checked",
+            Self::ManageKeyWithoutList => "a manage key needs a list of its own",
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The only place that reads the time.
+//!
+//! Wall-clock moments come from here; deadlines on peers use tokio's timers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::model::Timestamp;
+
+/// A source of wall-clock time: the machine's, or one that a test sets.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Given(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub const fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `start` until [`Clock::set`] moves it; clones move together.
+    pub fn given(start: Timestamp) -> Self {
+        Self(Source::Given(Arc::new(AtomicI64::new(start.unix_milliseconds()))))
+    }
+
+    /// Moves a given clock; the machine's clock stays as it is.
+    pub fn set(&self, to: Timestamp) {
+        if let Source::Given(at) = &self.0 {
+            at.store(to.unix_milliseconds(), Ordering::Relaxed);
+        }
+    }
+
+    /// The present moment. A machine whose clock stands before 1970 is taken to stand there.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_unix_milliseconds(match &self.0 {
+            Source::Given(at) => at.load(Ordering::Relaxed),
+            Source::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! `listeners:` what the gateway listens on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::model::AllowList;
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Unique name, used in logs and metrics.
+    pub name: String,
+    /// Where it listens; port 0 takes any free port.
+    pub address: SocketAddr,
+    /// What it speaks.
+    pub protocol: ListenerProtocol,
+}
+
+/// What a listener speaks, with what that needs.
+#[derive(Clone, Debug)]
+pub enum ListenerProtocol {
+    /// The API door.
+    Http(HttpListener),
+    /// The `IsProxy` door.
+    IsProxy(IsProxyListener),
+    /// `/livez`, `/readyz`, `/metrics`.
+    Ops,
+}
+
+/// An API listener.
+#[derive(Clone, Debug)]
+pub struct HttpListener {
+    /// TLS from the first byte, or none.
+    pub tls: Option<TlsFiles>,
+    /// Are credentials taken where there is no TLS?
+    pub plaintext_credentials: PlaintextCredentials,
+    /// Who may come in at all.
+    pub allow_list: AllowList,
+    /// By host and prefix; at least one.
+    pub routes: Vec<Route>,
+}
+
+/// An `IsProxy` listener.
+#[derive(Clone, Debug)]
+pub struct IsProxyListener {
+    /// Offered through `STARTTLS`.
+    pub tls: Option<TlsFiles>,
+    /// Is `LOGIN` taken without TLS?
+    pub plaintext_credentials: PlaintextCredentials,
+    /// Who may come in at all.
+    pub allow_list: AllowList,
+    /// The name of an upstream with `protocol: isproxy`.
+    pub upstream: String,
+}
+
+/// May a credential travel without TLS?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaintextCredentials {
+    /// Refused; the default.
+    Refuse,
+    /// Taken: something in front ends TLS.
+    Allow,
+}
+
+/// A certificate chain and its key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub private_key: PathBuf,
+}
+
+/// Requests whose target starts with `path` (whole segments) go to `upstream`; the longest path wins.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Lower-case host names without port; empty: any host. A named host wins over any.
+    pub hosts: Vec<String>,
+    /// Starts with `/`.
+    pub path: String,
+    /// The name of an upstream with `protocol: http`.
+    pub upstream: String,
+}

@@ -1,0 +1,56 @@
+//! `policy:` the rules an operator may choose.
+
+use crate::model::{MfaRequirement, Timestamp};
+
+/// Rules an operator may choose; the defaults are the article's letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Does a first key end password access at `IsProxy` too? At the API it always does.
+    pub key_ends_password_at_isproxy: bool,
+    /// Which new customers have MFA required of their users.
+    pub mfa_required: MfaPolicy,
+}
+
+/// Whose users must set MFA up, unless the operator says otherwise for a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MfaPolicy {
+    /// Every customer's.
+    All,
+    /// Customers' made after 2020-04-30.
+    NewCustomers,
+    /// Nobody's.
+    None,
+}
+
+/// The last moment at which a new customer was still an existing one: 2020-04-30, whole day, UTC.
+const NEW_CUSTOMERS_FROM: Timestamp = Timestamp::from_unix_milliseconds(1_588_291_200_000);
+
+impl MfaPolicy {
+    /// What a customer created at `created_on` starts with (R24).
+    pub fn requirement_for(self, created_on: Timestamp) -> MfaRequirement {
+        match self {
+            Self::All => MfaRequirement::Required,
+            Self::NewCustomers if created_on >= NEW_CUSTOMERS_FROM => MfaRequirement::Required,
+            Self::NewCustomers | Self::None => MfaRequirement::Optional,
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { key_ends_password_at_isproxy: false, mfa_required: MfaPolicy::NewCustomers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r24_customers_made_after_2020_04_30_require_mfa() {
+        let on = |date: &str| MfaPolicy::NewCustomers.requirement_for(date.parse().unwrap());
+        assert_eq!(on("2020-04-30"), MfaRequirement::Optional);
+        assert_eq!(on("2020-04-30T23:59:59Z"), MfaRequirement::Optional);
+        assert_eq!(on("2020-05-01"), MfaRequirement::Required);
+    }
+}

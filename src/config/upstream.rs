@@ -1,0 +1,72 @@
+//! `upstreams:` where authorised traffic goes.
+
+use http::HeaderName;
+
+/// One upstream.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Unique name.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: UpstreamProtocol,
+}
+
+/// What an upstream speaks, with what that needs.
+#[derive(Clone, Debug)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http(HttpUpstream),
+    /// The `IsProxy` line protocol.
+    IsProxy(IsProxyUpstream),
+}
+
+/// An HTTP upstream.
+#[derive(Clone, Debug)]
+pub struct HttpUpstream {
+    /// The server behind it.
+    pub server: HttpServer,
+    /// How the caller's identity is told.
+    pub identity_headers: IdentityHeaders,
+}
+
+/// `http://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpServer {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port; 80 where the URL has none.
+    pub port: u16,
+}
+
+/// Names of the headers that carry the identity; `None` drops one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeaders {
+    /// The customer's handle; `X-Auth-Customer` by default.
+    pub customer: Option<HeaderName>,
+    /// The user's login name; `X-Auth-User` by default.
+    pub user: Option<HeaderName>,
+    /// The key's id, where a key was used; `X-Auth-Key-Id` by default.
+    pub key_id: Option<HeaderName>,
+    /// `api-key` or `password`; `X-Auth-Method` by default.
+    pub method: Option<HeaderName>,
+}
+
+impl Default for IdentityHeaders {
+    fn default() -> Self {
+        Self {
+            customer: Some(HeaderName::from_static("x-auth-customer")),
+            user: Some(HeaderName::from_static("x-auth-user")),
+            key_id: Some(HeaderName::from_static("x-auth-key-id")),
+            method: Some(HeaderName::from_static("x-auth-method")),
+        }
+    }
+}
+
+/// An `IsProxy` upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsProxyUpstream {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}

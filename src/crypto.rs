@@ -1,0 +1,14 @@
+//! Secrets: random bytes, digests and tags of API keys, hashes of passwords, sealing of data keys.
+//!
+//! No I/O and no policy. Callers: `auth` and `store`; protocol modules never name this module.
+
+mod digest;
+mod key_text;
+mod master_key;
+mod password;
+pub mod random;
+
+pub use digest::{DigestKey, KeyRing, TagKey};
+pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
+pub use master_key::{MasterKey, MasterKeyError, WrapError};
+pub use password::{PasswordHash, PasswordHashError, hash_password, verify_password};

@@ -1,0 +1,25 @@
+//! What the product talks about, as pure data: no I/O, no clock, no randomness.
+//!
+//! Everything else may use these types; they use nothing of the crate.
+
+mod allow_list;
+mod api_key;
+mod client_ip;
+mod ids;
+mod mfa;
+mod name;
+mod secret;
+mod service;
+mod timestamp;
+
+pub use allow_list::{AllowList, AllowListError};
+pub use api_key::{ApiKeyRecord, KeyDigest};
+pub use client_ip::ClientIp;
+pub use ids::{CustomerId, InvalidKeyId, KeyId, Revision, UserId};
+pub use mfa::{MfaRequirement, MfaState};
+pub use name::{CustomerHandle, InvalidName, Login, UserName};
+pub use secret::Secret;
+pub use service::{
+    AccessPoint, AccessPoints, InvalidServiceScope, Permission, Permissions, Service, ServiceScope,
+};
+pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -1,0 +1,11 @@
+//! What operators see of the running gateway: access log, metrics, request ids.
+//!
+//! Knows no protocol and no store. The doors call it once a request, so nothing here may wait or allocate much.
+
+mod access_log;
+mod metrics;
+mod request_id;
+
+pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
+pub use metrics::{DoorMetrics, Metrics};
+pub use request_id::{RequestId, RequestIds};

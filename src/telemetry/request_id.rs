@@ -1,0 +1,63 @@
+//! Names for requests: what a client reports, and what is searched for in the logs.
+
+use std::cell::Cell;
+use std::fmt;
+
+/// The name of one request: 16 hexadecimal digits. A client's own `X-Request-Id` is not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(u64);
+
+/// Gives out request ids of one door thread.
+#[derive(Debug)]
+pub struct RequestIds(Cell<u64>);
+
+impl RequestIds {
+    /// Starts at `seed`, which must be random, so that threads and restarts do not meet.
+    pub const fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    /// The next id: a step through all 64-bit numbers, scrambled so that ids do not look alike.
+    pub fn next_id(&self) -> RequestId {
+        let next = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(next);
+        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        RequestId(mixed ^ (mixed >> 31))
+    }
+}
+
+impl RequestId {
+    /// The id as 16 lower-case hexadecimal digits, without an allocation.
+    pub fn to_ascii(self) -> [u8; 16] {
+        let mut text = [b'0'; 16];
+        for (position, place) in text.iter_mut().enumerate() {
+            let digit = u8::try_from((self.0 >> (60 - 4 * position)) & 15).unwrap_or(0);
+            *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+        }
+        text
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_distinct_and_print_as_their_digits() {
+        let ids = RequestIds::new(7);
+        let seen: HashSet<RequestId> = (0..10_000).map(|_| ids.next_id()).collect();
+        assert_eq!(seen.len(), 10_000);
+        for id in seen {
+            assert_eq!(id.to_string().as_bytes(), id.to_ascii());
+        }
+    }
+}
