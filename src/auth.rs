@@ -6,10 +6,12 @@
 mod attempt;
 mod authenticator;
 mod decision;
+mod key_ring;
 mod live_sessions;
 pub mod policy;
 
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use authenticator::Authenticator;
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
+pub use key_ring::{KeyRingError, open_key_ring};
 pub use live_sessions::{LiveSession, LiveSessions};

@@ -1,2 +1,27 @@
-//! The store: records, migrations and the change feed on SQLite, and the index that the hot path reads.
+//! The store: records, migrations and the change feed on `SQLite`, and the index that the hot path reads.
+//!
+//! Knows no rules: what may be changed by whom is decided in `auth`. Every change goes through a [`Mutation`], which
+//! cannot be committed without its row in the change feed. Callers: `auth` and `app`; the doors never.
+
+mod acknowledgement;
+mod feed;
+mod follower;
+mod import;
 pub mod index;
+mod key_ring;
+mod last_used;
+mod mutation;
+mod open;
+mod queries;
+mod records;
+
+pub use acknowledgement::{Acknowledgement, GatewayRegistration};
+pub use feed::{Change, Subject};
+pub use follower::{Follower, FollowerError, FollowerEvents};
+pub use import::{ImportedKey, ImportedUser, KeyImport};
+pub use index::Index;
+pub use key_ring::WrappedKey;
+pub use last_used::KeyUse;
+pub use mutation::Mutation;
+pub use open::{Store, StoreError};
+pub use records::{CustomerRecord, LastUse, NewCustomer, NewUser, UserRecord};

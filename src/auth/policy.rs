@@ -1,1 +1,379 @@
 //! Who gets in with what: the table of PROTOCOL section 3 as one pure function.
+//!
+//! No I/O, no clock, no look-up: the doors, `key test` and `user access` all hand it the same facts and get the same
+//! verdict. Whether a password or a key is *right* is decided before; this decides whether a right one is let in.
+
+use super::decision::{DenialReason, Refusal};
+use crate::config::Policy;
+use crate::model::{
+    AccessPoint, AccessPoints, AllowList, ClientIp, MfaState, Service, ServiceScope, Timestamp,
+};
+
+/// Where somebody wants in, and with what: one variant per column of the table.
+#[derive(Clone, Copy, Debug)]
+pub enum Entrance<'a> {
+    /// `Basic` at the API, and what opens a new API session.
+    ApiPassword,
+    /// A request with an API session that is open.
+    ApiSession,
+    /// `LOGIN <customer/user> <password>`.
+    IsProxyPassword,
+    /// An API key at a door.
+    Key(Service, &'a KeyFacts),
+    /// The password at the console's sign-in page.
+    Console,
+    /// `/api/v1` with a console session.
+    ManagementSession,
+    /// `/api/v1` with a key of scope `manage`.
+    ManagementKey(&'a KeyFacts),
+}
+
+/// What the rules need to know of a user and the customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserFacts {
+    /// `false` once deactivated.
+    pub active: bool,
+    /// The entrances open to the user.
+    pub access_points: AccessPoints,
+    /// Where the user stands with MFA.
+    pub mfa: MfaState,
+    /// The user has, or ever had, an API key (and an administrator did not allow the password again).
+    pub password_off_by_key: bool,
+    /// The customer's list.
+    pub customer_list: AllowList,
+    /// The user's list.
+    pub user_list: AllowList,
+}
+
+/// What the rules need to know of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// `false` while disabled.
+    pub enabled: bool,
+    /// From this moment on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// What it opens.
+    pub scope: ServiceScope,
+    /// The key's own list.
+    pub list: AllowList,
+}
+
+/// Where and when: what changes from one request to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// The client's address; `None` asks regardless of addresses, for tables.
+    pub client_ip: Option<ClientIp>,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// The verdict on a right credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// In.
+    Allowed,
+    /// In, once a second factor is shown.
+    AllowedWithFactor,
+    /// To the MFA set-up page, and nowhere else.
+    SetUpPageOnly,
+    /// Out.
+    Refused(DenialReason),
+}
+
+/// Judges a right credential (PROTOCOL section 3).
+pub fn judge(entrance: Entrance<'_>, user: &UserFacts, at: Circumstances, policy: &Policy) -> Verdict {
+    match refusal_reason(entrance, user, at, policy) {
+        Some(reason) => Verdict::Refused(reason),
+        None => match (entrance, user.mfa) {
+            (Entrance::Console, MfaState::On) => Verdict::AllowedWithFactor,
+            (Entrance::Console, MfaState::RequiredNotSetUp) => Verdict::SetUpPageOnly,
+            _ => Verdict::Allowed,
+        },
+    }
+}
+
+/// What the peer is told for `reason` (PROTOCOL section 3, point 6): a password learns nothing, a key that has proved
+/// right learns that it is not allowed.
+pub const fn refusal_for(entrance: Entrance<'_>, reason: DenialReason) -> Refusal {
+    use DenialReason as Reason;
+    match entrance {
+        Entrance::ApiPassword | Entrance::IsProxyPassword | Entrance::Console => Refusal::Unauthenticated,
+        Entrance::ApiSession
+        | Entrance::Key(..)
+        | Entrance::ManagementSession
+        | Entrance::ManagementKey(_) => match reason {
+            Reason::ScopeMissing
+            | Reason::AccessPointOff
+            | Reason::MfaNotSetUp
+            | Reason::ManageKeyWithoutList
+            | Reason::AddressOutsideListenerList
+            | Reason::AddressOutsideCustomerList
+            | Reason::AddressOutsideUserList
+            | Reason::AddressOutsideKeyList => Refusal::Forbidden,
+            _ => Refusal::Unauthenticated,
+        },
+    }
+}
+
+/// The first rule that keeps the caller out. What is answered 401 comes before what is answered 403.
+fn refusal_reason(
+    entrance: Entrance<'_>,
+    user: &UserFacts,
+    at: Circumstances,
+    policy: &Policy,
+) -> Option<DenialReason> {
+    let key = match entrance {
+        Entrance::Key(_, key) | Entrance::ManagementKey(key) => Some(key),
+        _ => None,
+    };
+    key.and_then(|key| key_is_dead(key, at.now))
+        .or((!user.active).then_some(DenialReason::UserInactive))
+        .or_else(|| password_is_off(entrance, user, policy))
+        .or_else(|| scope_is_missing(entrance))
+        .or_else(|| management_waits_for_mfa(entrance, user))
+        .or((!user.access_points.holds(access_point(entrance))).then_some(DenialReason::AccessPointOff))
+        .or_else(|| outside_a_list(user, key, at.client_ip))
+}
+
+fn key_is_dead(key: &KeyFacts, now: Timestamp) -> Option<DenialReason> {
+    if !key.enabled {
+        Some(DenialReason::KeyDisabled)
+    } else if key.expires_at.is_some_and(|end| end <= now) {
+        Some(DenialReason::KeyExpired)
+    } else {
+        None
+    }
+}
+
+fn password_is_off(entrance: Entrance<'_>, user: &UserFacts, policy: &Policy) -> Option<DenialReason> {
+    let ended_by_key = match entrance {
+        Entrance::ApiPassword | Entrance::ApiSession => true,
+        Entrance::IsProxyPassword => policy.key_ends_password_at_isproxy,
+        _ => return None,
+    };
+    match user.mfa {
+        MfaState::On => Some(DenialReason::PasswordOffByMfa),
+        MfaState::RequiredNotSetUp => Some(DenialReason::PasswordOffByRequiredMfa),
+        MfaState::Off => (ended_by_key && user.password_off_by_key).then_some(DenialReason::PasswordOffByKey),
+    }
+}
+
+fn scope_is_missing(entrance: Entrance<'_>) -> Option<DenialReason> {
+    match entrance {
+        Entrance::Key(service, key) => (!key.scope.holds(service)).then_some(DenialReason::ScopeMissing),
+        Entrance::ManagementKey(key) if !key.scope.manages() => Some(DenialReason::ScopeMissing),
+        Entrance::ManagementKey(key) => key.list.is_empty().then_some(DenialReason::ManageKeyWithoutList),
+        _ => None,
+    }
+}
+
+fn management_waits_for_mfa(entrance: Entrance<'_>, user: &UserFacts) -> Option<DenialReason> {
+    let managing = matches!(entrance, Entrance::ManagementSession | Entrance::ManagementKey(_));
+    (managing && user.mfa == MfaState::RequiredNotSetUp).then_some(DenialReason::MfaNotSetUp)
+}
+
+const fn access_point(entrance: Entrance<'_>) -> AccessPoint {
+    match entrance {
+        Entrance::ApiPassword | Entrance::ApiSession | Entrance::Key(Service::Api, _) => AccessPoint::Api,
+        Entrance::IsProxyPassword | Entrance::Key(Service::IsProxy, _) => AccessPoint::IsProxy,
+        Entrance::Console | Entrance::ManagementSession | Entrance::ManagementKey(_) => AccessPoint::Console,
+    }
+}
+
+fn outside_a_list(
+    user: &UserFacts,
+    key: Option<&KeyFacts>,
+    client_ip: Option<ClientIp>,
+) -> Option<DenialReason> {
+    let client_ip = client_ip?;
+    if !user.customer_list.admits(client_ip) {
+        Some(DenialReason::AddressOutsideCustomerList)
+    } else if !user.user_list.admits(client_ip) {
+        Some(DenialReason::AddressOutsideUserList)
+    } else if key.is_some_and(|key| !key.list.admits(client_ip)) {
+        Some(DenialReason::AddressOutsideKeyList)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::DenialReason as Reason;
+
+    const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+    fn user() -> UserFacts {
+        UserFacts {
+            active: true,
+            access_points: AccessPoints::ALL,
+            mfa: MfaState::Off,
+            password_off_by_key: false,
+            customer_list: AllowList::default(),
+            user_list: AllowList::default(),
+        }
+    }
+
+    fn key(scope: &str) -> KeyFacts {
+        KeyFacts {
+            enabled: true,
+            expires_at: None,
+            scope: scope.parse().unwrap(),
+            list: AllowList::default(),
+        }
+    }
+
+    fn at(address: &str) -> Circumstances {
+        Circumstances { client_ip: Some(ClientIp::new(address.parse().unwrap())), now: NOW }
+    }
+
+    /// What a peer sees, in the table's own signs.
+    fn cell(entrance: Entrance<'_>, user: &UserFacts, at: Circumstances, policy: &Policy) -> String {
+        match judge(entrance, user, at, policy) {
+            Verdict::Allowed => "in".into(),
+            Verdict::AllowedWithFactor => "factor".into(),
+            Verdict::SetUpPageOnly => "set-up".into(),
+            Verdict::Refused(reason) => match refusal_for(entrance, reason) {
+                Refusal::Unauthenticated => "401".into(),
+                Refusal::Forbidden => "403".into(),
+                other => format!("{other:?}"),
+            },
+        }
+    }
+
+    /// The columns: API password, API session, `IsProxy` password, API key, `IsProxy` key, console, session and `manage` key at `/api/v1`.
+    fn row(user: &UserFacts, client: Circumstances) -> [String; 8] {
+        let policy = Policy::default();
+        let door_key = key("api,isproxy");
+        let manage_key = KeyFacts { list: "192.0.2.0/24".parse().unwrap(), ..key("manage") };
+        [
+            Entrance::ApiPassword,
+            Entrance::ApiSession,
+            Entrance::IsProxyPassword,
+            Entrance::Key(Service::Api, &door_key),
+            Entrance::Key(Service::IsProxy, &door_key),
+            Entrance::Console,
+            Entrance::ManagementSession,
+            Entrance::ManagementKey(&manage_key),
+        ]
+        .map(|entrance| cell(entrance, user, client, &policy))
+    }
+
+    #[test]
+    fn the_whole_table_of_who_gets_in_with_what() {
+        let here = at("192.0.2.1");
+        let closed = |points: &str| UserFacts { access_points: points.parse().unwrap(), ..user() };
+        let narrow: AllowList = "198.51.100.0/24".parse().unwrap();
+        let table: [(&str, UserFacts, [&str; 8]); 9] = [
+            ("nothing special", user(), ["in", "in", "in", "in", "in", "in", "in", "in"]),
+            (
+                "has or had a key",
+                UserFacts { password_off_by_key: true, ..user() },
+                ["401", "401", "in", "in", "in", "in", "in", "in"],
+            ),
+            (
+                "MFA on",
+                UserFacts { mfa: MfaState::On, ..user() },
+                ["401", "401", "401", "in", "in", "factor", "in", "in"],
+            ),
+            (
+                "MFA required and not set up",
+                UserFacts { mfa: MfaState::RequiredNotSetUp, ..user() },
+                ["401", "401", "401", "in", "in", "set-up", "403", "403"],
+            ),
+            (
+                "deactivated",
+                UserFacts { active: false, ..user() },
+                ["401", "401", "401", "401", "401", "401", "401", "401"],
+            ),
+            ("API closed", closed("console,isproxy"), ["401", "403", "in", "403", "in", "in", "in", "in"]),
+            ("IsProxy closed", closed("console,api"), ["in", "in", "401", "in", "403", "in", "in", "in"]),
+            ("console closed", closed("api,isproxy"), ["in", "in", "in", "in", "in", "401", "403", "403"]),
+            (
+                "outside the user's list",
+                UserFacts { user_list: narrow.clone(), ..user() },
+                ["401", "403", "401", "403", "403", "401", "403", "403"],
+            ),
+        ];
+        for (state, facts, expected) in table {
+            assert_eq!(row(&facts, here), expected, "{state}");
+        }
+        let outside_customer = UserFacts { customer_list: narrow, ..user() };
+        assert_eq!(row(&outside_customer, here), ["401", "403", "401", "403", "403", "401", "403", "403"]);
+    }
+
+    #[test]
+    fn r8_the_setting_extends_the_end_of_passwords_to_isproxy() {
+        let policy = Policy { key_ends_password_at_isproxy: true, ..Policy::default() };
+        let facts = UserFacts { password_off_by_key: true, ..user() };
+        assert_eq!(
+            judge(Entrance::IsProxyPassword, &facts, at("192.0.2.1"), &policy),
+            Verdict::Refused(Reason::PasswordOffByKey)
+        );
+    }
+
+    #[test]
+    fn r27_mfa_outranks_the_mark_of_a_key() {
+        let facts = UserFacts { mfa: MfaState::On, password_off_by_key: true, ..user() };
+        assert_eq!(
+            judge(Entrance::ApiPassword, &facts, at("192.0.2.1"), &Policy::default()),
+            Verdict::Refused(Reason::PasswordOffByMfa)
+        );
+    }
+
+    #[test]
+    fn r13_and_s24_a_key_opens_only_what_its_scope_holds() {
+        let judged = |scope: &str, service| {
+            judge(Entrance::Key(service, &key(scope)), &user(), at("192.0.2.1"), &Policy::default())
+        };
+        assert_eq!(judged("api", Service::Api), Verdict::Allowed);
+        assert_eq!(judged("api", Service::IsProxy), Verdict::Refused(Reason::ScopeMissing));
+        assert_eq!(judged("isproxy", Service::Api), Verdict::Refused(Reason::ScopeMissing));
+        assert_eq!(judged("isproxy", Service::IsProxy), Verdict::Allowed);
+        assert_eq!(judged("manage", Service::Api), Verdict::Refused(Reason::ScopeMissing));
+    }
+
+    #[test]
+    fn a_key_ends_at_its_moment_and_sleeps_while_disabled() {
+        let expiring = |milliseconds| KeyFacts {
+            expires_at: Some(Timestamp::from_unix_milliseconds(NOW.unix_milliseconds() + milliseconds)),
+            ..key("api")
+        };
+        let judged = |key: &KeyFacts| {
+            judge(Entrance::Key(Service::Api, key), &user(), at("192.0.2.1"), &Policy::default())
+        };
+        assert_eq!(judged(&expiring(1)), Verdict::Allowed);
+        assert_eq!(judged(&expiring(0)), Verdict::Refused(Reason::KeyExpired));
+        let disabled = KeyFacts { enabled: false, ..key("api") };
+        assert_eq!(judged(&disabled), Verdict::Refused(Reason::KeyDisabled));
+        assert_eq!(
+            refusal_for(Entrance::Key(Service::Api, &disabled), Reason::KeyDisabled),
+            Refusal::Unauthenticated
+        );
+    }
+
+    #[test]
+    fn r61_each_list_must_admit_and_a_table_asks_regardless_of_addresses() {
+        let listed = KeyFacts { list: "203.0.113.0/24".parse().unwrap(), ..key("api") };
+        let facts = UserFacts { user_list: "203.0.113.0/25".parse().unwrap(), ..user() };
+        let judged = |at| judge(Entrance::Key(Service::Api, &listed), &facts, at, &Policy::default());
+        assert_eq!(judged(at("203.0.113.5")), Verdict::Allowed);
+        assert_eq!(judged(at("203.0.113.200")), Verdict::Refused(Reason::AddressOutsideUserList));
+        assert_eq!(judged(at("192.0.2.1")), Verdict::Refused(Reason::AddressOutsideUserList));
+        assert_eq!(judged(Circumstances { client_ip: None, now: NOW }), Verdict::Allowed);
+        assert_eq!(
+            judge(Entrance::Key(Service::Api, &listed), &user(), at("192.0.2.1"), &Policy::default()),
+            Verdict::Refused(Reason::AddressOutsideKeyList)
+        );
+    }
+
+    #[test]
+    fn a_manage_key_needs_a_list_of_its_own() {
+        let manage = key("manage");
+        assert_eq!(
+            judge(Entrance::ManagementKey(&manage), &user(), at("192.0.2.1"), &Policy::default()),
+            Verdict::Refused(Reason::ManageKeyWithoutList)
+        );
+    }
+}

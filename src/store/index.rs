@@ -1,20 +1,417 @@
-//! What the hot path reads: every key and user, in memory.
+//! What the hot path reads: every key, user and customer, in memory.
+//!
+//! A reader takes no lock that a writer holds across an await. A single change replaces one entry or one state; a
+//! resynchronisation builds a whole new generation and swaps it in. Only the [`Follower`](super::Follower) writes.
 
-/// A user as the hot path sees it.
+mod entry;
+mod load;
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tokio::sync::watch;
+
+pub use entry::{CustomerEntry, CustomerState, FoundKey, KeyEntry, UserEntry, UserState};
+
+use super::records::{CustomerRecord, UserRecord};
+use super::{Change, Store, StoreError, Subject, feed, queries};
+use crate::crypto::DigestKey;
+use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId, UserName};
+
+/// The index of one process; shared by reference.
 #[derive(Debug)]
-pub struct UserEntry {
-    customer_handle: Box<str>,
-    login: Box<str>,
+pub struct Index {
+    current: ArcSwap<Generation>,
+    applied: watch::Sender<Revision>,
 }
 
-impl UserEntry {
-    /// The customer's handle.
-    pub fn customer_handle(&self) -> &str {
-        &self.customer_handle
+/// One whole picture of the store.
+#[derive(Debug, Default)]
+struct Generation {
+    keys: DashMap<u128, KeyEntry, DigestBits>,
+    users: DashMap<UserId, Arc<UserEntry>>,
+    users_by_name: DashMap<Box<str>, Arc<UserEntry>>,
+    customers: DashMap<CustomerId, Arc<CustomerEntry>>,
+}
+
+/// How much an index holds, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexSize {
+    /// API keys.
+    pub keys: usize,
+    /// Users.
+    pub users: usize,
+}
+
+impl Index {
+    /// Reads the whole store.
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let (generation, revision) = load::generation(store).await?;
+        Ok(Self { current: ArcSwap::from_pointee(generation), applied: watch::Sender::new(revision) })
     }
 
-    /// The login name.
-    pub fn login(&self) -> &str {
-        &self.login
+    /// Looks a key up. The work and the comparison are the same for a hit and a miss.
+    pub fn lookup_key(&self, digest: &KeyDigest) -> Option<FoundKey> {
+        let generation = self.current.load();
+        let (place, rest) = split(digest);
+        let entry = generation.keys.get(&place);
+        // A miss is compared with zeros, so that it costs what a hit costs.
+        let stored = entry.as_deref().map_or([0; 16], |entry| entry.digest_rest);
+        let same = DigestKey::same(&KeyDigest(join(place, stored)), &KeyDigest(join(place, rest)));
+        entry.filter(|_| same).map(|entry| entry.found())
+    }
+
+    /// Looks a user up by `customer/login`.
+    pub fn lookup_user(&self, name: &str) -> Option<Arc<UserEntry>> {
+        self.current.load().users_by_name.get(name).map(|user| Arc::clone(&user))
+    }
+
+    /// Looks a user up by its row.
+    pub fn user(&self, id: UserId) -> Option<Arc<UserEntry>> {
+        self.current.load().users.get(&id).map(|user| Arc::clone(&user))
+    }
+
+    /// Remembers that a use of the key was noted, so that the next one soon after need not be.
+    pub fn remember_noted_use(&self, digest: &KeyDigest, at: Timestamp) {
+        if let Some(entry) = self.current.load().keys.get(&split(digest).0) {
+            entry.note_use(at);
+        }
+    }
+
+    /// The revision that has been applied; a receiver is told of each further one.
+    pub fn applied(&self) -> watch::Receiver<Revision> {
+        self.applied.subscribe()
+    }
+
+    /// How much it holds.
+    pub fn size(&self) -> IndexSize {
+        let generation = self.current.load();
+        IndexSize { keys: generation.keys.len(), users: generation.users.len() }
+    }
+
+    /// Loads everything afresh and swaps it in.
+    pub(super) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
+        let (generation, revision) = load::generation(store).await?;
+        self.current.store(Arc::new(generation));
+        self.applied.send_replace(revision);
+        Ok(revision)
+    }
+
+    /// Applies `changes`, which follow each other without a gap, as the store has them now.
+    pub(super) async fn apply(&self, store: &Store, changes: &[Change]) -> Result<(), StoreError> {
+        let Some(last) = changes.last() else { return Ok(()) };
+        if changes.iter().any(|change| change.subject == Subject::Everything) {
+            self.resynchronise(store).await?;
+            return Ok(());
+        }
+        // One read transaction, so that all parts of a mutation are seen together.
+        let mut transaction = store.readers.begin().await?;
+        let generation = self.current.load_full();
+        for change in changes {
+            match change.subject {
+                Subject::Customer(id) => match queries::customer_by_id(&mut transaction, id).await? {
+                    Some(customer) => generation.put_customer(&customer),
+                    None => drop(generation.customers.remove(&id)),
+                },
+                Subject::User(id) => match queries::user_by_id(&mut transaction, id).await? {
+                    Some(user) => generation.put_user(&user)?,
+                    None => generation.remove_user(id),
+                },
+                Subject::Key(digest) => match queries::key_by_digest(&mut transaction, &digest).await? {
+                    Some(key) => generation.put_key(&key)?,
+                    None => drop(generation.keys.remove(&split(&digest).0)),
+                },
+                Subject::Everything => {}
+            }
+        }
+        transaction.rollback().await?;
+        self.applied.send_replace(last.revision);
+        Ok(())
+    }
+}
+
+impl Generation {
+    fn put_customer(&self, record: &CustomerRecord) {
+        match self.customers.get(&record.id) {
+            Some(entry) => entry.replace_state(CustomerState::of(record)),
+            None => drop(self.customers.insert(record.id, Arc::new(CustomerEntry::new(record)))),
+        }
+    }
+
+    fn put_user(&self, record: &UserRecord) -> Result<(), StoreError> {
+        if let Some(entry) = self.users.get(&record.id) {
+            entry.replace_state(UserState::of(record));
+            return Ok(());
+        }
+        let customer = self.customers.get(&record.customer).map(|entry| Arc::clone(&entry));
+        let customer = customer.ok_or(StoreError::Corrupt("user without a customer"))?;
+        let entry =
+            Arc::new(UserEntry::new(record.id, customer, record.name.login.as_str(), UserState::of(record)));
+        self.users_by_name.insert(full_name(&record.name), Arc::clone(&entry));
+        self.users.insert(record.id, entry);
+        Ok(())
+    }
+
+    fn remove_user(&self, id: UserId) {
+        if let Some((_, entry)) = self.users.remove(&id) {
+            entry.mark_deleted();
+            self.users_by_name.remove(&*entry.full_name());
+        }
+    }
+
+    fn put_key(&self, record: &ApiKeyRecord) -> Result<(), StoreError> {
+        let user = self.users.get(&record.user).map(|entry| Arc::clone(&entry));
+        let user = user.ok_or(StoreError::Corrupt("key without a user"))?;
+        let (place, rest) = split(&record.digest);
+        self.keys.insert(place, KeyEntry::new(record, rest, user));
+        Ok(())
+    }
+}
+
+fn full_name(name: &UserName) -> Box<str> {
+    name.to_string().into_boxed_str()
+}
+
+/// A digest as the place it is kept at and the rest that must match.
+fn split(digest: &KeyDigest) -> (u128, [u8; 16]) {
+    let mut place = [0; 16];
+    let mut rest = [0; 16];
+    for (to, from) in place.iter_mut().chain(rest.iter_mut()).zip(digest.0) {
+        *to = from;
+    }
+    (u128::from_le_bytes(place), rest)
+}
+
+fn join(place: u128, rest: [u8; 16]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(place.to_le_bytes().into_iter().chain(rest)) {
+        *to = from;
+    }
+    digest
+}
+
+/// Hashes a digest by taking its own bits: they are uniform, and nobody without the digest key can choose them.
+#[derive(Clone, Debug, Default)]
+struct DigestBits;
+
+/// The state of [`DigestBits`].
+#[derive(Debug, Default)]
+struct DigestBitsHasher(u64);
+
+impl BuildHasher for DigestBits {
+    type Hasher = DigestBitsHasher;
+
+    fn build_hasher(&self) -> DigestBitsHasher {
+        DigestBitsHasher(0)
+    }
+}
+
+impl Hasher for DigestBitsHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, place: u128) {
+        self.0 = u64::try_from(place & u128::from(u64::MAX)).unwrap_or(0);
+    }
+}
+
+/// The changes after what `index` has applied, or `None` where some are missing and all must be loaded.
+pub(super) async fn missing_changes(
+    connection: &mut sqlx::SqliteConnection,
+    applied: Revision,
+) -> Result<Option<Vec<Change>>, StoreError> {
+    let changes = feed::after(connection, applied).await?;
+    let gapless = changes
+        .iter()
+        .zip(applied.0.saturating_add(1)..)
+        .all(|(change, expected)| change.revision.0 == expected);
+    if !gapless {
+        return Ok(None);
+    }
+    // A head behind us, or ahead without rows: the file was replaced by another.
+    let complete = !changes.is_empty() || feed::head(connection).await? == applied;
+    Ok(complete.then_some(changes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AccessPoints, AllowList, KeyId, MfaRequirement, Permissions};
+    use crate::store::{NewCustomer, NewUser};
+
+    const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+    fn key(number: u8, user: UserId) -> ApiKeyRecord {
+        ApiKeyRecord {
+            id: KeyId::from_random(u64::from(number)),
+            user,
+            digest: KeyDigest([number; 32]),
+            last_characters: "abcd".into(),
+            description: "test".into(),
+            scope: "api".parse().unwrap(),
+            enabled: true,
+            expires_at: None,
+            allow_list: AllowList::default(),
+            created_at: NOW,
+        }
+    }
+
+    async fn store_with_a_user() -> (tempfile::TempDir, Store, UserId) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let mut change = store.mutate().await.unwrap();
+        let new =
+            NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };
+        let customer = change.insert_customer(&new).await.unwrap();
+        let user = change
+            .insert_user(&NewUser {
+                customer,
+                login: "alex".parse().unwrap(),
+                full_name: String::new(),
+                email: String::new(),
+                administrator: false,
+                permissions: Permissions::default(),
+                access_points: AccessPoints::ALL,
+                password_hash: None,
+                mfa: MfaRequirement::Optional,
+                created_at: NOW,
+            })
+            .await
+            .unwrap();
+        change.commit().await.unwrap();
+        (folder, store, user)
+    }
+
+    async fn catch_up(index: &Index, store: &Store) -> usize {
+        let applied = *index.applied().borrow();
+        let mut connection = store.pinned_connection().await.unwrap();
+        let changes = missing_changes(&mut connection, applied).await.unwrap().unwrap();
+        index.apply(store, &changes).await.unwrap();
+        changes.len()
+    }
+
+    #[tokio::test]
+    async fn what_is_changed_one_by_one_equals_what_is_loaded_at_once() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let index = Index::load(&store).await.unwrap();
+        let mut change = store.mutate().await.unwrap();
+        change.insert_key(&key(1, user)).await.unwrap();
+        change.insert_key(&key(2, user)).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(catch_up(&index, &store).await, 2);
+        let mut change = store.mutate().await.unwrap();
+        change.delete_key(&key(1, user), NOW).await.unwrap();
+        let mut disabled = key(2, user);
+        disabled.enabled = false;
+        change.update_key(&disabled).await.unwrap();
+        change.commit().await.unwrap();
+        catch_up(&index, &store).await;
+        let afresh = Index::load(&store).await.unwrap();
+        for index in [&index, &afresh] {
+            assert!(index.lookup_key(&KeyDigest([1; 32])).is_none());
+            assert!(!index.lookup_key(&KeyDigest([2; 32])).unwrap().enabled);
+            assert_eq!(index.lookup_user("acme/alex").unwrap().id(), user);
+            assert_eq!(index.size(), IndexSize { keys: 1, users: 1 });
+        }
+        assert_eq!(*index.applied().borrow(), *afresh.applied().borrow());
+    }
+
+    #[tokio::test]
+    async fn a_digest_that_shares_the_first_half_with_a_key_is_not_that_key() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let mut change = store.mutate().await.unwrap();
+        change.insert_key(&key(7, user)).await.unwrap();
+        change.commit().await.unwrap();
+        let index = Index::load(&store).await.unwrap();
+        let mut other = [7; 32];
+        other[31] = 8;
+        assert!(index.lookup_key(&KeyDigest(other)).is_none());
+        assert!(index.lookup_key(&KeyDigest([7; 32])).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_deleted_user_is_shut_out_for_whoever_still_holds_the_entry() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let index = Index::load(&store).await.unwrap();
+        let held = index.lookup_user("acme/alex").unwrap();
+        let mut change = store.mutate().await.unwrap();
+        change.delete_user(user, NOW).await.unwrap();
+        change.commit().await.unwrap();
+        catch_up(&index, &store).await;
+        assert!(index.lookup_user("acme/alex").is_none());
+        assert!(!held.state().active);
+    }
+
+    #[tokio::test]
+    async fn a_gap_in_the_feed_is_noticed() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let index = Index::load(&store).await.unwrap();
+        for number in 1..=3 {
+            let mut change = store.mutate().await.unwrap();
+            change.insert_key(&key(number, user)).await.unwrap();
+            change.commit().await.unwrap();
+        }
+        sqlx::query("DELETE FROM changes WHERE revision = 4").execute(&store.writer).await.unwrap();
+        let mut connection = store.pinned_connection().await.unwrap();
+        let applied = *index.applied().borrow();
+        assert_eq!(missing_changes(&mut connection, applied).await.unwrap(), None);
+        index.resynchronise(&store).await.unwrap();
+        assert_eq!(index.size().keys, 3);
+        assert_eq!(missing_changes(&mut connection, *index.applied().borrow()).await.unwrap(), Some(vec![]));
+    }
+
+    #[tokio::test]
+    async fn an_import_is_invisible_until_its_commit() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let import = store.begin_import(NOW).await.unwrap();
+        let [customer] = import.add_customers(&["beta".parse().unwrap()]).await.unwrap()[..] else {
+            panic!()
+        };
+        let new = crate::store::ImportedUser { customer, login: "bo".parse().unwrap() };
+        let [bo] = import.add_users(&[new]).await.unwrap()[..] else { panic!() };
+        let keys: Vec<_> = [(21, user), (22, bo)]
+            .map(|(number, user)| crate::store::ImportedKey {
+                id: KeyId::from_random(number),
+                user,
+                digest: KeyDigest([u8::try_from(number).unwrap(); 32]),
+                last_characters: "wxyz".into(),
+            })
+            .into();
+        import.add_keys(&keys, "api".parse().unwrap()).await.unwrap();
+        let before = Index::load(&store).await.unwrap();
+        assert_eq!(before.size(), IndexSize { keys: 0, users: 1 });
+        import.commit().await.unwrap();
+        let after = Index::load(&store).await.unwrap();
+        assert_eq!(after.size(), IndexSize { keys: 2, users: 2 });
+        assert!(after.lookup_user("acme/alex").unwrap().state().password_off_by_key);
+        assert!(after.lookup_user("beta/bo").unwrap().state().password_off_by_key);
+
+        let abandoned = store.begin_import(NOW).await.unwrap();
+        abandoned.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
+        abandoned.abandon().await.unwrap();
+        assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_digest_survives_its_split() {
+        let digest: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap() * 7);
+        let (place, rest) = split(&KeyDigest(digest));
+        assert_eq!(join(place, rest), digest);
+    }
+
+    #[test]
+    fn digests_spread_by_their_own_bits() {
+        let hashed = |place: u128| DigestBits.hash_one(place);
+        assert_eq!(hashed(42), 42);
+        assert_ne!(hashed(1), hashed(2));
     }
 }

@@ -1,0 +1,206 @@
+//! Opening the store's data keys with the master key; making both on the very first start.
+//!
+//! Beside a store that is not empty nothing is ever invented: a missing or another master key refuses to start (S99).
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::config::MasterKeySource;
+use crate::crypto::random::{self, RandomError};
+use crate::crypto::{DigestKey, KeyRing, MasterKey, MasterKeyError, TagKey, WrapError};
+use crate::model::{Secret, Timestamp};
+use crate::store::{Store, StoreError, WrappedKey};
+
+/// A known value that shows whether the master key fits.
+const CHECK: &str = "check";
+const DIGEST: &str = "api-key-digest";
+const TAG: &str = "api-key-tag";
+
+/// The data keys cannot be opened; the gateway must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRingError {
+    /// The master key file cannot be read or made.
+    #[error("the master key file {path} cannot be used: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is not there although the store holds data.
+    #[error("the master key file {0} is missing, and the store was made with one: put the file back")]
+    Missing(PathBuf),
+    /// Others may read the file.
+    #[error("the master key file {path} has mode {mode:04o}: others can read it; run `chmod 600` on it")]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The text is no master key.
+    #[error(transparent)]
+    NotAKey(#[from] MasterKeyError),
+    /// The master key is another one than the store was made with.
+    #[error("the master key is not the one that this store was made with")]
+    DoesNotFit,
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The store failed, or lacks a data key.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<WrapError> for KeyRingError {
+    fn from(error: WrapError) -> Self {
+        match error {
+            WrapError::Random(error) => Self::Random(error),
+            WrapError::DoesNotFit => Self::DoesNotFit,
+        }
+    }
+}
+
+/// Opens the data keys of `store`; makes master key (where it is a file) and data keys for an empty one.
+pub async fn open_key_ring(
+    store: &Store,
+    source: &MasterKeySource,
+    now: Timestamp,
+) -> Result<KeyRing, KeyRingError> {
+    let stored = store.key_ring().await?;
+    if stored.is_empty() {
+        let master = read_or_make(source)?;
+        match make_data_keys(store, &master, now).await {
+            // Another first start was quicker: its keys are the keys.
+            Ok(()) | Err(KeyRingError::Store(StoreError::Exists(_))) => {}
+            Err(error) => return Err(error),
+        }
+        return unwrap_all(&store.key_ring().await?, &master);
+    }
+    unwrap_all(&stored, &read(source)?)
+}
+
+async fn make_data_keys(store: &Store, master: &MasterKey, now: Timestamp) -> Result<(), KeyRingError> {
+    let mut change = store.mutate().await?;
+    for purpose in [CHECK, DIGEST, TAG] {
+        let data_key =
+            if purpose == CHECK { Zeroizing::new([0; 32]) } else { Zeroizing::new(random::bytes::<32>()?) };
+        let wrapped = master.wrap(&data_key, purpose)?;
+        change.insert_wrapped_key(&WrappedKey { purpose: purpose.to_owned(), wrapped }, now).await?;
+    }
+    change.commit().await?;
+    Ok(())
+}
+
+fn unwrap_all(stored: &[WrappedKey], master: &MasterKey) -> Result<KeyRing, KeyRingError> {
+    let open = |purpose: &str| -> Result<[u8; 32], KeyRingError> {
+        let key = stored.iter().find(|key| key.purpose == purpose).ok_or(StoreError::Corrupt("key ring"))?;
+        Ok(master.unwrap(&key.wrapped, purpose)?)
+    };
+    open(CHECK)?;
+    Ok(KeyRing { digest: DigestKey::new(open(DIGEST)?), tag: TagKey::new(open(TAG)?) })
+}
+
+fn read_or_make(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
+    if let MasterKeySource::File(path) = source {
+        let file_error = |source| KeyRingError::File { path: path.clone(), source };
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(mut file) => {
+                let master = MasterKey::draw()?;
+                let text = Secret::new(format!("{}\n", master.to_text().expose()));
+                file.write_all(text.expose().as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(file_error)?;
+                sync_folder(path).map_err(file_error)?;
+                return Ok(master);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(file_error(error)),
+        }
+    }
+    read(source)
+}
+
+fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
+    let path = match source {
+        MasterKeySource::Text(text) => return Ok(MasterKey::parse(text)?),
+        MasterKeySource::File(path) => path,
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(KeyRingError::Missing(path.clone()));
+        }
+        Err(source) => return Err(KeyRingError::File { path: path.clone(), source }),
+    };
+    // Kubernetes mounts secrets as root's, readable by the pod's group; everybody else's group is a stranger.
+    let strangers = if metadata.uid() == 0 { 0o007 } else { 0o077 };
+    if metadata.mode() & strangers != 0 {
+        return Err(KeyRingError::Readable { path: path.clone(), mode: metadata.mode() & 0o7777 });
+    }
+    let text =
+        std::fs::read_to_string(path).map_err(|source| KeyRingError::File { path: path.clone(), source })?;
+    Ok(MasterKey::parse(&Secret::new(text))?)
+}
+
+/// Makes a new file's name durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+    async fn new_store(folder: &Path) -> Store {
+        Store::open_or_create(&folder.join("data/latchkey.db")).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_start_makes_keys_and_every_later_one_opens_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = new_store(folder.path()).await;
+        let source = MasterKeySource::File(folder.path().join("master.key"));
+        let first = open_key_ring(&store, &source, NOW).await.unwrap();
+        let again = open_key_ring(&store, &source, NOW).await.unwrap();
+        assert_eq!(first.digest.digest(b"some key"), again.digest.digest(b"some key"));
+        assert_eq!(first.tag.tag(b"random part"), again.tag.tag(b"random part"));
+        let mode = std::fs::metadata(folder.path().join("master.key")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn s99_a_missing_or_other_master_key_refuses_to_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = new_store(folder.path()).await;
+        let path = folder.path().join("master.key");
+        let source = MasterKeySource::File(path.clone());
+        open_key_ring(&store, &source, NOW).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(open_key_ring(&store, &source, NOW).await, Err(KeyRingError::Missing(_))));
+        assert!(!path.exists(), "nothing is invented beside a store that is not empty");
+        let other = MasterKeySource::Text(MasterKey::draw().unwrap().to_text());
+        assert!(matches!(open_key_ring(&store, &other, NOW).await, Err(KeyRingError::DoesNotFit)));
+    }
+
+    #[tokio::test]
+    async fn s99_a_master_key_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = new_store(folder.path()).await;
+        let path = folder.path().join("master.key");
+        let source = MasterKeySource::File(path.clone());
+        open_key_ring(&store, &source, NOW).await.unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o604)).unwrap();
+        let error = open_key_ring(&store, &source, NOW).await.unwrap_err();
+        assert!(error.to_string().contains("mode 0604"), "{error}");
+    }
+}

@@ -1,0 +1,212 @@
+//! Entries of the index. What can change stands behind one swap, so that no reader sees half a change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::crypto::PasswordHash;
+use crate::model::{
+    AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyId, MfaRequirement, ServiceScope, Timestamp, UserId,
+};
+use crate::store::records::{CustomerRecord, UserRecord};
+
+/// A customer.
+#[derive(Debug)]
+pub struct CustomerEntry {
+    id: CustomerId,
+    handle: Box<str>,
+    state: ArcSwap<CustomerState>,
+}
+
+/// What can change of a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerState {
+    /// Is MFA demanded of all users?
+    pub mfa: MfaRequirement,
+    /// Narrows where the users may come from.
+    pub allow_list: AllowList,
+}
+
+impl CustomerState {
+    pub(super) fn of(record: &CustomerRecord) -> Self {
+        Self { mfa: record.mfa, allow_list: record.allow_list.clone() }
+    }
+}
+
+impl CustomerEntry {
+    pub(super) fn new(record: &CustomerRecord) -> Self {
+        let state = ArcSwap::from_pointee(CustomerState::of(record));
+        Self { id: record.id, handle: record.handle.as_str().into(), state }
+    }
+
+    /// The customer's row.
+    pub const fn id(&self) -> CustomerId {
+        self.id
+    }
+
+    /// The present state.
+    pub fn state(&self) -> Guard<Arc<CustomerState>> {
+        self.state.load()
+    }
+
+    pub(super) fn replace_state(&self, state: CustomerState) {
+        self.state.store(Arc::new(state));
+    }
+}
+
+/// A user; lives as long as anybody holds it, so that a deleted user's open sessions still find out.
+#[derive(Debug)]
+pub struct UserEntry {
+    id: UserId,
+    customer: Arc<CustomerEntry>,
+    login: Box<str>,
+    state: ArcSwap<UserState>,
+}
+
+/// What can change of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserState {
+    /// `false` once deactivated or deleted.
+    pub active: bool,
+    /// Entrances that are open.
+    pub access_points: AccessPoints,
+    /// `None`: no password opens anything.
+    pub password_hash: Option<Arc<PasswordHash>>,
+    /// Grows with every change of the password.
+    pub password_version: i64,
+    /// The user has, or ever had, a key.
+    pub password_off_by_key: bool,
+    /// Does an administrator demand MFA?
+    pub mfa: MfaRequirement,
+    /// Is at least one method active?
+    pub mfa_active: bool,
+    /// Narrows where the user may come from.
+    pub allow_list: AllowList,
+}
+
+impl UserState {
+    pub(super) fn of(record: &UserRecord) -> Self {
+        Self {
+            active: record.active,
+            access_points: record.access_points,
+            password_hash: record.password_hash.clone().map(Arc::new),
+            password_version: record.password_version,
+            password_off_by_key: record.password_off_by_key,
+            mfa: record.mfa,
+            mfa_active: record.mfa_active,
+            allow_list: record.allow_list.clone(),
+        }
+    }
+}
+
+impl UserEntry {
+    pub(super) fn new(id: UserId, customer: Arc<CustomerEntry>, login: &str, state: UserState) -> Self {
+        Self { id, customer, login: login.into(), state: ArcSwap::from_pointee(state) }
+    }
+
+    /// The user's row.
+    pub const fn id(&self) -> UserId {
+        self.id
+    }
+
+    /// Whose user it is.
+    pub const fn customer(&self) -> &Arc<CustomerEntry> {
+        &self.customer
+    }
+
+    /// The customer's handle.
+    pub fn customer_handle(&self) -> &str {
+        &self.customer.handle
+    }
+
+    /// The login name.
+    pub fn login(&self) -> &str {
+        &self.login
+    }
+
+    /// The present state.
+    pub fn state(&self) -> Guard<Arc<UserState>> {
+        self.state.load()
+    }
+
+    pub(super) fn full_name(&self) -> Box<str> {
+        format!("{}/{}", self.customer.handle, self.login).into_boxed_str()
+    }
+
+    pub(super) fn replace_state(&self, state: UserState) {
+        self.state.store(Arc::new(state));
+    }
+
+    /// Shuts the user out for whoever still holds the entry.
+    pub(super) fn mark_deleted(&self) {
+        let state = UserState { active: false, password_hash: None, ..UserState::clone(&self.state()) };
+        self.replace_state(state);
+    }
+}
+
+/// A key, at the place of its digest's first half.
+#[derive(Debug)]
+pub struct KeyEntry {
+    pub(super) digest_rest: [u8; 16],
+    user: Arc<UserEntry>,
+    id: KeyId,
+    /// Milliseconds since 1970, `i64::MAX`: never.
+    expires_at: i64,
+    allow_list: AllowList,
+    scope: ServiceScope,
+    enabled: bool,
+    /// The last use that was noted, in milliseconds since 1970.
+    noted_use: AtomicI64,
+}
+
+/// A key that was found, copied out so that no lock is held while it is judged.
+#[derive(Clone, Debug)]
+pub struct FoundKey {
+    /// Whose key it is.
+    pub user: Arc<UserEntry>,
+    /// Its public name.
+    pub id: KeyId,
+    /// From this moment on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// Narrows where it may come from.
+    pub allow_list: AllowList,
+    /// What it opens.
+    pub scope: ServiceScope,
+    /// `false` while it is disabled.
+    pub enabled: bool,
+    /// The last use that was noted; 1970 for none in this process.
+    pub noted_use: Timestamp,
+}
+
+impl KeyEntry {
+    pub(super) fn new(record: &ApiKeyRecord, digest_rest: [u8; 16], user: Arc<UserEntry>) -> Self {
+        Self {
+            digest_rest,
+            user,
+            id: record.id,
+            expires_at: record.expires_at.map_or(i64::MAX, Timestamp::unix_milliseconds),
+            allow_list: record.allow_list.clone(),
+            scope: record.scope,
+            enabled: record.enabled,
+            noted_use: AtomicI64::new(0),
+        }
+    }
+
+    pub(super) fn found(&self) -> FoundKey {
+        FoundKey {
+            user: Arc::clone(&self.user),
+            id: self.id,
+            expires_at: (self.expires_at != i64::MAX)
+                .then(|| Timestamp::from_unix_milliseconds(self.expires_at)),
+            allow_list: self.allow_list.clone(),
+            scope: self.scope,
+            enabled: self.enabled,
+            noted_use: Timestamp::from_unix_milliseconds(self.noted_use.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn note_use(&self, at: Timestamp) {
+        self.noted_use.store(at.unix_milliseconds(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,266 @@
+//! A change of the store: one transaction that ends with its rows in the change feed.
+
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::feed::{self, Subject};
+use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
+use super::{Store, StoreError, queries};
+use crate::crypto::PasswordHash;
+use crate::model::{
+    AccessPoints, AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, Permissions,
+    Revision, Timestamp, UserId, UserName,
+};
+
+/// More touched keys than this are announced as [`Subject::Everything`].
+const NAMED_SUBJECTS: usize = 1_000;
+
+/// An open transaction that holds the writer's lock. Dropping it changes nothing.
+///
+/// Each method notes what it touched, and [`Mutation::commit`] announces exactly that, so that no change can be made
+/// visible without its place in the feed.
+#[must_use = "a mutation that is not committed changes nothing"]
+#[derive(Debug)]
+pub struct Mutation {
+    transaction: Transaction<'static, Sqlite>,
+    touched: Vec<Subject>,
+}
+
+impl Store {
+    /// Begins a change; waits for other writers.
+    pub async fn mutate(&self) -> Result<Mutation, StoreError> {
+        Ok(Mutation { transaction: self.writer.begin_with("BEGIN IMMEDIATE").await?, touched: Vec::new() })
+    }
+}
+
+impl Mutation {
+    /// Makes the change durable and returns the revision at which every gateway has it.
+    pub async fn commit(mut self) -> Result<Revision, StoreError> {
+        if self.touched.len() > NAMED_SUBJECTS {
+            self.touched = vec![Subject::Everything];
+        }
+        let mut revision = feed::head(&mut self.transaction).await?;
+        for subject in std::mem::take(&mut self.touched) {
+            revision = feed::append(&mut self.transaction, subject).await?;
+        }
+        self.transaction.commit().await?;
+        Ok(revision)
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    pub(super) fn touch(&mut self, subject: Subject) {
+        // Beyond the bound the commit says "everything" anyway.
+        if self.touched.len() <= NAMED_SUBJECTS && !self.touched.contains(&subject) {
+            self.touched.push(subject);
+        }
+    }
+
+    /// The customer of that handle, as it stands inside this change.
+    pub async fn customer(&mut self, handle: &CustomerHandle) -> Result<Option<CustomerRecord>, StoreError> {
+        queries::customer(&mut self.transaction, handle).await
+    }
+
+    /// The user of that name, as it stands inside this change.
+    pub async fn user(&mut self, name: &UserName) -> Result<Option<UserRecord>, StoreError> {
+        queries::user(&mut self.transaction, name).await
+    }
+
+    /// The users of a customer, as they stand inside this change.
+    pub async fn users_of(&mut self, customer: CustomerId) -> Result<Vec<UserRecord>, StoreError> {
+        queries::users_of(&mut self.transaction, customer).await
+    }
+
+    /// The key of that id, as it stands inside this change.
+    pub async fn key(&mut self, id: KeyId) -> Result<Option<ApiKeyRecord>, StoreError> {
+        queries::key(&mut self.transaction, id).await
+    }
+
+    /// The keys of a user, as they stand inside this change.
+    pub async fn keys_of(&mut self, user: UserId) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        queries::keys_of(&mut self.transaction, user).await
+    }
+
+    /// Adds a customer. Fails with [`StoreError::Exists`] where the handle is taken.
+    pub async fn insert_customer(&mut self, new: &NewCustomer) -> Result<CustomerId, StoreError> {
+        let id = sqlx::query_scalar(
+            "INSERT INTO customers (handle, mfa_required, allow_list, created_at) VALUES (?, ?, '', ?) RETURNING id",
+        )
+        .bind(new.handle.as_str())
+        .bind(stored_requirement(new.mfa))
+        .bind(new.created_at.unix_milliseconds())
+        .fetch_one(&mut *self.transaction)
+        .await
+        .map_err(|error| exists(error, || format!("customer `{}`", new.handle)))?;
+        let id = CustomerId(id);
+        self.touch(Subject::Customer(id));
+        Ok(id)
+    }
+
+    /// Demands MFA of a customer's users, or stops demanding it.
+    pub async fn set_customer_mfa(&mut self, id: CustomerId, mfa: MfaRequirement) -> Result<(), StoreError> {
+        sqlx::query("UPDATE customers SET mfa_required = ? WHERE id = ?")
+            .bind(stored_requirement(mfa))
+            .bind(id.0)
+            .execute(&mut *self.transaction)
+            .await?;
+        self.touch(Subject::Customer(id));
+        Ok(())
+    }
+
+    /// Replaces a customer's list.
+    pub async fn set_customer_allow_list(
+        &mut self,
+        id: CustomerId,
+        list: &AllowList,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE customers SET allow_list = ? WHERE id = ?")
+            .bind(list.to_string())
+            .bind(id.0)
+            .execute(&mut *self.transaction)
+            .await?;
+        self.touch(Subject::Customer(id));
+        Ok(())
+    }
+
+    /// Removes a customer whose users are gone already.
+    pub async fn delete_customer(&mut self, id: CustomerId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM customers WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
+        self.touch(Subject::Customer(id));
+        Ok(())
+    }
+
+    /// Adds a user. Fails with [`StoreError::Exists`] where the login name is taken.
+    pub async fn insert_user(&mut self, new: &NewUser) -> Result<UserId, StoreError> {
+        let id = sqlx::query_scalar(
+            "INSERT INTO users (customer_id, login, full_name, email, administrator, permissions, access_points, active, \
+             password_hash, password_version, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, TRUE, ?, 1, FALSE, ?, FALSE, '', ?) RETURNING id",
+        )
+        .bind(new.customer.0)
+        .bind(new.login.as_str())
+        .bind(&new.full_name)
+        .bind(&new.email)
+        .bind(new.administrator)
+        .bind(new.permissions.to_stored())
+        .bind(new.access_points.to_stored())
+        .bind(new.password_hash.as_ref().map(PasswordHash::as_stored))
+        .bind(stored_requirement(new.mfa))
+        .bind(new.created_at.unix_milliseconds())
+        .fetch_one(&mut *self.transaction)
+        .await
+        .map_err(|error| exists(error, || format!("a user with login name `{}`", new.login)))?;
+        let id = UserId(id);
+        self.touch(Subject::User(id));
+        Ok(id)
+    }
+
+    /// Writes back what may be edited of a user: name, address, rights, entrances, state, marks, MFA demand, list.
+    pub async fn update_user(&mut self, user: &UserRecord) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE users SET full_name = ?, email = ?, administrator = ?, permissions = ?, access_points = ?, active = ?, \
+             password_off_by_key = ?, mfa_forced = ?, mfa_active = ?, allow_list = ? WHERE id = ?",
+        )
+        .bind(&user.full_name)
+        .bind(&user.email)
+        .bind(user.administrator)
+        .bind(Permissions::to_stored(user.permissions))
+        .bind(AccessPoints::to_stored(user.access_points))
+        .bind(user.active)
+        .bind(user.password_off_by_key)
+        .bind(stored_requirement(user.mfa))
+        .bind(user.mfa_active)
+        .bind(user.allow_list.to_string())
+        .bind(user.id.0)
+        .execute(&mut *self.transaction)
+        .await?;
+        self.touch(Subject::User(user.id));
+        Ok(())
+    }
+
+    /// Sets a user's password; whatever the old one opened ends.
+    pub async fn set_password(&mut self, id: UserId, hash: &PasswordHash) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE users SET password_hash = ?, password_version = password_version + 1 WHERE id = ?",
+        )
+        .bind(hash.as_stored())
+        .bind(id.0)
+        .execute(&mut *self.transaction)
+        .await?;
+        self.touch(Subject::User(id));
+        Ok(())
+    }
+
+    /// Removes a user and all its keys.
+    pub async fn delete_user(&mut self, id: UserId, now: Timestamp) -> Result<(), StoreError> {
+        for key in self.keys_of(id).await? {
+            self.delete_key(&key, now).await?;
+        }
+        sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
+        self.touch(Subject::User(id));
+        Ok(())
+    }
+
+    /// Adds a key.
+    pub async fn insert_key(&mut self, key: &ApiKeyRecord) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO api_keys (id, user_id, digest, digest_key, last_characters, description, scope, enabled, \
+             expires_at, allow_list, created_at) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(key.id.to_stored())
+        .bind(key.user.0)
+        .bind(key.digest.0.as_slice())
+        .bind(&key.last_characters)
+        .bind(&key.description)
+        .bind(key.scope.to_stored())
+        .bind(key.enabled)
+        .bind(key.expires_at.map(Timestamp::unix_milliseconds))
+        .bind(key.allow_list.to_string())
+        .bind(key.created_at.unix_milliseconds())
+        .execute(&mut *self.transaction)
+        .await
+        .map_err(|error| exists(error, || String::from("this key")))?;
+        self.touch(Subject::Key(key.digest));
+        Ok(())
+    }
+
+    /// Writes back what may be edited of a key: whether it is enabled, when it ends, its list.
+    pub async fn update_key(&mut self, key: &ApiKeyRecord) -> Result<(), StoreError> {
+        sqlx::query("UPDATE api_keys SET enabled = ?, expires_at = ?, allow_list = ? WHERE id = ?")
+            .bind(key.enabled)
+            .bind(key.expires_at.map(Timestamp::unix_milliseconds))
+            .bind(key.allow_list.to_string())
+            .bind(key.id.to_stored())
+            .execute(&mut *self.transaction)
+            .await?;
+        self.touch(Subject::Key(key.digest));
+        Ok(())
+    }
+
+    /// Removes a key for good; its digest is remembered, so that no import brings it back.
+    pub async fn delete_key(&mut self, key: &ApiKeyRecord, now: Timestamp) -> Result<(), StoreError> {
+        let id = key.id.to_stored();
+        sqlx::query("DELETE FROM api_keys WHERE id = ?").bind(id).execute(&mut *self.transaction).await?;
+        sqlx::query("DELETE FROM key_last_used WHERE key_id = ?")
+            .bind(id)
+            .execute(&mut *self.transaction)
+            .await?;
+        sqlx::query("INSERT OR REPLACE INTO deleted_keys (digest, key_id, deleted_at) VALUES (?, ?, ?)")
+            .bind(key.digest.0.as_slice())
+            .bind(id)
+            .bind(now.unix_milliseconds())
+            .execute(&mut *self.transaction)
+            .await?;
+        self.touch(Subject::Key(key.digest));
+        Ok(())
+    }
+}
+
+/// Turns a broken uniqueness into a sentence.
+pub(super) fn exists(error: sqlx::Error, what: impl FnOnce() -> String) -> StoreError {
+    match &error {
+        sqlx::Error::Database(engine) if engine.is_unique_violation() => StoreError::Exists(what()),
+        _ => StoreError::Engine(error),
+    }
+}

@@ -1,0 +1,200 @@
+//! Reading records; nothing here changes anything.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::records::{CustomerRecord, LastUse, UserRecord, key_from_row};
+use super::{Store, StoreError};
+use crate::model::{
+    ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, Timestamp, UserId, UserName,
+};
+
+impl Store {
+    /// The customer of that handle.
+    pub async fn customer(&self, handle: &CustomerHandle) -> Result<Option<CustomerRecord>, StoreError> {
+        customer(&mut *self.readers.acquire().await?, handle).await
+    }
+
+    /// All customers, by handle.
+    pub async fn customers(&self) -> Result<Vec<CustomerRecord>, StoreError> {
+        sqlx::query("SELECT * FROM visible_customers ORDER BY handle")
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(CustomerRecord::from_row)
+            .collect()
+    }
+
+    /// The user of that name.
+    pub async fn user(&self, name: &UserName) -> Result<Option<UserRecord>, StoreError> {
+        user(&mut *self.readers.acquire().await?, name).await
+    }
+
+    /// The user of that row.
+    pub async fn user_by_id(&self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        user_by_id(&mut *self.readers.acquire().await?, id).await
+    }
+
+    /// A customer's users, by login name.
+    pub async fn users_of(&self, customer: CustomerId) -> Result<Vec<UserRecord>, StoreError> {
+        users_of(&mut *self.readers.acquire().await?, customer).await
+    }
+
+    /// The key of that id.
+    pub async fn key(&self, id: KeyId) -> Result<Option<ApiKeyRecord>, StoreError> {
+        key(&mut *self.readers.acquire().await?, id).await
+    }
+
+    /// The key of that digest.
+    pub async fn key_by_digest(&self, digest: &KeyDigest) -> Result<Option<ApiKeyRecord>, StoreError> {
+        key_by_digest(&mut *self.readers.acquire().await?, digest).await
+    }
+
+    /// A user's keys, oldest first.
+    pub async fn keys_of(&self, user: UserId) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        keys_of(&mut *self.readers.acquire().await?, user).await
+    }
+
+    /// Was a key of that digest deleted here before?
+    pub async fn was_deleted(&self, digest: &KeyDigest) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT key_id FROM deleted_keys WHERE digest = ?")
+            .bind(digest.0.as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(found.is_some())
+    }
+
+    /// The last use of a key, where one was noted.
+    pub async fn last_use(&self, id: KeyId) -> Result<Option<LastUse>, StoreError> {
+        let row = sqlx::query("SELECT used_at, service, address FROM key_last_used WHERE key_id = ?")
+            .bind(id.to_stored())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(|row| {
+            Ok(LastUse {
+                at: Timestamp::from_unix_milliseconds(row.try_get("used_at")?),
+                service: row.try_get("service")?,
+                address: row.try_get("address")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// The newest revision of the change feed.
+    pub async fn revision(&self) -> Result<Revision, StoreError> {
+        super::feed::head(&mut *self.readers.acquire().await?).await
+    }
+}
+
+pub(super) async fn customer(
+    connection: &mut SqliteConnection,
+    handle: &CustomerHandle,
+) -> Result<Option<CustomerRecord>, StoreError> {
+    sqlx::query("SELECT * FROM visible_customers WHERE handle = ?")
+        .bind(handle.as_str())
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(CustomerRecord::from_row)
+        .transpose()
+}
+
+pub(super) async fn customer_by_id(
+    connection: &mut SqliteConnection,
+    id: CustomerId,
+) -> Result<Option<CustomerRecord>, StoreError> {
+    sqlx::query("SELECT * FROM visible_customers WHERE id = ?")
+        .bind(id.0)
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(CustomerRecord::from_row)
+        .transpose()
+}
+
+pub(super) async fn user(
+    connection: &mut SqliteConnection,
+    name: &UserName,
+) -> Result<Option<UserRecord>, StoreError> {
+    sqlx::query(
+        "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
+         JOIN visible_customers c ON c.id = u.customer_id WHERE c.handle = ? AND u.login = ?",
+    )
+    .bind(name.customer.as_str())
+    .bind(name.login.as_str())
+    .fetch_optional(connection)
+    .await?
+    .as_ref()
+    .map(UserRecord::from_row)
+    .transpose()
+}
+
+pub(super) async fn user_by_id(
+    connection: &mut SqliteConnection,
+    id: UserId,
+) -> Result<Option<UserRecord>, StoreError> {
+    sqlx::query(
+        "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
+         JOIN visible_customers c ON c.id = u.customer_id WHERE u.id = ?",
+    )
+    .bind(id.0)
+    .fetch_optional(connection)
+    .await?
+    .as_ref()
+    .map(UserRecord::from_row)
+    .transpose()
+}
+
+pub(super) async fn users_of(
+    connection: &mut SqliteConnection,
+    customer: CustomerId,
+) -> Result<Vec<UserRecord>, StoreError> {
+    sqlx::query(
+        "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
+         JOIN visible_customers c ON c.id = u.customer_id WHERE u.customer_id = ? ORDER BY u.login",
+    )
+    .bind(customer.0)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(UserRecord::from_row)
+    .collect()
+}
+
+pub(super) async fn key(
+    connection: &mut SqliteConnection,
+    id: KeyId,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    sqlx::query("SELECT * FROM visible_keys WHERE id = ?")
+        .bind(id.to_stored())
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(key_from_row)
+        .transpose()
+}
+
+pub(super) async fn key_by_digest(
+    connection: &mut SqliteConnection,
+    digest: &KeyDigest,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    sqlx::query("SELECT * FROM visible_keys WHERE digest = ?")
+        .bind(digest.0.as_slice())
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(key_from_row)
+        .transpose()
+}
+
+pub(super) async fn keys_of(
+    connection: &mut SqliteConnection,
+    user: UserId,
+) -> Result<Vec<ApiKeyRecord>, StoreError> {
+    sqlx::query("SELECT * FROM visible_keys WHERE user_id = ? ORDER BY created_at, id")
+        .bind(user.0)
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(key_from_row)
+        .collect()
+}

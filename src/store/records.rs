@@ -1,0 +1,202 @@
+//! Rows of the store as values.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::StoreError;
+use crate::crypto::PasswordHash;
+use crate::model::{
+    AccessPoints, AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Login,
+    MfaRequirement, Permissions, ServiceScope, Timestamp, UserId, UserName,
+};
+
+/// A customer to be made.
+#[derive(Clone, Debug)]
+pub struct NewCustomer {
+    /// Its handle, unique.
+    pub handle: CustomerHandle,
+    /// Is MFA demanded of all its users?
+    pub mfa: MfaRequirement,
+    /// When it became a customer.
+    pub created_at: Timestamp,
+}
+
+/// A customer.
+#[derive(Clone, Debug)]
+pub struct CustomerRecord {
+    /// Its row.
+    pub id: CustomerId,
+    /// Its handle, unique.
+    pub handle: CustomerHandle,
+    /// Is MFA demanded of all its users?
+    pub mfa: MfaRequirement,
+    /// Narrows where its users may come from.
+    pub allow_list: AllowList,
+    /// When it became a customer.
+    pub created_at: Timestamp,
+}
+
+/// A user to be made.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Whose user it is.
+    pub customer: CustomerId,
+    /// The login name, unique within the customer.
+    pub login: Login,
+    /// The person's name; may be empty.
+    pub full_name: String,
+    /// The person's address; may be empty.
+    pub email: String,
+    /// Holds every permission.
+    pub administrator: bool,
+    /// Permissions of a user who is no administrator.
+    pub permissions: Permissions,
+    /// Entrances that are open.
+    pub access_points: AccessPoints,
+    /// `None`: no password opens anything.
+    pub password_hash: Option<PasswordHash>,
+    /// Does an administrator demand MFA?
+    pub mfa: MfaRequirement,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A user.
+#[derive(Clone, Debug)]
+pub struct UserRecord {
+    /// Its row.
+    pub id: UserId,
+    /// Whose user it is.
+    pub customer: CustomerId,
+    /// Its name in full.
+    pub name: UserName,
+    /// The person's name; may be empty.
+    pub full_name: String,
+    /// The person's address; may be empty.
+    pub email: String,
+    /// Holds every permission.
+    pub administrator: bool,
+    /// Permissions of a user who is no administrator.
+    pub permissions: Permissions,
+    /// Entrances that are open.
+    pub access_points: AccessPoints,
+    /// `false` once deactivated.
+    pub active: bool,
+    /// `None`: no password opens anything.
+    pub password_hash: Option<PasswordHash>,
+    /// Grows with every change of the password.
+    pub password_version: i64,
+    /// The user has, or ever had, a key.
+    pub password_off_by_key: bool,
+    /// Does an administrator demand MFA?
+    pub mfa: MfaRequirement,
+    /// Does the customer demand MFA?
+    pub customer_mfa: MfaRequirement,
+    /// Is at least one method active?
+    pub mfa_active: bool,
+    /// Narrows where the user may come from.
+    pub allow_list: AllowList,
+    /// Narrows where the customer's users may come from.
+    pub customer_allow_list: AllowList,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// When, where and from where a key was last used.
+#[derive(Clone, Debug)]
+pub struct LastUse {
+    /// Exact to about ten seconds.
+    pub at: Timestamp,
+    /// `api` or `isproxy`.
+    pub service: String,
+    /// The client's address.
+    pub address: String,
+}
+
+pub(super) const fn stored_requirement(mfa: MfaRequirement) -> bool {
+    matches!(mfa, MfaRequirement::Required)
+}
+
+pub(super) const fn requirement(stored: bool) -> MfaRequirement {
+    if stored { MfaRequirement::Required } else { MfaRequirement::Optional }
+}
+
+pub(super) fn allow_list(stored: &str) -> Result<AllowList, StoreError> {
+    stored.parse().map_err(|_| StoreError::Corrupt("allow-list"))
+}
+
+pub(super) fn small_set(stored: i64) -> Result<u8, StoreError> {
+    u8::try_from(stored).map_err(|_| StoreError::Corrupt("set"))
+}
+
+pub(super) fn scope(stored: i64) -> Result<ServiceScope, StoreError> {
+    ServiceScope::from_stored(small_set(stored)?).ok_or(StoreError::Corrupt("scope"))
+}
+
+pub(super) fn digest(stored: &[u8]) -> Result<KeyDigest, StoreError> {
+    Ok(KeyDigest(stored.try_into().map_err(|_| StoreError::Corrupt("digest"))?))
+}
+
+impl CustomerRecord {
+    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: CustomerId(row.try_get("id")?),
+            handle: row
+                .try_get::<&str, _>("handle")?
+                .parse()
+                .map_err(|_| StoreError::Corrupt("customer handle"))?,
+            mfa: requirement(row.try_get("mfa_required")?),
+            allow_list: allow_list(row.try_get("allow_list")?)?,
+            created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
+        })
+    }
+}
+
+impl UserRecord {
+    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: UserId(row.try_get("id")?),
+            customer: CustomerId(row.try_get("customer_id")?),
+            name: UserName {
+                customer: row
+                    .try_get::<&str, _>("handle")?
+                    .parse()
+                    .map_err(|_| StoreError::Corrupt("customer handle"))?,
+                login: row
+                    .try_get::<&str, _>("login")?
+                    .parse()
+                    .map_err(|_| StoreError::Corrupt("login name"))?,
+            },
+            full_name: row.try_get("full_name")?,
+            email: row.try_get("email")?,
+            administrator: row.try_get("administrator")?,
+            permissions: Permissions::from_stored(small_set(row.try_get("permissions")?)?),
+            access_points: AccessPoints::from_stored(small_set(row.try_get("access_points")?)?),
+            active: row.try_get("active")?,
+            password_hash: row.try_get::<Option<String>, _>("password_hash")?.map(PasswordHash::from_stored),
+            password_version: row.try_get("password_version")?,
+            password_off_by_key: row.try_get("password_off_by_key")?,
+            mfa: requirement(row.try_get("mfa_forced")?),
+            customer_mfa: requirement(row.try_get("mfa_required")?),
+            mfa_active: row.try_get("mfa_active")?,
+            allow_list: allow_list(row.try_get("allow_list")?)?,
+            customer_allow_list: allow_list(row.try_get("customer_allow_list")?)?,
+            created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
+        })
+    }
+}
+
+pub(super) fn key_from_row(row: &SqliteRow) -> Result<ApiKeyRecord, StoreError> {
+    Ok(ApiKeyRecord {
+        id: KeyId::from_stored(row.try_get("id")?),
+        user: UserId(row.try_get("user_id")?),
+        digest: digest(row.try_get("digest")?)?,
+        last_characters: row.try_get("last_characters")?,
+        description: row.try_get("description")?,
+        scope: scope(row.try_get("scope")?)?,
+        enabled: row.try_get("enabled")?,
+        expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_unix_milliseconds),
+        allow_list: allow_list(row.try_get("allow_list")?)?,
+        created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
+    })
+}
