@@ -8,10 +8,12 @@ mod authenticator;
 mod decision;
 mod key_ring;
 mod live_sessions;
+mod password_check;
 pub mod policy;
+mod throttle;
 
 pub use attempt::{Attempt, Credential, PresentedKey};
-pub use authenticator::Authenticator;
+pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
 pub use key_ring::{KeyRingError, open_key_ring};
-pub use live_sessions::{LiveSession, LiveSessions};
+pub use live_sessions::LiveSession;

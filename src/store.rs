@@ -18,7 +18,7 @@ mod records;
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use feed::{Change, Subject};
 pub use follower::{Follower, FollowerError, FollowerEvents};
-pub use import::{ImportedKey, ImportedUser, KeyImport};
+pub use import::{ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
 pub use index::Index;
 pub use key_ring::WrappedKey;
 pub use last_used::KeyUse;

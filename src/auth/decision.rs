@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::model::{ClientIp, KeyId, Service};
+use crate::model::{ClientIp, KeyDigest, KeyId, Service};
 use crate::store::index::UserEntry;
 
 /// The answer to an attempt.
@@ -25,6 +25,16 @@ pub struct Permit {
     method: AuthMethod,
     service: Service,
     client_ip: ClientIp,
+    proof: Proof,
+}
+
+/// What was proved, so that it can be judged again while something it opened is open.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proof {
+    /// The key of this digest was presented.
+    Key(KeyDigest),
+    /// The password of this version was presented.
+    Password(i64),
 }
 
 /// How the caller proved who they are.
@@ -50,10 +60,11 @@ impl Permit {
     pub(super) const fn new(
         user: Arc<UserEntry>,
         method: AuthMethod,
+        proof: Proof,
         service: Service,
         client_ip: ClientIp,
     ) -> Self {
-        Self { user, method, service, client_ip }
+        Self { user, method, service, client_ip, proof }
     }
 
     /// The customer's handle: visible ASCII, safe as a header's value.
@@ -91,6 +102,10 @@ impl Permit {
 
     pub(super) const fn user(&self) -> &Arc<UserEntry> {
         &self.user
+    }
+
+    pub(super) const fn proof(&self) -> Proof {
+        self.proof
     }
 }
 

@@ -1,15 +1,48 @@
 //! What is open, so that it can be ended when its credential would no longer be let in.
+//!
+//! `IsProxy` sessions register here after their login. [`Authenticator`](super::Authenticator) judges them again
+//! whenever a change of the store touches them, and when a key's time is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio_util::sync::CancellationToken;
 
 use super::Permit;
+use super::decision::Proof;
+use crate::model::Timestamp;
+use crate::store::Subject;
 
 /// The register of open sessions of this process.
 #[derive(Debug, Default)]
-pub struct LiveSessions {}
+pub(super) struct LiveSessions {
+    open: Arc<DashMap<u64, Open>>,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Open {
+    permit: Permit,
+    expires_at: Option<Timestamp>,
+    ended: CancellationToken,
+}
 
 /// An open session's place in the register; dropping it takes the session out.
 #[derive(Debug)]
 pub struct LiveSession {
-    ended: tokio_util::sync::CancellationToken,
+    number: u64,
+    open: Arc<DashMap<u64, Open>>,
+    ended: CancellationToken,
+}
+
+/// What became of a session that was judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It may go on; its key ends at that moment, if ever.
+    Admitted(Option<Timestamp>),
+    /// It must end.
+    Ended,
 }
 
 impl LiveSession {
@@ -18,12 +51,74 @@ impl LiveSession {
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
+
+    /// Must it end?
+    pub fn is_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+}
+
+impl Drop for LiveSession {
+    fn drop(&mut self) {
+        self.open.remove(&self.number);
+    }
 }
 
 impl LiveSessions {
-    /// Registers a session that `permit` opened, and looks at the permit again, in case it was swept in between.
-    pub fn register(&self, permit: &Permit) -> LiveSession {
-        let _ = permit;
-        LiveSession { ended: tokio_util::sync::CancellationToken::new() }
+    /// Registers a session, then judges it: a deletion may have swept between the decision and now.
+    pub(super) fn register(&self, permit: &Permit, judge: impl Fn(&Permit) -> Standing) -> LiveSession {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let ended = CancellationToken::new();
+        self.open.insert(number, Open { permit: permit.clone(), expires_at: None, ended: ended.clone() });
+        match judge(permit) {
+            Standing::Ended => ended.cancel(),
+            Standing::Admitted(expires_at) => {
+                if let Some(mut open) = self.open.get_mut(&number) {
+                    open.expires_at = expires_at;
+                }
+            }
+        }
+        LiveSession { number, open: Arc::clone(&self.open), ended }
     }
+
+    /// Judges again whatever `subjects` touch, and ends what is no longer let in; answers how many that were.
+    pub(super) fn sweep(&self, subjects: &[Subject], judge: impl Fn(&Permit) -> Standing) -> u64 {
+        self.end_where(|open| touched(&open.permit, subjects), judge)
+    }
+
+    /// Ends the sessions whose key's time is over at `now`; answers how many that were.
+    pub(super) fn end_expired(&self, now: Timestamp, judge: impl Fn(&Permit) -> Standing) -> u64 {
+        self.end_where(|open| open.expires_at.is_some_and(|end| end <= now), judge)
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    fn end_where(&self, concerned: impl Fn(&Open) -> bool, judge: impl Fn(&Permit) -> Standing) -> u64 {
+        let mut ended = 0;
+        for mut open in self.open.iter_mut() {
+            if open.ended.is_cancelled() || !concerned(&open) {
+                continue;
+            }
+            match judge(&open.permit) {
+                Standing::Admitted(expires_at) => open.expires_at = expires_at,
+                Standing::Ended => {
+                    open.ended.cancel();
+                    ended += 1;
+                }
+            }
+        }
+        ended
+    }
+}
+
+fn touched(permit: &Permit, subjects: &[Subject]) -> bool {
+    subjects.iter().any(|subject| match subject {
+        Subject::Everything => true,
+        Subject::Customer(id) => permit.user().customer().id() == *id,
+        Subject::User(id) => permit.user().id() == *id,
+        Subject::Key(digest) => matches!(permit.proof(), Proof::Key(own) if own == *digest),
+    })
 }

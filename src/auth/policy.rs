@@ -19,18 +19,18 @@ pub enum Entrance<'a> {
     /// `LOGIN <customer/user> <password>`.
     IsProxyPassword,
     /// An API key at a door.
-    Key(Service, &'a KeyFacts),
+    Key(Service, &'a KeyFacts<'a>),
     /// The password at the console's sign-in page.
     Console,
     /// `/api/v1` with a console session.
     ManagementSession,
     /// `/api/v1` with a key of scope `manage`.
-    ManagementKey(&'a KeyFacts),
+    ManagementKey(&'a KeyFacts<'a>),
 }
 
 /// What the rules need to know of a user and the customer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserFacts {
+#[derive(Clone, Copy, Debug)]
+pub struct UserFacts<'a> {
     /// `false` once deactivated.
     pub active: bool,
     /// The entrances open to the user.
@@ -40,14 +40,14 @@ pub struct UserFacts {
     /// The user has, or ever had, an API key (and an administrator did not allow the password again).
     pub password_off_by_key: bool,
     /// The customer's list.
-    pub customer_list: AllowList,
+    pub customer_list: &'a AllowList,
     /// The user's list.
-    pub user_list: AllowList,
+    pub user_list: &'a AllowList,
 }
 
 /// What the rules need to know of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyFacts {
+#[derive(Clone, Copy, Debug)]
+pub struct KeyFacts<'a> {
     /// `false` while disabled.
     pub enabled: bool,
     /// From this moment on it is refused.
@@ -55,7 +55,7 @@ pub struct KeyFacts {
     /// What it opens.
     pub scope: ServiceScope,
     /// The key's own list.
-    pub list: AllowList,
+    pub list: &'a AllowList,
 }
 
 /// Where and when: what changes from one request to the next.
@@ -81,7 +81,7 @@ pub enum Verdict {
 }
 
 /// Judges a right credential (PROTOCOL section 3).
-pub fn judge(entrance: Entrance<'_>, user: &UserFacts, at: Circumstances, policy: &Policy) -> Verdict {
+pub fn judge(entrance: Entrance<'_>, user: &UserFacts<'_>, at: Circumstances, policy: &Policy) -> Verdict {
     match refusal_reason(entrance, user, at, policy) {
         Some(reason) => Verdict::Refused(reason),
         None => match (entrance, user.mfa) {
@@ -118,7 +118,7 @@ pub const fn refusal_for(entrance: Entrance<'_>, reason: DenialReason) -> Refusa
 /// The first rule that keeps the caller out. What is answered 401 comes before what is answered 403.
 fn refusal_reason(
     entrance: Entrance<'_>,
-    user: &UserFacts,
+    user: &UserFacts<'_>,
     at: Circumstances,
     policy: &Policy,
 ) -> Option<DenialReason> {
@@ -135,7 +135,7 @@ fn refusal_reason(
         .or_else(|| outside_a_list(user, key, at.client_ip))
 }
 
-fn key_is_dead(key: &KeyFacts, now: Timestamp) -> Option<DenialReason> {
+fn key_is_dead(key: &KeyFacts<'_>, now: Timestamp) -> Option<DenialReason> {
     if !key.enabled {
         Some(DenialReason::KeyDisabled)
     } else if key.expires_at.is_some_and(|end| end <= now) {
@@ -145,7 +145,7 @@ fn key_is_dead(key: &KeyFacts, now: Timestamp) -> Option<DenialReason> {
     }
 }
 
-fn password_is_off(entrance: Entrance<'_>, user: &UserFacts, policy: &Policy) -> Option<DenialReason> {
+fn password_is_off(entrance: Entrance<'_>, user: &UserFacts<'_>, policy: &Policy) -> Option<DenialReason> {
     let ended_by_key = match entrance {
         Entrance::ApiPassword | Entrance::ApiSession => true,
         Entrance::IsProxyPassword => policy.key_ends_password_at_isproxy,
@@ -167,7 +167,7 @@ fn scope_is_missing(entrance: Entrance<'_>) -> Option<DenialReason> {
     }
 }
 
-fn management_waits_for_mfa(entrance: Entrance<'_>, user: &UserFacts) -> Option<DenialReason> {
+fn management_waits_for_mfa(entrance: Entrance<'_>, user: &UserFacts<'_>) -> Option<DenialReason> {
     let managing = matches!(entrance, Entrance::ManagementSession | Entrance::ManagementKey(_));
     (managing && user.mfa == MfaState::RequiredNotSetUp).then_some(DenialReason::MfaNotSetUp)
 }
@@ -181,8 +181,8 @@ const fn access_point(entrance: Entrance<'_>) -> AccessPoint {
 }
 
 fn outside_a_list(
-    user: &UserFacts,
-    key: Option<&KeyFacts>,
+    user: &UserFacts<'_>,
+    key: Option<&KeyFacts<'_>>,
     client_ip: Option<ClientIp>,
 ) -> Option<DenialReason> {
     let client_ip = client_ip?;
@@ -199,29 +199,32 @@ fn outside_a_list(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::auth::DenialReason as Reason;
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
-    fn user() -> UserFacts {
+    static ANYWHERE: LazyLock<AllowList> = LazyLock::new(AllowList::default);
+
+    fn list(networks: &str) -> &'static AllowList {
+        Box::leak(Box::new(networks.parse().unwrap()))
+    }
+
+    fn user() -> UserFacts<'static> {
         UserFacts {
             active: true,
             access_points: AccessPoints::ALL,
             mfa: MfaState::Off,
             password_off_by_key: false,
-            customer_list: AllowList::default(),
-            user_list: AllowList::default(),
+            customer_list: &ANYWHERE,
+            user_list: &ANYWHERE,
         }
     }
 
-    fn key(scope: &str) -> KeyFacts {
-        KeyFacts {
-            enabled: true,
-            expires_at: None,
-            scope: scope.parse().unwrap(),
-            list: AllowList::default(),
-        }
+    fn key(scope: &str) -> KeyFacts<'static> {
+        KeyFacts { enabled: true, expires_at: None, scope: scope.parse().unwrap(), list: &ANYWHERE }
     }
 
     fn at(address: &str) -> Circumstances {
@@ -229,7 +232,7 @@ mod tests {
     }
 
     /// What a peer sees, in the table's own signs.
-    fn cell(entrance: Entrance<'_>, user: &UserFacts, at: Circumstances, policy: &Policy) -> String {
+    fn cell(entrance: Entrance<'_>, user: &UserFacts<'_>, at: Circumstances, policy: &Policy) -> String {
         match judge(entrance, user, at, policy) {
             Verdict::Allowed => "in".into(),
             Verdict::AllowedWithFactor => "factor".into(),
@@ -243,10 +246,10 @@ mod tests {
     }
 
     /// The columns: API password, API session, `IsProxy` password, API key, `IsProxy` key, console, session and `manage` key at `/api/v1`.
-    fn row(user: &UserFacts, client: Circumstances) -> [String; 8] {
+    fn row(user: &UserFacts<'_>, client: Circumstances) -> [String; 8] {
         let policy = Policy::default();
         let door_key = key("api,isproxy");
-        let manage_key = KeyFacts { list: "192.0.2.0/24".parse().unwrap(), ..key("manage") };
+        let manage_key = KeyFacts { list: list("192.0.2.0/24"), ..key("manage") };
         [
             Entrance::ApiPassword,
             Entrance::ApiSession,
@@ -264,8 +267,8 @@ mod tests {
     fn the_whole_table_of_who_gets_in_with_what() {
         let here = at("192.0.2.1");
         let closed = |points: &str| UserFacts { access_points: points.parse().unwrap(), ..user() };
-        let narrow: AllowList = "198.51.100.0/24".parse().unwrap();
-        let table: [(&str, UserFacts, [&str; 8]); 9] = [
+        let narrow = list("198.51.100.0/24");
+        let table: [(&str, UserFacts<'_>, [&str; 8]); 9] = [
             ("nothing special", user(), ["in", "in", "in", "in", "in", "in", "in", "in"]),
             (
                 "has or had a key",
@@ -292,7 +295,7 @@ mod tests {
             ("console closed", closed("api,isproxy"), ["in", "in", "in", "in", "in", "401", "403", "403"]),
             (
                 "outside the user's list",
-                UserFacts { user_list: narrow.clone(), ..user() },
+                UserFacts { user_list: narrow, ..user() },
                 ["401", "403", "401", "403", "403", "401", "403", "403"],
             ),
         ];
@@ -340,7 +343,7 @@ mod tests {
             expires_at: Some(Timestamp::from_unix_milliseconds(NOW.unix_milliseconds() + milliseconds)),
             ..key("api")
         };
-        let judged = |key: &KeyFacts| {
+        let judged = |key: &KeyFacts<'_>| {
             judge(Entrance::Key(Service::Api, key), &user(), at("192.0.2.1"), &Policy::default())
         };
         assert_eq!(judged(&expiring(1)), Verdict::Allowed);
@@ -355,8 +358,8 @@ mod tests {
 
     #[test]
     fn r61_each_list_must_admit_and_a_table_asks_regardless_of_addresses() {
-        let listed = KeyFacts { list: "203.0.113.0/24".parse().unwrap(), ..key("api") };
-        let facts = UserFacts { user_list: "203.0.113.0/25".parse().unwrap(), ..user() };
+        let listed = KeyFacts { list: list("203.0.113.0/24"), ..key("api") };
+        let facts = UserFacts { user_list: list("203.0.113.0/25"), ..user() };
         let judged = |at| judge(Entrance::Key(Service::Api, &listed), &facts, at, &Policy::default());
         assert_eq!(judged(at("203.0.113.5")), Verdict::Allowed);
         assert_eq!(judged(at("203.0.113.200")), Verdict::Refused(Reason::AddressOutsideUserList));

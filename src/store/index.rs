@@ -92,7 +92,7 @@ impl Index {
     }
 
     /// Loads everything afresh and swaps it in.
-    pub(super) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
+    pub(crate) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
         let (generation, revision) = load::generation(store).await?;
         self.current.store(Arc::new(generation));
         self.applied.send_replace(revision);

@@ -62,6 +62,7 @@ pub struct NewUser {
 }
 
 /// A user.
+#[expect(clippy::struct_excessive_bools, reason = "a row of the store, column by column")]
 #[derive(Clone, Debug)]
 pub struct UserRecord {
     /// Its row.
