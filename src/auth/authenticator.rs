@@ -321,7 +321,7 @@ mod tests {
             change.commit().await.unwrap();
             let key_ring = Arc::new(KeyRing { digest: DigestKey::new([1; 32]), tag: TagKey::new([2; 32]) });
             let clock = Clock::given(NOW);
-            let (key_uses, uses) = mpsc::channel(10);
+            let (key_uses, noted) = mpsc::channel(10);
             let authenticator = Authenticator::new(AuthenticatorParts {
                 index: Arc::new(Index::load(&store).await.unwrap()),
                 key_ring: Arc::clone(&key_ring),
@@ -332,7 +332,7 @@ mod tests {
                 password_threads: 1,
             })
             .unwrap();
-            Self { _folder: folder, store, key_ring, clock, uses, authenticator, user }
+            Self { _folder: folder, store, key_ring, clock, uses: noted, authenticator, user }
         }
 
         async fn add_key(&self, scope: &str) -> (String, ApiKeyRecord) {

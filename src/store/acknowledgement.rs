@@ -229,7 +229,7 @@ mod tests {
         let gateway = store.register_gateway("a1".into(), "door", Revision(0), NOW).await.unwrap();
         let lock_path = gateway.lock_path.clone();
         drop(gateway);
-        assert_eq!(store.await_acknowledgements(Revision(3), Duration::from_secs(60)).await.unwrap(), []);
+        assert_eq!(store.await_acknowledgements(Revision(3), Duration::from_mins(1)).await.unwrap(), []);
         assert!(!lock_path.exists());
     }
 }
