@@ -29,7 +29,7 @@ impl Collector for Doors {
         };
 
         let mut family =
-            encoder.encode_descriptor("connections", "Open connections", None, MetricType::Gauge)?;
+            encoder.encode_descriptor("connections", "Open connections.", None, MetricType::Gauge)?;
         for door in DOORS {
             let counts = of(door);
             // Ends are read before beginnings, so that a connection that closes meanwhile does not count as minus one.
@@ -39,7 +39,7 @@ impl Collector for Doors {
             ConstGauge::new(open).encode(family.encode_family(&[("door", door.as_str())])?)?;
         }
 
-        let help = "Connections accepted since the start";
+        let help = "Connections accepted since the start.";
         let mut family =
             encoder.encode_descriptor("connections_accepted", help, None, MetricType::Counter)?;
         for door in DOORS {
@@ -47,7 +47,7 @@ impl Collector for Doors {
             encode_count(&mut family, &[("door", door.as_str())], opened)?;
         }
 
-        let help = "Answers by class of status; the line protocol's 100 and 400 count as 1xx and 4xx";
+        let help = "Answers by class of status; the line protocol's 100 and 400 count as 1xx and 4xx.";
         let mut family = encoder.encode_descriptor("answers", help, None, MetricType::Counter)?;
         for door in DOORS {
             for (class, name) in STATUS_CLASSES.into_iter().enumerate() {
@@ -56,7 +56,7 @@ impl Collector for Doors {
             }
         }
 
-        let help = "Refused credentials by reason";
+        let help = "Refused credentials by reason.";
         let mut family = encoder.encode_descriptor("denials", help, None, MetricType::Counter)?;
         for door in DOORS {
             for (place, reason) in self.reasons.iter().enumerate() {
