@@ -1,1 +1,4 @@
 //! demo
+
+pub mod certificates;
+pub mod registry_api;

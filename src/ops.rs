@@ -1,1 +1,215 @@
-//! ops
+//! What machines ask the gateway about itself: `/livez`, `/readyz`, `/metrics`.
+//!
+//! Runs on the control runtime, beside the doors. Judges no credential and shows no secret: the operator chooses an
+//! address that only the monitoring reaches. Called by `app`.
+
+mod answer;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::{AccessLog, Metrics};
+
+/// Connections at once; further ones wait in the system's queue until one ends.
+const CONNECTIONS: usize = 64;
+/// From accept to the end of a request's head.
+const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// From accept to the end of the answer.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
+/// What a probe's head may take, in bytes.
+const HEADER_MAX_BYTES: usize = 16 * 1024;
+/// The pause after an accept that failed for want of something, such as file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What open connections may still take when the listener stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(1);
+
+/// May traffic be sent here?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not yet: the index is being loaded.
+    Starting,
+    /// Yes.
+    Ready,
+    /// Yes, although something is amiss, as the text tells: for example that the store is away.
+    Degraded(String),
+    /// Not any more: what is open ends.
+    Draining,
+}
+
+/// What the answers are made from.
+#[derive(Clone, Debug)]
+pub struct OpsState {
+    /// The present readiness; whoever changes it holds the sender.
+    pub readiness: watch::Receiver<Readiness>,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Whose dropped lines `/metrics` shows.
+    pub access_log: AccessLog,
+}
+
+/// Answers on `listener` until `stop`; then gives open connections a second to end.
+///
+/// Each connection carries one request and has ten seconds, so that no client can hold a place.
+pub async fn serve_ops(listener: TcpListener, state: OpsState, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve_connection(stream, state.clone()));
+                }
+                Err(error) => pause_after(&error).await,
+            },
+        }
+    }
+    drop(listener);
+    // What is still open after the deadline is cut with the set.
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_DEADLINE, ended).await.is_err() {
+        tracing::debug!("ops connections were cut at the end");
+    }
+}
+
+async fn serve_connection(stream: TcpStream, state: OpsState) {
+    let service = service_fn(|request| {
+        let response = answer::answer(&request, &state);
+        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(HEADER_MAX_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_DEADLINE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an ops connection broke off"),
+        Err(_) => tracing::debug!("an ops connection took too long"),
+    }
+}
+
+/// A connection that was reset while it queued is no reason to pause; anything else would come again at once.
+async fn pause_after(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::warn!(%error, "the ops listener cannot accept");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::model::Service;
+
+    struct Served {
+        address: SocketAddr,
+        readiness: watch::Sender<Readiness>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    async fn serve() -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, readiness) = watch::channel(Readiness::Starting);
+        let metrics = Arc::new(Metrics::new(&["unknown_key"]));
+        let state = OpsState { readiness, metrics: Arc::clone(&metrics), access_log: AccessLog::off() };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve_ops(listener, state, stop.clone()));
+        Served { address, readiness: sender, metrics, stop, task }
+    }
+
+    /// Sends `request` and reads to the end.
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn ask(served: &Served, method: &str, path: &str) -> String {
+        exchange(served.address, &format!("{method} {path} HTTP/1.1\r\nHost: ops\r\n\r\n")).await
+    }
+
+    #[tokio::test]
+    async fn a_gateway_is_ready_from_the_end_of_its_start_to_its_draining() {
+        let served = serve().await;
+        for (readiness, status, text) in [
+            (Readiness::Starting, "503", "starting\n"),
+            (Readiness::Ready, "200", "ready\n"),
+            (Readiness::Degraded("the store is away".to_owned()), "200", "degraded: the store is away\n"),
+            (Readiness::Draining, "503", "draining\n"),
+        ] {
+            served.readiness.send(readiness).unwrap();
+            let answer = ask(&served, "GET", "/readyz").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.ends_with(&format!("\r\n\r\n{text}")), "{answer}");
+            assert!(ask(&served, "GET", "/livez").await.ends_with("\r\n\r\nok\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_come_as_openmetrics() {
+        let served = serve().await;
+        served.metrics.door(Service::Api).answered(200);
+        let answer = ask(&served, "GET", "/metrics").await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
+        assert!(body.contains("latchkey_answers_total{door=\"api\",status=\"2xx\"} 1\n"), "{body}");
+        assert!(body.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn a_head_request_gets_the_head_of_the_answer() {
+        let served = serve().await;
+        let answer = ask(&served, "HEAD", "/livez").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("content-length: 3\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_carries_one_request() {
+        let served = serve().await;
+        let request = "GET /livez HTTP/1.1\r\nHost: ops\r\n\r\n";
+        let answer = exchange(served.address, &request.repeat(2)).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_say_nothing_do_not_keep_others_out() {
+        let served = serve().await;
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS + 5 {
+            silent.push(TcpStream::connect(served.address).await.unwrap());
+        }
+        assert!(ask(&served, "GET", "/livez").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_listener_and_what_is_open() {
+        let served = serve().await;
+        let _silent = TcpStream::connect(served.address).await.unwrap();
+        served.stop.cancel();
+        served.task.await.unwrap();
+        assert!(TcpStream::connect(served.address).await.is_err());
+    }
+}

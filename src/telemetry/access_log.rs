@@ -1,15 +1,36 @@
 //! The access log: one JSON object a line, the same members for both doors.
+//!
+//! A door thread writes into its own buffer; full buffers go through a bounded channel to one writing thread, the
+//! only one that touches the file. A slow or failing disk therefore costs lines, which are counted, and never a
+//! door's time. The file is not rotated here: it is opened for appending, so that `copytruncate` works.
 
+mod line;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
 
 use super::RequestId;
 use crate::model::{ClientIp, KeyId, Service, Timestamp};
 
+/// A buffer of this many bytes is handed on.
+const BUFFER_BYTES: usize = 32 * 1024;
+/// Buffers that may wait for the disk, over all threads: 2 MiB.
+const WAITING_BUFFERS: usize = 64;
+/// How long the end of the log may wait for the disk.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
 /// One request at a door: what is written about it. Borrowed, so that writing it copies each part once.
 #[derive(Clone, Debug)]
 pub struct AccessRecord<'a> {
-    /// When the request came.
+    /// When the request came; the member `time`, RFC 3339 in UTC with milliseconds.
     pub at: Timestamp,
     /// Which door.
     pub service: Service,
@@ -37,19 +58,34 @@ pub struct AccessRecord<'a> {
     pub auth_method: Option<&'static str>,
     /// The upstream's name, where one was asked.
     pub upstream: Option<&'a str>,
-    /// From the request's head to the end of the answer, in microseconds.
+    /// From the request's head to the end of the answer, in microseconds; the member `duration_us`.
     pub duration_microseconds: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
 }
 
 /// The access log of the process; hands each door thread a writer.
+///
+/// The writing thread ends when the last `AccessLog` and the last [`AccessLogWriter`] are dropped. That last drop
+/// waits until what was handed on is in the file, five seconds at most.
 #[derive(Clone, Debug)]
-pub struct AccessLog(Option<Arc<()>>);
+pub struct AccessLog(Option<Arc<Channel>>);
 
 /// One door thread's buffer before the log: a full one is handed to the log's own thread, so that no door touches a file.
+pub struct AccessLogWriter {
+    buffer: RefCell<Vec<u8>>,
+    channel: Option<Arc<Channel>>,
+}
+
+/// The way to the writing thread.
 #[derive(Debug)]
-pub struct AccessLogWriter(());
+struct Channel {
+    /// Taken out at the end, so that the thread sees it close.
+    buffers: Option<SyncSender<Vec<u8>>>,
+    dropped_lines: Arc<AtomicU64>,
+    /// Closes when the writing thread has ended; in a mutex only to be shared, nobody else takes it.
+    ended: std::sync::Mutex<Receiver<()>>,
+}
 
 impl AccessLog {
     /// No log.
@@ -57,25 +93,360 @@ impl AccessLog {
         Self(None)
     }
 
-    /// Opens the file for appending (mode 0600), making its folder, and starts the writing thread.
+    /// Opens the file for appending (mode 0600 if it is new), making its folder, and starts the writing thread.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the file cannot be made or opened, or no thread can be started.
     pub fn open(path: &Path) -> std::io::Result<Self> {
-        let _ = path;
-        Ok(Self(None))
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Self::start(file)
+    }
+
+    fn start(sink: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (buffers, received) = sync_channel(WAITING_BUFFERS);
+        let (end, ended) = channel();
+        let dropped_lines = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped_lines);
+        std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_buffers(sink, &received, &counter, end))?;
+        let ended = std::sync::Mutex::new(ended);
+        Ok(Self(Some(Arc::new(Channel { buffers: Some(buffers), dropped_lines, ended }))))
     }
 
     /// A writer for one thread.
     pub fn writer(&self) -> AccessLogWriter {
-        let _ = self.0;
-        AccessLogWriter(())
+        let buffer = if self.0.is_some() { Vec::with_capacity(BUFFER_BYTES) } else { Vec::new() };
+        AccessLogWriter { buffer: RefCell::new(buffer), channel: self.0.clone() }
+    }
+
+    /// Lines lost since the start, because the disk was too slow or refused them.
+    pub fn dropped_lines(&self) -> u64 {
+        self.0.as_ref().map_or(0, |channel| channel.dropped_lines.load(Ordering::Relaxed))
     }
 }
 
 impl AccessLogWriter {
     /// Adds a line to the buffer; never waits. Lines that the log cannot take any more are counted and dropped.
     pub fn write(&self, record: &AccessRecord<'_>) {
-        let _ = (record, self.0);
+        let Some(channel) = &self.channel else { return };
+        let mut buffer = self.buffer.borrow_mut();
+        line::write_line(&mut buffer, record);
+        if buffer.len() >= BUFFER_BYTES {
+            channel.hand_on(&mut buffer);
+        }
     }
 
     /// Hands on what is buffered; each door thread calls it a few times a second and at its end.
-    pub fn flush(&self) {}
+    pub fn flush(&self) {
+        let Some(channel) = &self.channel else { return };
+        let mut buffer = self.buffer.borrow_mut();
+        if !buffer.is_empty() {
+            channel.hand_on(&mut buffer);
+        }
+    }
+}
+
+impl Drop for AccessLogWriter {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl fmt::Debug for AccessLogWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessLogWriter")
+    }
+}
+
+impl Channel {
+    /// Hands `buffer` to the writing thread and leaves an empty one, or drops its lines where the thread is behind.
+    fn hand_on(&self, buffer: &mut Vec<u8>) {
+        let Some(buffers) = &self.buffers else { return };
+        match buffers.try_send(std::mem::take(buffer)) {
+            Ok(()) => *buffer = Vec::with_capacity(BUFFER_BYTES),
+            Err(TrySendError::Full(mut lost) | TrySendError::Disconnected(mut lost)) => {
+                self.dropped_lines.fetch_add(count_lines(&lost), Ordering::Relaxed);
+                lost.clear();
+                *buffer = lost;
+            }
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.buffers = None;
+        // Nothing is ever sent: the wait ends with the thread, or with the deadline where the disk hangs.
+        if let Ok(ended) = self.ended.get_mut() {
+            let _ = ended.recv_timeout(CLOSE_DEADLINE);
+        }
+    }
+}
+
+/// The writing thread: writes until the last sender is gone. `end` is dropped with it, which is the news of its end.
+fn write_buffers(sink: impl Write, received: &Receiver<Vec<u8>>, dropped_lines: &AtomicU64, end: Sender<()>) {
+    let mut file = LogFile { sink, within_line: false };
+    let mut failing = false;
+    while let Ok(buffer) = received.recv() {
+        match file.append(&buffer) {
+            Ok(()) if failing => {
+                failing = false;
+                tracing::info!("the access log is written again");
+            }
+            Ok(()) => {}
+            Err(failure) => {
+                dropped_lines.fetch_add(failure.lost_lines, Ordering::Relaxed);
+                if !failing {
+                    failing = true;
+                    let error = failure.error;
+                    tracing::error!(%error, "the access log cannot be written; its lines are dropped and counted");
+                }
+            }
+        }
+    }
+    let _ = file.sink.flush();
+    drop(end);
+}
+
+/// The file as the writing thread sees it.
+struct LogFile<W> {
+    sink: W,
+    /// A write broke off within a line; the next one starts on a line of its own, so that only that one is unreadable.
+    within_line: bool,
+}
+
+/// What the end of a buffer that could not be written cost.
+#[derive(Debug)]
+struct AppendFailure {
+    error: std::io::Error,
+    lost_lines: u64,
+}
+
+impl<W: Write> LogFile<W> {
+    /// Writes whole lines, as many as go.
+    fn append(&mut self, lines: &[u8]) -> Result<(), AppendFailure> {
+        let mut rest = lines;
+        if self.within_line && !lines.is_empty() {
+            self.sink
+                .write_all(b"\n")
+                .map_err(|error| AppendFailure { error, lost_lines: count_lines(rest) })?;
+            self.within_line = false;
+        }
+        while !rest.is_empty() {
+            let error = match self.sink.write(rest) {
+                Ok(0) => std::io::ErrorKind::WriteZero.into(),
+                Ok(count) => {
+                    let (written, left) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+                    self.within_line = !written.ends_with(b"\n");
+                    rest = left;
+                    continue;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            return Err(AppendFailure { error, lost_lines: count_lines(rest) });
+        }
+        Ok(())
+    }
+}
+
+/// Every line ends in the only line feed it holds: those of its values are escaped.
+fn count_lines(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A request by `acme/alex` with a key.
+    pub(super) fn sample() -> AccessRecord<'static> {
+        AccessRecord {
+            at: "2026-11-23T10:20:30.456Z".parse::<Timestamp>().unwrap(),
+            service: Service::Api,
+            listener: "api",
+            request_id: super::super::RequestIds::new(1).next_id(),
+            client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),
+            method: "GET",
+            target: "/v2/domains",
+            status: 200,
+            reason: None,
+            customer: Some("acme"),
+            user: Some("alex"),
+            key_id: Some(KeyId::from_random(7)),
+            auth_method: Some("api-key"),
+            upstream: Some("registry"),
+            duration_microseconds: 1234,
+            response_bytes: 56,
+        }
+    }
+
+    /// A file that refuses writes as told, and takes at most `most` bytes in one.
+    #[derive(Clone)]
+    struct Disk {
+        content: Arc<Mutex<Vec<u8>>>,
+        most: usize,
+        refuses_after: Arc<Mutex<usize>>,
+    }
+
+    impl Disk {
+        fn new(most: usize, refuses_after: usize) -> Self {
+            Self { content: Arc::default(), most, refuses_after: Arc::new(Mutex::new(refuses_after)) }
+        }
+
+        fn allow(&self, bytes: usize) {
+            *self.refuses_after.lock().unwrap() = bytes;
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.content.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut content = self.content.lock().unwrap();
+            let room = self.refuses_after.lock().unwrap().saturating_sub(content.len());
+            if room == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            let count = bytes.len().min(self.most).min(room);
+            content.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_in_the_file_when_the_log_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/access.jsonl");
+        for round in 1..=2 {
+            let log = AccessLog::open(&path).unwrap();
+            let writer = log.writer();
+            for _ in 0..1_000 {
+                writer.write(&sample());
+            }
+            drop(log);
+            drop(writer);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), round * 1_000, "the file is appended to");
+            assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+        }
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn writers_of_several_threads_never_mix_their_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.jsonl");
+        let log = AccessLog::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let writer = log.writer();
+                scope.spawn(move || (0..2_000).for_each(|_| writer.write(&sample())));
+            }
+        });
+        let dropped = log.dropped_lines();
+        drop(log);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count() as u64 + dropped, 8_000);
+        let first = text.lines().next().unwrap();
+        assert!(text.lines().all(|line| line == first));
+    }
+
+    #[test]
+    fn a_log_that_is_off_takes_lines_and_keeps_nothing() {
+        let log = AccessLog::off();
+        let writer = log.writer();
+        writer.write(&sample());
+        writer.flush();
+        assert!(writer.buffer.borrow().is_empty());
+        assert_eq!(log.dropped_lines(), 0);
+    }
+
+    #[test]
+    fn an_unusable_path_is_told_at_the_start() {
+        assert!(AccessLog::open(Path::new("/dev/null/access.jsonl")).is_err());
+    }
+
+    #[test]
+    fn a_disk_that_hangs_costs_lines_and_never_a_doors_time() {
+        let (release, released) = channel::<()>();
+        let log = AccessLog::start(Hanging(released)).unwrap();
+        let writer = log.writer();
+        let line_bytes = {
+            let mut line = Vec::new();
+            line::write_line(&mut line, &sample());
+            line.len()
+        };
+        let lines = (WAITING_BUFFERS + 10) * (BUFFER_BYTES / line_bytes + 1);
+        for _ in 0..lines {
+            writer.write(&sample());
+        }
+        let dropped = log.dropped_lines();
+        assert!(dropped > 0, "the log is bounded");
+        assert!(dropped < (lines / 4) as u64, "only what exceeds the bound is lost: {dropped} of {lines}");
+        drop(release);
+    }
+
+    /// Takes nothing until its other end is dropped.
+    struct Hanging(Receiver<()>);
+
+    impl Write for Hanging {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_the_rest_and_counts_it() {
+        let (buffers, received) = sync_channel(2);
+        buffers.send(b"one\ntwo\nthree\n".to_vec()).unwrap();
+        buffers.send(b"four\n".to_vec()).unwrap();
+        drop(buffers);
+        let (disk, dropped) = (Disk::new(3, 10), AtomicU64::new(0));
+        write_buffers(disk.clone(), &received, &dropped, channel().0);
+        assert_eq!(disk.text(), "one\ntwo\nth");
+        assert_eq!(dropped.into_inner(), 2);
+    }
+
+    #[test]
+    fn after_a_full_disk_the_log_goes_on_with_a_line_of_its_own() {
+        let disk = Disk::new(100, 6);
+        let mut file = LogFile { sink: disk.clone(), within_line: false };
+        assert_eq!(file.append(b"one\ntwo\n").unwrap_err().lost_lines, 1);
+        assert_eq!(file.append(b"three\n").unwrap_err().lost_lines, 1);
+        disk.allow(7);
+        assert_eq!(file.append(b"four\n").unwrap_err().lost_lines, 1);
+        disk.allow(usize::MAX);
+        assert!(file.append(b"five\n").is_ok());
+        assert_eq!(disk.text(), "one\ntw\nfive\n");
+    }
+
+    #[test]
+    fn a_file_that_takes_little_at_a_time_still_gets_everything() {
+        let disk = Disk::new(1, usize::MAX);
+        let mut file = LogFile { sink: disk.clone(), within_line: false };
+        assert!(file.append(b"one\n").is_ok());
+        assert!(file.append(b"two\n").is_ok());
+        assert_eq!(disk.text(), "one\ntwo\n");
+    }
 }

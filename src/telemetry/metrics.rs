@@ -1,46 +1,293 @@
 //! Counters and gauges, registered once, read by `/metrics`.
+//!
+//! Each door thread counts in a set of its own, so that the hot path shares no cache line between cores and looks
+//! nothing up; the sets are added up when somebody reads. Which series exist is fixed at the start: nothing that a
+//! peer sends becomes a label.
 
-use std::sync::Arc;
+mod exposition;
 
-use crate::model::Service;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::model::{Revision, Service};
+
+/// 1xx to 5xx.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Counts refusals for a reason that was not named at the start.
+const OTHER_REASON: &str = "other";
 
 /// All metrics of the process.
-#[derive(Debug, Default)]
-pub struct Metrics {}
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    doors: Arc<Doors>,
+    keys: Gauge,
+    users: Gauge,
+    feed_revision: Gauge,
+    access_log_dropped_lines: Counter,
+}
 
-/// The handles of one door, to be cloned into its threads.
+/// The handles of one door, for one of its threads; clones count into the same set.
 #[derive(Clone, Debug)]
-pub struct DoorMetrics(Arc<Metrics>);
+pub struct DoorMetrics {
+    reasons: Arc<[&'static str]>,
+    counts: Arc<DoorCounts>,
+}
+
+/// What all threads of all doors have counted.
+#[derive(Debug)]
+struct Doors {
+    reasons: Arc<[&'static str]>,
+    sets: Mutex<Vec<(Service, Arc<DoorCounts>)>>,
+}
+
+/// One thread's counts at one door. Aligned, so that two threads' counts never share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+struct DoorCounts {
+    connections_opened: AtomicU64,
+    connections_closed: AtomicU64,
+    answers: [AtomicU64; STATUS_CLASSES.len()],
+    /// In the order of the reasons' names.
+    denials: Box<[AtomicU64]>,
+}
 
 impl Metrics {
-    /// The handles for `service`.
-    pub fn door(self: &Arc<Self>, service: Service) -> DoorMetrics {
-        let _ = service;
-        DoorMetrics(Arc::clone(self))
+    /// Registers everything. `reasons` are the names under which refusals are counted; any other goes to `other`.
+    pub fn new(reasons: &[&'static str]) -> Self {
+        let mut names = reasons.to_vec();
+        names.push(OTHER_REASON);
+        let doors = Arc::new(Doors { reasons: names.into(), sets: Mutex::new(Vec::new()) });
+        let mut registry = Registry::with_prefix("latchkey");
+        registry.register_collector(Box::new(Arc::clone(&doors)));
+
+        let keys = Gauge::default();
+        registry.register("keys", "API keys in the index, disabled and expired ones too", keys.clone());
+        let users = Gauge::default();
+        registry.register("users", "Users in the index", users.clone());
+        let feed_revision = Gauge::default();
+        let help = "Last change of the store that this gateway has taken over";
+        registry.register("feed_revision", help, feed_revision.clone());
+        let access_log_dropped_lines = Counter::default();
+        let help = "Access log lines lost, because the disk was too slow or refused them";
+        registry.register("access_log_dropped_lines", help, access_log_dropped_lines.clone());
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
+        Self { registry, doors, keys, users, feed_revision, access_log_dropped_lines }
+    }
+
+    /// A new set of counts for `service`. Each door thread asks for one once, at its start.
+    pub fn door(&self, service: Service) -> DoorMetrics {
+        let reasons = Arc::clone(&self.doors.reasons);
+        let counts = Arc::new(DoorCounts {
+            connections_opened: AtomicU64::new(0),
+            connections_closed: AtomicU64::new(0),
+            answers: Default::default(),
+            denials: reasons.iter().map(|_| AtomicU64::new(0)).collect(),
+        });
+        // A poisoned list is still whole: a push is all that ever happens to it.
+        let mut sets = self.doors.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.push((service, Arc::clone(&counts)));
+        DoorMetrics { reasons, counts }
+    }
+
+    /// What the index holds, and up to which change; whoever applies changes to it calls this.
+    pub fn set_index(&self, keys: u64, users: u64, revision: Revision) {
+        self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
+        self.feed_revision.set(revision.0);
+    }
+
+    /// Takes over [`AccessLog::dropped_lines`](super::AccessLog::dropped_lines): lines since the start of the process.
+    pub fn set_access_log_dropped_lines(&self, lines: u64) {
+        // Raised, never lowered: two readers at once must not make a counter run backwards.
+        self.access_log_dropped_lines.inner().fetch_max(lines, Ordering::Relaxed);
     }
 
     /// The text of `/metrics` in the `OpenMetrics` format.
     pub fn render(&self) -> String {
-        String::new()
+        let mut text = String::new();
+        // A `String` takes every text, and the encoders fail for no other reason.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    /// Metrics that count every refusal under `other`.
+    fn default() -> Self {
+        Self::new(&[])
     }
 }
 
 impl DoorMetrics {
     /// A connection was accepted; pair with [`DoorMetrics::connection_closed`].
     pub fn connection_opened(&self) {
-        let _ = &self.0;
+        count(&self.counts.connections_opened);
     }
 
     /// A connection ended.
-    pub fn connection_closed(&self) {}
+    pub fn connection_closed(&self) {
+        count(&self.counts.connections_closed);
+    }
 
-    /// A request was answered with `status` (HTTP, or 100 / 400 of the line protocol).
+    /// A request was answered with `status` (HTTP, or 100 / 400 of the line protocol). Anything outside 100 to 599 is
+    /// no answer and is not counted.
     pub fn answered(&self, status: u16) {
-        let _ = status;
+        let class = usize::from(status / 100).checked_sub(1);
+        if let Some(answers) = class.and_then(|class| self.counts.answers.get(class)) {
+            count(answers);
+        }
     }
 
     /// A request was refused; `reason` is a [`DenialReason::as_str`](crate::auth::DenialReason::as_str).
     pub fn denied(&self, reason: &'static str) {
-        let _ = reason;
+        let place = self.reasons.iter().position(|name| *name == reason);
+        if let Some(denials) =
+            place.map_or(self.counts.denials.last(), |place| self.counts.denials.get(place))
+        {
+            count(denials);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, series: &str) -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map(|value| value.parse().unwrap())
+    }
+
+    #[test]
+    fn connections_are_counted_by_door() {
+        let metrics = Metrics::new(&[]);
+        let (api, isproxy) = (metrics.door(Service::Api), metrics.door(Service::IsProxy));
+        for _ in 0..3 {
+            api.connection_opened();
+        }
+        api.connection_closed();
+        isproxy.connection_opened();
+        let text = metrics.render();
+        assert_eq!(value(&text, "latchkey_connections{door=\"api\"}"), Some(2));
+        assert_eq!(value(&text, "latchkey_connections_accepted_total{door=\"api\"}"), Some(3));
+        assert_eq!(value(&text, "latchkey_connections{door=\"isproxy\"}"), Some(1));
+        assert_eq!(value(&text, "latchkey_connections_accepted_total{door=\"isproxy\"}"), Some(1));
+    }
+
+    #[test]
+    fn the_threads_of_a_door_are_added_up() {
+        let metrics = Metrics::new(&[]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let door = metrics.door(Service::Api);
+                scope.spawn(move || (0..1_000).for_each(|_| door.answered(200)));
+            }
+        });
+        assert_eq!(
+            value(&metrics.render(), "latchkey_answers_total{door=\"api\",status=\"2xx\"}"),
+            Some(4_000)
+        );
+    }
+
+    #[test]
+    fn a_connection_may_end_in_another_thread_than_it_began_in() {
+        let metrics = Metrics::new(&[]);
+        metrics.door(Service::Api).connection_opened();
+        metrics.door(Service::Api).connection_closed();
+        assert_eq!(value(&metrics.render(), "latchkey_connections{door=\"api\"}"), Some(0));
+    }
+
+    #[test]
+    fn answers_are_counted_by_class_and_what_is_none_is_not() {
+        let metrics = Metrics::new(&[]);
+        let door = metrics.door(Service::IsProxy);
+        for status in [0, 99, 100, 101, 204, 304, 400, 499, 503, 599, 600, u16::MAX] {
+            door.answered(status);
+        }
+        let text = metrics.render();
+        for (class, expected) in [("1xx", 2), ("2xx", 1), ("3xx", 1), ("4xx", 2), ("5xx", 2)] {
+            let series = format!("latchkey_answers_total{{door=\"isproxy\",status=\"{class}\"}}");
+            assert_eq!(value(&text, &series), Some(expected), "{class}");
+        }
+    }
+
+    #[test]
+    fn denials_are_counted_by_reason_and_unnamed_ones_together() {
+        let metrics = Metrics::new(&["unknown_key", "key_expired"]);
+        let door = metrics.door(Service::Api);
+        door.denied("key_expired");
+        door.denied("key_expired");
+        door.denied("full_moon");
+        let text = metrics.render();
+        for (reason, expected) in [("unknown_key", 0), ("key_expired", 2), ("other", 1)] {
+            let series = format!("latchkey_denials_total{{door=\"api\",reason=\"{reason}\"}}");
+            assert_eq!(value(&text, &series), Some(expected), "{reason}");
+        }
+        assert!(!text.contains("full_moon"));
+    }
+
+    #[test]
+    fn every_series_is_there_from_the_start_and_none_joins() {
+        let metrics = Metrics::new(&["unknown_key"]);
+        let names = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+        };
+        let before = names(&metrics.render());
+        let door = metrics.door(Service::Api);
+        door.connection_opened();
+        door.answered(418);
+        door.denied("unknown_key");
+        door.denied("something else");
+        metrics.set_index(1, 2, Revision(3));
+        metrics.set_access_log_dropped_lines(4);
+        assert_eq!(names(&metrics.render()), before);
+        // By door 2 connections, 5 answers, 2 reasons; then 4 single ones and the build.
+        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 5);
+    }
+
+    #[test]
+    fn what_others_feed_is_shown() {
+        let metrics = Metrics::default();
+        metrics.set_index(10_000, 12, Revision(345));
+        metrics.set_access_log_dropped_lines(7);
+        metrics.set_access_log_dropped_lines(6);
+        let text = metrics.render();
+        assert_eq!(value(&text, "latchkey_keys"), Some(10_000));
+        assert_eq!(value(&text, "latchkey_users"), Some(12));
+        assert_eq!(value(&text, "latchkey_feed_revision"), Some(345));
+        assert_eq!(value(&text, "latchkey_access_log_dropped_lines_total"), Some(7));
+        let build = format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(&text, &build), Some(1));
+    }
+
+    #[test]
+    fn the_text_is_openmetrics() {
+        let text = Metrics::default().render();
+        assert!(text.ends_with("# EOF\n"));
+        let families: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        let mut once = families.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), families.len(), "{families:?}");
+        for family in families {
+            assert!(text.contains(&format!("# HELP {family} ")), "{family}");
+        }
     }
 }

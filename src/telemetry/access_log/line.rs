@@ -1,0 +1,240 @@
+//! One line of the access log: the JSON text, written straight into a buffer.
+//!
+//! Pure. By hand rather than by a serialiser, because it runs once a request: no allocation, and texts that come from
+//! a peer cannot break out of their member, the line, or the terminal that shows them.
+
+use std::io::Write;
+
+use time::OffsetDateTime;
+
+use super::AccessRecord;
+use crate::model::Timestamp;
+
+/// Appends `record` to `buffer` as one JSON object and a line feed. All members are always there; what is not known
+/// is `null`.
+pub(super) fn write_line(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
+    buffer.extend_from_slice(b"{\"time\":");
+    write_time(buffer, record.at);
+    write_text(buffer, "service", Some(record.service.as_str()));
+    write_text(buffer, "listener", Some(record.listener));
+    write_name(buffer, "request_id");
+    buffer.push(b'"');
+    buffer.extend_from_slice(&record.request_id.to_ascii());
+    buffer.push(b'"');
+    write_name(buffer, "client_ip");
+    write_plain(buffer, format_args!("\"{}\"", record.client_ip));
+    write_text(buffer, "method", Some(record.method));
+    write_text(buffer, "target", Some(record.target));
+    write_name(buffer, "status");
+    write_plain(buffer, format_args!("{}", record.status));
+    write_text(buffer, "reason", record.reason);
+    write_text(buffer, "customer", record.customer);
+    write_text(buffer, "user", record.user);
+    write_name(buffer, "key_id");
+    match record.key_id {
+        Some(id) => write_plain(buffer, format_args!("\"{id}\"")),
+        None => buffer.extend_from_slice(b"null"),
+    }
+    write_text(buffer, "auth_method", record.auth_method);
+    write_text(buffer, "upstream", record.upstream);
+    write_name(buffer, "duration_us");
+    write_plain(buffer, format_args!("{}", record.duration_microseconds));
+    write_name(buffer, "response_bytes");
+    write_plain(buffer, format_args!("{}", record.response_bytes));
+    buffer.extend_from_slice(b"}\n");
+}
+
+/// Writes what is known to need no escape.
+fn write_plain(buffer: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // A vector takes every byte.
+    let _ = buffer.write_fmt(text);
+}
+
+fn write_name(buffer: &mut Vec<u8>, name: &str) {
+    buffer.extend_from_slice(b",\"");
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.extend_from_slice(b"\":");
+}
+
+fn write_text(buffer: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    write_name(buffer, name);
+    match value {
+        Some(text) => {
+            buffer.push(b'"');
+            write_escaped(buffer, text);
+            buffer.push(b'"');
+        }
+        None => buffer.extend_from_slice(b"null"),
+    }
+}
+
+/// Writes the content of a JSON string (RFC 8259 §7). Beyond what JSON asks for, everything that moves a terminal's
+/// cursor, ends a line for some readers or turns the direction of text is escaped (S87).
+fn write_escaped(buffer: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        buffer.extend_from_slice(text.as_bytes());
+        return;
+    }
+    for letter in text.chars() {
+        match letter {
+            '"' => buffer.extend_from_slice(b"\\\""),
+            '\\' => buffer.extend_from_slice(b"\\\\"),
+            // All of them lie in the first plane: one escape of four digits.
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+                write_plain(buffer, format_args!("\\u{:04x}", u32::from(letter)));
+            }
+            _ if letter.is_control() => write_plain(buffer, format_args!("\\u{:04x}", u32::from(letter))),
+            _ => buffer.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// Writes `"2026-11-23T10:20:30.456Z"` (RFC 3339), or `null` outside the years 0 to 9999.
+fn write_time(buffer: &mut Vec<u8>, at: Timestamp) {
+    let moment = OffsetDateTime::from_unix_timestamp(at.unix_seconds());
+    let Some(moment) = moment.ok().filter(|moment| moment.year() >= 0) else {
+        buffer.extend_from_slice(b"null");
+        return;
+    };
+    let (year, month, day) = moment.to_calendar_date();
+    buffer.push(b'"');
+    write_digits(buffer, year.unsigned_abs(), 4);
+    buffer.push(b'-');
+    write_digits(buffer, u32::from(u8::from(month)), 2);
+    buffer.push(b'-');
+    write_digits(buffer, u32::from(day), 2);
+    buffer.push(b'T');
+    write_digits(buffer, u32::from(moment.hour()), 2);
+    buffer.push(b':');
+    write_digits(buffer, u32::from(moment.minute()), 2);
+    buffer.push(b':');
+    write_digits(buffer, u32::from(moment.second()), 2);
+    buffer.push(b'.');
+    write_digits(buffer, u32::try_from(at.unix_milliseconds().rem_euclid(1000)).unwrap_or(0), 3);
+    buffer.extend_from_slice(b"Z\"");
+}
+
+/// Writes the last `places` decimal digits of `number`.
+fn write_digits(buffer: &mut Vec<u8>, number: u32, places: u32) {
+    for place in (0..places).rev() {
+        let digit = (number / 10_u32.pow(place)) % 10;
+        buffer.push(b'0' + u8::try_from(digit).unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::tests::sample;
+    use super::*;
+    use crate::model::{ClientIp, Service};
+
+    fn line_of(record: &AccessRecord<'_>) -> String {
+        let mut buffer = Vec::new();
+        write_line(&mut buffer, record);
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_every_member_in_one_order() {
+        let mut record = sample();
+        record.at = Timestamp::from_unix_milliseconds(1_795_429_230_456);
+        let id = record.request_id;
+        assert_eq!(
+            line_of(&record),
+            format!(
+                "{{\"time\":\"2026-11-23T10:20:30.456Z\",\"service\":\"api\",\"listener\":\"api\",\
+                 \"request_id\":\"{id}\",\"client_ip\":\"192.0.2.7\",\"method\":\"GET\",\
+                 \"target\":\"/v2/domains\",\"status\":200,\"reason\":null,\"customer\":\"acme\",\"user\":\"alex\",\
+                 \"key_id\":\"key_0000000000007\",\"auth_method\":\"api-key\",\"upstream\":\"registry\",\
+                 \"duration_us\":1234,\"response_bytes\":56}}\n"
+            )
+        );
+    }
+
+    #[test]
+    fn both_doors_write_the_same_members() {
+        let names = |record: &AccessRecord<'_>| -> Vec<String> {
+            let line: Value = serde_json::from_str(&line_of(record)).unwrap();
+            line.as_object().unwrap().keys().cloned().collect()
+        };
+        let refused = AccessRecord {
+            service: Service::IsProxy,
+            listener: "isproxy",
+            client_ip: ClientIp::new("2001:db8::1".parse().unwrap()),
+            method: "LOGIN",
+            target: "",
+            status: 400,
+            reason: Some("unknown_key"),
+            customer: None,
+            user: None,
+            key_id: None,
+            auth_method: None,
+            upstream: None,
+            ..sample()
+        };
+        assert_eq!(names(&sample()), names(&refused));
+        let line: Value = serde_json::from_str(&line_of(&refused)).unwrap();
+        assert_eq!(line["reason"], "unknown_key");
+        assert_eq!(line["client_ip"], "2001:db8::1");
+        assert_eq!(line["key_id"], Value::Null);
+    }
+
+    #[test]
+    fn s87_what_a_peer_sends_cannot_leave_its_member_its_line_or_its_place_on_a_terminal() {
+        for (sent, written) in [
+            ("/a\r\n{\"status\":200}", "/a\\u000d\\u000a{\\\"status\\\":200}"),
+            ("\u{1b}[2J", "\\u001b[2J"),
+            ("\u{7f}\u{9b}2J", "\\u007f\\u009b2J"),
+            ("\\\"", "\\\\\\\""),
+            ("\u{202e}gpj.exe\u{2028}", "\\u202egpj.exe\\u2028"),
+            ("\0", "\\u0000"),
+            ("/künde/✓", "/künde/✓"),
+        ] {
+            let mut buffer = Vec::new();
+            write_escaped(&mut buffer, sent);
+            assert_eq!(String::from_utf8(buffer).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn time_is_rfc_3339_in_utc_with_milliseconds() {
+        for (milliseconds, text) in [
+            (0, "\"1970-01-01T00:00:00.000Z\""),
+            (-1, "\"1969-12-31T23:59:59.999Z\""),
+            (951_782_400_007, "\"2000-02-29T00:00:00.007Z\""),
+            (253_402_300_799_999, "\"9999-12-31T23:59:59.999Z\""),
+            (253_402_300_800_000, "null"),
+            (i64::MIN, "null"),
+            (i64::MAX, "null"),
+        ] {
+            let mut buffer = Vec::new();
+            write_time(&mut buffer, Timestamp::from_unix_milliseconds(milliseconds));
+            assert_eq!(String::from_utf8(buffer).unwrap(), text, "{milliseconds}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_survives_and_stays_on_one_line(target in any::<String>(), listener in any::<String>()) {
+            let record = AccessRecord { target: &target, listener: &listener, ..sample() };
+            let line = line_of(&record);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert!(!line.trim_end_matches('\n').chars().any(char::is_control));
+            let read: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read["target"].as_str(), Some(target.as_str()));
+            prop_assert_eq!(read["listener"].as_str(), Some(listener.as_str()));
+        }
+
+        #[test]
+        fn times_agree_with_the_time_crate(seconds in -62_167_219_200_i64..253_402_300_800) {
+            let mut buffer = Vec::new();
+            let at = Timestamp::from_unix_milliseconds(seconds * 1000);
+            write_time(&mut buffer, at);
+            let expected = format!("\"{}\"", at.to_string().replace('Z', ".000Z"));
+            prop_assert_eq!(String::from_utf8(buffer).unwrap(), expected);
+        }
+    }
+}
