@@ -109,3 +109,8 @@ CREATE VIEW visible_users AS
 SELECT * FROM users WHERE import_id IS NULL OR import_id NOT IN (SELECT id FROM imports);
 CREATE VIEW visible_keys AS
 SELECT * FROM api_keys WHERE import_id IS NULL OR import_id NOT IN (SELECT id FROM imports);
+
+-- Lasting facts about the store itself; `demo` says that it may be served on loopback addresses only.
+CREATE TABLE store_marks (
+    mark TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
