@@ -1,0 +1,149 @@
+//! The control plane beside the doors: follows the change feed, ends expired sessions, writes key uses, answers ops.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Shared;
+use crate::config::{Config, ListenerProtocol};
+use crate::crypto::random;
+use crate::net::BoundListener;
+use crate::ops::{OpsState, Readiness, serve_ops};
+use crate::store::{Follower, FollowerEvents, KeyUse, Store, StoreError, Subject};
+
+/// A key's time is over within this (PROTOCOL section 3, point 8: one second).
+const LOOK_FOR_EXPIRED_EVERY: Duration = Duration::from_millis(250);
+/// Uses of keys are written at most this often.
+const WRITE_KEY_USES_EVERY: Duration = Duration::from_secs(5);
+
+/// What the control plane is started with.
+pub(super) struct Parts {
+    pub(super) shared: Shared,
+    pub(super) store: Store,
+    pub(super) noted_uses: mpsc::Receiver<KeyUse>,
+    pub(super) ops: Vec<TcpListener>,
+    pub(super) readiness: watch::Sender<Readiness>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Starts the tasks of the control plane on the present runtime.
+pub(super) async fn start(parts: Parts) -> Result<()> {
+    let Parts { shared, store, noted_uses, ops, readiness, stop, tasks } = parts;
+    let applied = *shared.index.applied().borrow();
+    let id = format!("{:016x}", random::bits()?);
+    let name = format!("pid {}", std::process::id());
+    let registration = store.register_gateway(id, &name, applied, shared.clock.now()).await?;
+    let mut events = Events { shared: shared.clone(), readiness: readiness.clone() };
+    events.show_index();
+    let follower = Follower::new(store.clone(), shared.index.clone(), registration);
+    let stop_follower = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = follower.run(&mut events, stop_follower).await {
+            tracing::warn!(%error, "the gateway could not be taken out of the store's list");
+        }
+    });
+    tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
+    tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
+    for socket in ops {
+        let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;
+        let state = OpsState {
+            readiness: readiness.subscribe(),
+            metrics: shared.metrics.clone(),
+            access_log: shared.access_log.clone(),
+        };
+        tasks.spawn(serve_ops(listener, state, stop.clone()));
+    }
+    Ok(())
+}
+
+/// Takes the sockets of the ops listeners.
+pub(super) fn ops_sockets(config: &Config, bound: &[(String, BoundListener)]) -> Result<Vec<TcpListener>> {
+    config
+        .listeners
+        .iter()
+        .zip(bound)
+        .filter(|(listener, _)| matches!(listener.protocol, ListenerProtocol::Ops))
+        .flat_map(|(_, (_, bound))| bound.sockets.iter())
+        .map(|socket| socket.try_clone().context("an ops listener cannot be used"))
+        .collect()
+}
+
+/// What happens when the follower has news.
+struct Events {
+    shared: Shared,
+    readiness: watch::Sender<Readiness>,
+}
+
+impl Events {
+    fn show_index(&self) {
+        let size = self.shared.index.size();
+        let revision = *self.shared.index.applied().borrow();
+        let count = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        self.shared.metrics.set_index(count(size.keys), count(size.users), revision);
+    }
+}
+
+impl FollowerEvents for Events {
+    fn applied(&mut self, subjects: &[Subject]) -> u64 {
+        let ended = self.shared.authenticator.end_revoked_sessions(subjects);
+        self.show_index();
+        ended
+    }
+
+    fn store_state(&mut self, state: Result<(), &StoreError>) {
+        let readiness = match state {
+            Ok(()) => {
+                tracing::info!("the store can be read again");
+                Readiness::Ready
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read; deciding from what was loaded");
+                Readiness::Degraded(String::from("the store cannot be read"))
+            }
+        };
+        self.readiness.send_if_modified(|present| {
+            // Draining is for good.
+            let changes = !matches!(present, Readiness::Draining);
+            if changes {
+                *present = readiness;
+            }
+            changes
+        });
+    }
+}
+
+async fn end_expired_sessions(shared: Shared, stop: CancellationToken) {
+    let mut ticks = interval(LOOK_FOR_EXPIRED_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => drop(shared.authenticator.end_expired_sessions()),
+        }
+    }
+}
+
+/// Collects uses and writes them in batches; what cannot be written is let go.
+async fn write_key_uses(store: Store, mut noted_uses: mpsc::Receiver<KeyUse>, stop: CancellationToken) {
+    let mut batch = Vec::new();
+    loop {
+        let pause = timeout(WRITE_KEY_USES_EVERY, stop.cancelled());
+        let stopping = pause.await.is_ok();
+        while let Ok(used) = noted_uses.try_recv() {
+            batch.push(used);
+        }
+        if let Err(error) = store.note_key_uses(&batch).await {
+            tracing::warn!(%error, uses = batch.len(), "uses of keys could not be written");
+        }
+        batch.clear();
+        if stopping {
+            return;
+        }
+    }
+}

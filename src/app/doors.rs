@@ -1,0 +1,207 @@
+//! The door threads: one runtime a thread, each with its own sockets, its own upstream connections, and nothing shared
+//! on the hot path but the index.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Shared;
+use crate::config::{Config, HttpListener, IsProxyListener, IsProxyUpstream, Limits, ListenerProtocol, UpstreamProtocol};
+use crate::crypto::random;
+use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
+use crate::gateway::isproxy::{self, IsProxyDoor};
+use crate::model::Service;
+use crate::net::{BoundListener, ConnectionSlots, accept_connections, server_config};
+use crate::telemetry::{AccessLogWriter, RequestIds};
+
+/// How often a thread hands its buffered access log lines on.
+const FLUSH_ACCESS_LOG_EVERY: Duration = Duration::from_millis(200);
+/// What a connection is served by HTTP/2 and HTTP/1.1.
+const HTTP_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// One listener as a door thread opens it.
+struct DoorPlan {
+    listener_name: String,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    kind: DoorKind,
+}
+
+enum DoorKind {
+    Http(HttpListener),
+    IsProxy(IsProxyListener, IsProxyUpstream),
+}
+
+/// What one thread is given.
+struct ThreadPlan {
+    shared: Shared,
+    doors: Vec<(Arc<DoorPlan>, TcpListener)>,
+    slots: Arc<ConnectionSlots>,
+    drain: CancellationToken,
+    /// Where the thread's request ids start.
+    seed: u64,
+}
+
+/// Starts the door threads; they end once `drain` is cancelled and their connections have ended.
+pub(super) fn spawn(
+    shared: &Shared,
+    bound: Vec<(String, BoundListener)>,
+    drain: &CancellationToken,
+) -> Result<Vec<JoinHandle<()>>> {
+    let limits = &shared.config.limits;
+    let slots = ConnectionSlots::new(limits.connections, limits.connections_per_address);
+    let mut per_thread: Vec<Vec<(Arc<DoorPlan>, TcpListener)>> = Vec::new();
+    per_thread.resize_with(shared.config.threads.get(), Vec::new);
+    let mut locks = Vec::new();
+    for (listener, (_, bound)) in shared.config.listeners.iter().zip(bound) {
+        let plan = match &listener.protocol {
+            ListenerProtocol::Ops => None,
+            ListenerProtocol::Http(http) => {
+                let tls = http.tls.as_ref().map(|files| server_config(files, &HTTP_ALPN)).transpose()?;
+                Some((tls, DoorKind::Http(http.clone())))
+            }
+            ListenerProtocol::IsProxy(isproxy) => {
+                let tls = isproxy.tls.as_ref().map(|files| server_config(files, &[])).transpose()?;
+                Some((tls, DoorKind::IsProxy(isproxy.clone(), isproxy_upstream(&shared.config, &isproxy.upstream)?)))
+            }
+        };
+        if let Some((tls, kind)) = plan {
+            let plan = Arc::new(DoorPlan { listener_name: listener.name.clone(), tls, kind });
+            for (doors, socket) in per_thread.iter_mut().zip(bound.sockets) {
+                doors.push((Arc::clone(&plan), socket));
+            }
+        }
+        locks.push(bound.lock);
+    }
+    let locks = Arc::new(locks);
+    let mut threads = Vec::new();
+    for (number, doors) in per_thread.into_iter().enumerate() {
+        let plan = ThreadPlan {
+            shared: shared.clone(),
+            doors,
+            slots: Arc::clone(&slots),
+            drain: drain.clone(),
+            seed: random::bits()?,
+        };
+        let locks = Arc::clone(&locks);
+        let thread = thread::Builder::new().name(format!("door-{number}")).spawn(move || {
+            if let Err(error) = run_thread(plan) {
+                tracing::error!(%error, "a door thread could not be started");
+            }
+            drop(locks);
+        });
+        threads.push(thread.context("a door thread could not be started")?);
+    }
+    Ok(threads)
+}
+
+fn isproxy_upstream(config: &Config, name: &str) -> Result<IsProxyUpstream> {
+    config
+        .upstreams
+        .iter()
+        .find_map(|upstream| match &upstream.protocol {
+            UpstreamProtocol::IsProxy(isproxy) if upstream.name == name => Some(isproxy.clone()),
+            _ => None,
+        })
+        .ok_or_else(|| anyhow!("there is no upstream `{name}` with `protocol: isproxy`"))
+}
+
+fn run_thread(plan: ThreadPlan) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let limits = Arc::new(plan.shared.config.limits.clone());
+        let access_log = Rc::new(plan.shared.access_log.writer());
+        let request_ids = Rc::new(RequestIds::new(plan.seed));
+        let thread = Thread {
+            upstreams: http_upstreams(&plan.shared.config, &limits),
+            access_log: Rc::clone(&access_log),
+            request_ids,
+            limits: Arc::clone(&limits),
+            connections: TaskTracker::new(),
+            plan,
+        };
+        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log)));
+        thread.serve().await?;
+        thread.connections.close();
+        let grace = Duration::from_secs(u64::from(limits.drain_seconds));
+        if timeout(grace, thread.connections.wait()).await.is_err() {
+            tracing::warn!(connections = thread.connections.len(), "cutting connections that did not end in time");
+        }
+        access_log.flush();
+        Ok(())
+    })
+}
+
+/// One door thread at work.
+struct Thread {
+    plan: ThreadPlan,
+    limits: Arc<Limits>,
+    upstreams: HashMap<String, Rc<HttpUpstream>>,
+    access_log: Rc<AccessLogWriter>,
+    request_ids: Rc<RequestIds>,
+    connections: TaskTracker,
+}
+
+impl Thread {
+    /// Accepts on all listeners until the drain.
+    async fn serve(&self) -> Result<()> {
+        let accepting = TaskTracker::new();
+        for (plan, socket) in &self.plan.doors {
+            let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
+            let (connections, drain) = (self.connections.clone(), self.plan.drain.clone());
+            let metrics = self.plan.shared.metrics.clone();
+            let slots = Arc::clone(&self.plan.slots);
+            match &plan.kind {
+                DoorKind::Http(http) => {
+                    let door = Rc::new(self.http_door(plan, http)?);
+                    let counted = metrics.door(Service::Api);
+                    accepting.spawn_local(accept_connections(listener, slots, drain.clone(), move |stream, peer, slot| {
+                        let serving = Rc::clone(&door).serve_connection(stream, peer, drain.clone());
+                        let counted = counted.clone();
+                        connections.spawn_local(async move {
+                            counted.connection_opened();
+                            serving.await;
+                            counted.connection_closed();
+                            drop(slot);
+                        });
+                    }));
+                }
+                DoorKind::IsProxy(isproxy, upstream) => {
+                    let door = Rc::new(self.isproxy_door(plan, isproxy, upstream));
+                    accepting.spawn_local(accept_connections(
+                        listener,
+                        slots,
+                        drain.clone(),
+                        move |stream: TcpStream, peer: SocketAddr, slot| {
+                            let serving = Rc::clone(&door).serve_connection(stream, peer, drain.clone());
+                            connections.spawn_local(async move {
+                                serving.await;
+                                drop(slot);
+                            });
+                        },
+                    ));
+                }
+            }
+        }
+        accepting.close();
+        accepting.wait().await;
+        Ok(())
+    }
+}
+
+async fn flush_regularly(access_log: Rc<AccessLogWriter>) {
+    let mut ticks = interval(FLUSH_ACCESS_LOG_EVERY);
+    loop {
+        ticks.tick().await;
+        access_log.flush();
+    }
+}
