@@ -1,15 +1,32 @@
-//! The configuration: what the YAML says ([`raw`]), turned into what it means ([`Config`]).
+//! The configuration: what the YAML says, turned into what it means ([`Config`]).
 //!
-//! [`load`] reads a file and answers either a [`Config`] or **all** its faults, each with its place. Binds nothing.
+//! [`load`] reads a file and answers either a [`Config`] or **all** its faults, each with its place. The steps, a file
+//! each: text → `tree` (places kept) → `interpolation` (`${…}`) → `structure` (against the schema) → `raw` →
+//! `meaning`. Binds nothing, prints nothing, and never repeats a value that came through `${…}`. Called by `cli` and
+//! `app`.
 
+mod faults;
+mod interpolation;
 mod limits;
 mod listener;
+mod meaning;
+mod planned;
 mod policy;
+mod raw;
+mod structure;
+#[cfg(test)]
+mod testing;
+mod tree;
 mod upstream;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
+pub use faults::Faults;
 pub use limits::Limits;
 pub use listener::{
     HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials, Route, TlsFiles,
@@ -18,6 +35,9 @@ pub use policy::{MfaPolicy, Policy};
 pub use upstream::{HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Upstream, UpstreamProtocol};
 
 use crate::model::Secret;
+use faults::{Fault, FaultList, KeyPath, Place};
+use meaning::Review;
+use raw::RawConfig;
 
 /// A whole configuration that has passed every check.
 #[derive(Clone, Debug)]
@@ -54,4 +74,410 @@ pub enum MasterKeySource {
     File(PathBuf),
     /// The text itself, from the environment.
     Text(Secret<String>),
+}
+
+/// Reads the configuration at `path`; what it names is looked up in `environment` and beside it.
+///
+/// # Errors
+/// All that is wrong with it, or that it cannot be read.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    let text = match read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let why = match error.kind() {
+                io::ErrorKind::InvalidData => String::from("it is not UTF-8 text"),
+                _ => error.to_string(),
+            };
+            let fault = Fault::of_file(format!("the configuration cannot be read: {why}"));
+            return Err(Faults::one(&shown_path(path), fault));
+        }
+    };
+    parse(&text, path, path.parent().unwrap_or(Path::new("")), environment)
+}
+
+/// Reads no more than needed to see that a file is too large.
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    File::open(path)?.take(tree::TEXT_MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Reads the configuration `text`, whose faults are shown as of `shown_as` and whose paths start at `folder`.
+///
+/// Touches no file but those that the text names.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse(
+    text: &str,
+    shown_as: &Path,
+    folder: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Faults> {
+    let file = shown_path(shown_as);
+    let mut faults = FaultList::default();
+    let mut tree = tree::read(text, &mut faults).map_err(|fault| Faults::one(&file, fault))?;
+    interpolation::interpolate(&mut tree, folder, environment, &mut faults);
+    let sound = structure::check(&tree, &schema(), &mut faults);
+    let config = serde_json::from_value::<RawConfig>(sound).ok().and_then(|raw| {
+        meaning::config(raw, &mut Review { tree: &tree, folder, environment, faults: &mut faults })
+    });
+    match (faults.into_faults(&file), config) {
+        (Some(faults), _) => Err(faults),
+        (None, Some(config)) => Ok(config),
+        // Not reachable while the schema and the types it is made from agree, which a test holds.
+        (None, None) => {
+            let start = Place { line: 1, column: 1 };
+            Err(Faults::one(&file, Fault::new(start, &KeyPath::default(), "cannot be understood")))
+        }
+    }
+}
+
+fn shown_path(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
+}
+
+/// The JSON Schema of the configuration (2020-12), for editors; [`parse`] checks against this very schema.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(RawConfig).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    use super::testing::{BASE, TestFolder};
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../config/latchkey.yaml");
+
+    #[test]
+    fn five_faults_of_five_kinds_are_told_at_once_each_at_its_place() {
+        let folder = TestFolder::new();
+        let text = "\
+listeners:
+  - name: api
+    protocol: htpp
+    address: 127.0.0.1:8443
+    tls:
+      certificate: certs/api.pem
+      private_key: certs/dev.key
+    routes:
+      - { path: /, upstream: registri }
+upstreams:
+  - name: registry
+    protocol: http
+    servers: [http://127.0.0.1:9000]
+    timout: 3
+threads: many
+";
+        let told = folder.faults(text);
+        let lines: Vec<&str> = told.lines().filter(|line| !line.contains("  help   ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "f.yaml:3:15  error  listeners[0].protocol: unknown value `htpp`; did you mean `http`? allowed: http, isproxy, ops",
+                "f.yaml:6:20  error  listeners[0].tls.certificate: file not found: certs/api.pem",
+                "f.yaml:9:30  error  listeners[0].routes[0].upstream: there is no upstream `registri`; did you mean `registry`?",
+                "f.yaml:14:5  error  upstreams[0]: unknown key `timout`",
+                "f.yaml:15:10  error  threads: must be a whole number, not text",
+                "5 errors",
+            ]
+            .map(pad)
+        );
+    }
+
+    /// The place padded as the longest one, `f.yaml:15:10`.
+    fn pad(line: &str) -> String {
+        line.split_once("  error  ")
+            .map_or_else(|| line.to_owned(), |(place, message)| format!("{place:<12}  error  {message}"))
+    }
+
+    #[test]
+    fn the_smallest_configuration_takes_every_default() {
+        let folder = TestFolder::new();
+        let config = folder.parse(BASE).unwrap();
+        assert_eq!(config.store, StoreLocation::Sqlite(folder.path("data/latchkey.db")));
+        assert!(
+            matches!(&config.master_key, MasterKeySource::File(file) if *file == folder.path("master.key"))
+        );
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!(config.threads, std::thread::available_parallelism().unwrap());
+        assert_eq!(config.access_log, None);
+        let [Listener { name, address, protocol: ListenerProtocol::Http(http) }] = &config.listeners[..]
+        else {
+            panic!("not one HTTP listener")
+        };
+        assert_eq!((name.as_str(), address.to_string().as_str()), ("api", "127.0.0.1:8443"));
+        assert_eq!(http.plaintext_credentials, PlaintextCredentials::Refuse);
+        assert!(http.tls.is_none() && http.allow_list.is_empty());
+        let UpstreamProtocol::Http(upstream) = &config.upstreams[0].protocol else { panic!("not HTTP") };
+        assert_eq!(upstream.server, HttpServer { host: String::from("127.0.0.1"), port: 9000 });
+        assert_eq!(upstream.identity_headers, IdentityHeaders::default());
+    }
+
+    #[test]
+    fn the_reference_is_valid_and_states_the_defaults() {
+        let folder = TestFolder::new();
+        let config = folder.parse(REFERENCE).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!(config.listeners.len(), 3);
+        assert_eq!(config.upstreams.len(), 2);
+    }
+
+    #[test]
+    fn the_reference_and_the_schema_have_the_same_keys() {
+        // A setting that is off stands there as `#key: value`; explanations have a blank behind the `#`.
+        let all_on: String = REFERENCE
+            .lines()
+            .map(|line| match line.split_once('#') {
+                Some((indent, setting))
+                    if indent.trim().is_empty() && setting.starts_with(|c: char| c != ' ') =>
+                {
+                    format!("{indent}{setting}\n")
+                }
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let mut faults = FaultList::default();
+        let tree = tree::read(&all_on, &mut faults).unwrap_or_else(|fault| panic!("{fault:?}"));
+        structure::check(&tree, &schema(), &mut faults);
+        assert!(faults.into_faults("all_on").is_none_or(|faults| panic!("{faults}")));
+        let mut written = BTreeSet::new();
+        keys_of_tree(&tree, &KeyPath::default(), &mut written);
+        let mut known = BTreeSet::new();
+        let schema = schema();
+        keys_of_schema(&schema, &schema, "", &mut known);
+        assert_eq!(written, known);
+    }
+
+    fn keys_of_tree(node: &tree::Node, path: &KeyPath, keys: &mut BTreeSet<String>) {
+        match &node.value {
+            tree::Value::Mapping(entries) => {
+                for entry in entries {
+                    let below = path.key(&entry.key);
+                    keys.insert(below.pattern());
+                    keys_of_tree(&entry.node, &below, keys);
+                }
+            }
+            tree::Value::List(items) => {
+                for item in items {
+                    keys_of_tree(item, &path.index(0), keys);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn keys_of_schema(schema: &Json, root: &Json, path: &str, keys: &mut BTreeSet<String>) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            keys_of_schema(root.pointer(&reference[1..]).unwrap(), root, path, keys);
+        }
+        if schema["items"].is_object() {
+            keys_of_schema(&schema["items"], root, &format!("{path}[]"), keys);
+        }
+        for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            keys.insert(path.clone());
+            keys_of_schema(below, root, &path, keys);
+        }
+    }
+
+    #[test]
+    fn a_file_is_loaded_and_its_paths_start_at_its_folder() {
+        let folder = TestFolder::new();
+        let file = folder.write("f.yaml", BASE);
+        let config = load(&file, &|_| None).unwrap();
+        assert_eq!(config.store, StoreLocation::Sqlite(folder.path("data/latchkey.db")));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_one_fault_with_its_reason() {
+        let folder = TestFolder::new();
+        folder.write("empty.yaml", "");
+        std::fs::write(folder.path("binary.yaml"), [0xff, 0xfe, 0x00]).unwrap();
+        folder.write("large.yaml", &"#".repeat(tree::TEXT_MAX_BYTES + 2));
+        for (name, expected) in [
+            ("missing.yaml", "missing.yaml  error  the configuration cannot be read: No such file"),
+            ("certs", "certs  error  the configuration cannot be read: Is a directory"),
+            ("binary.yaml", "binary.yaml  error  the configuration cannot be read: it is not UTF-8 text"),
+            ("empty.yaml", "empty.yaml:1:1  error  the file is empty"),
+            ("large.yaml", "large.yaml  error  larger than 1048576 bytes"),
+        ] {
+            let told = load(&folder.path(name), &|_| None).unwrap_err().to_string();
+            assert!(told.contains(expected), "{told}");
+            assert!(told.ends_with("\n1 error"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_is_one_fault_at_its_place() {
+        let told = TestFolder::new().faults("listeners:\n  - name: api\n   protocol: http\n");
+        assert!(told.starts_with("f.yaml:3:4  error  not valid YAML: "), "{told}");
+        assert!(told.ends_with("\n1 error"), "{told}");
+    }
+
+    #[test]
+    fn values_from_the_environment_and_from_files_are_what_is_asked_for() {
+        let folder = TestFolder::new();
+        folder.write("secrets/name", "from-file\n");
+        let text = BASE
+            .replace("name: api", "name: ${NUMBER}")
+            .replace("upstream: registry", "upstream: \"${file:secrets/name}\"")
+            .replace("name: registry", "name: ${file:secrets/name}")
+            + "threads: ${THREADS:-2}\nlimits: { http2_streams: \"${NUMBER}\" }\naccess_log:\n  path: logs/${NUMBER}\n";
+        let config = folder.parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(config.threads.get(), 2);
+        assert_eq!(config.limits.http2_streams, 12);
+        assert_eq!(config.listeners[0].name, "12", "a number where a name is asked for is text");
+        assert_eq!(config.upstreams[0].name, "from-file");
+        assert_eq!(config.access_log, Some(folder.path("logs/12")));
+    }
+
+    #[test]
+    fn a_missing_variable_or_file_is_told_where_it_is_named() {
+        let text = format!("threads: ${{NOBODY}}\naccess_log:\n  path: ${{file:nowhere}}\n{BASE}");
+        let told = TestFolder::new().faults(&text);
+        assert_eq!(
+            told,
+            "f.yaml:1:10  error  threads: the environment has no variable `NOBODY`\n\
+             \x20            help   set it, or give a default: `${NOBODY:-default}`\n\
+             f.yaml:3:9   error  access_log.path: file not found: nowhere\n\
+             2 errors"
+        );
+    }
+
+    #[test]
+    fn the_master_key_comes_from_the_file_the_text_or_the_environment() {
+        let folder = TestFolder::new();
+        let source = |text: &str, variable: Option<&str>| {
+            let environment =
+                |name: &str| variable.filter(|_| name == "LATCHKEY_MASTER_KEY").map(str::to_owned);
+            match parse(text, Path::new("f.yaml"), folder.path("").as_path(), &environment)
+                .unwrap()
+                .master_key
+            {
+                MasterKeySource::File(file) => format!("file {}", file.file_name().unwrap().display()),
+                MasterKeySource::Text(text) => format!("text {}", text.expose()),
+            }
+        };
+        assert_eq!(source(BASE, None), "file master.key");
+        assert_eq!(source(BASE, Some("")), "file master.key");
+        assert_eq!(source(BASE, Some("k1")), "text k1");
+        assert_eq!(source(&format!("master_key_file: own.key\n{BASE}"), Some("k1")), "file own.key");
+        assert_eq!(source(&format!("master_key: ${{LATCHKEY_MASTER_KEY}}\n{BASE}"), Some("12")), "text 12");
+        let both = format!("master_key_file: a\nmaster_key: b\n{BASE}");
+        assert!(
+            folder
+                .faults(&both)
+                .starts_with("f.yaml:2:13  error  master_key: stands beside `master_key_file`")
+        );
+        let empty = format!("master_key: \"\"\n{BASE}");
+        assert!(folder.faults(&empty).starts_with("f.yaml:1:13  error  master_key: is empty"));
+    }
+
+    #[test]
+    fn s40_no_fault_shows_what_came_from_elsewhere_and_no_debug_text_shows_the_master_key() {
+        let folder = TestFolder::new();
+        folder.write("secret", "hunter2\n");
+        let secret = "\"${SECRET}\"";
+        let settings = [
+            format!("master_key: {{ a: {secret} }}"),
+            format!("store: {{ url: {secret} }}"),
+            format!("threads: {secret}"),
+            format!("policy: {{ mfa_required: {secret}, key_ends_password_at: [{secret}] }}"),
+            format!("limits: {{ connections: {secret} }}"),
+            format!("unknown: {secret}"),
+            String::from("threads: ${file:secret}"),
+        ];
+        for setting in settings {
+            let told = folder.faults(&format!("{setting}\n{BASE}"));
+            assert!(!told.contains("hunter2"), "{setting}: {told}");
+        }
+        for (from, to) in [
+            ("api", secret),
+            ("http", secret),
+            ("127.0.0.1:8443", secret),
+            ("/,", "\"${SECRET}\","),
+            ("upstream: registry", "upstream: \"${SECRET}\""),
+            ("http://127.0.0.1:9000", secret),
+            ("routes:", "allow_list: [\"${SECRET}\"]\n    routes:"),
+            ("routes:", "allow_list_file: ${SECRET}\n    routes:"),
+            ("routes:", "allow_list_file: secret\n    routes:"),
+            ("routes:", "tls: { certificate: \"${SECRET}\", private_key: \"${SECRET}\" }\n    routes:"),
+        ] {
+            let text = BASE.replacen(from, to, 1);
+            assert_ne!(text, BASE);
+            if let Err(faults) = folder.parse(&text) {
+                assert!(!faults.to_string().contains("hunter2"), "{text}: {faults}");
+            }
+        }
+        let text = format!("master_key: ${{SECRET}}\n{BASE}");
+        assert!(!format!("{:?}", folder.parse(&text).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_schema_describes_every_key() {
+        fn described(schema: &Json, path: &str) {
+            for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(below["description"].is_string(), "{path}.{key}");
+                described(below, &format!("{path}.{key}"));
+            }
+        }
+        let schema = schema();
+        described(&schema, "");
+        for (name, definition) in schema["$defs"].as_object().unwrap() {
+            described(definition, name);
+        }
+        assert_eq!(schema["properties"]["limits"]["properties"]["connections"]["default"], 50_000);
+    }
+
+    #[test]
+    fn a_configuration_full_of_faults_is_refused_quickly() {
+        let folder = TestFolder::new();
+        let start = Instant::now();
+        let listeners = "  - {name: a, protocol: http, address: x}\n".repeat(20_000);
+        let told = folder.faults(&format!("listeners:\n{listeners}"));
+        assert!(told.ends_with("500 errors"), "more are not collected");
+        assert!(start.elapsed().as_secs() < 20);
+    }
+
+    /// Lines that a configuration is made of, sound and unsound, to be put together at random.
+    fn line() -> impl Strategy<Value = String> {
+        let keys = "(listeners|upstreams|name|protocol|address|tls|routes|path|servers|limits|policy|threads|store|url|x|<<)";
+        let values = "( (api|http|ops|127.0.0.1:0|/|\\[\\]|\\{\\}|null|1|-1|1e9|true|\\$\\{A\\}|\\$\\{|\"|&a|\\*a|!!str|http://a|sqlite:a|\\|))?";
+        proptest::string::string_regex(&format!("[ ]{{0,6}}(- )?{keys}:{values}")).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = parse(&text, Path::new("f"), Path::new("/nonexistent"), &|_| None);
+        }
+
+        #[test]
+        fn no_configuration_panics_or_fails_without_a_reason(lines in proptest::collection::vec(line(), 0..30)) {
+            let text = lines.join("\n");
+            let environment = |name: &str| (name == "A").then(|| String::from("1"));
+            if let Err(faults) = parse(&text, Path::new("f"), Path::new("/nonexistent"), &environment) {
+                prop_assert!(!faults.to_string().contains("cannot be understood"), "{}", text);
+            }
+        }
+
+        #[test]
+        fn changing_one_place_of_a_sound_configuration_is_told_with_a_reason(
+            position in 0..BASE.len(), with in "[ -~\n]{0,3}",
+        ) {
+            let text = format!("{}{with}{}", &BASE[..position], &BASE[position + 1..]);
+            if let Err(faults) = parse(&text, Path::new("f"), Path::new("/nonexistent"), &|_| None) {
+                prop_assert!(!faults.to_string().contains("cannot be understood"), "{}", text);
+            }
+        }
+    }
 }

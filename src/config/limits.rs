@@ -1,59 +1,93 @@
 //! `limits:` every bound and every deadline, with its unit in its name.
+//!
+//! Written and meant alike, so this one type is both; the ranges are part of the schema. Read by `net`, `auth` and
+//! the gateways, which keep them.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// What a peer may use of us, and how long it may take. The defaults stand in [`Limits::default`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
 pub struct Limits {
     /// Open connections over all listeners.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
     /// Open connections of one address (IPv6: of one /64); 0: unbounded.
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub connections_per_address: u32,
     /// Failed credentials of one address (IPv6: of one /64) in 10 minutes before the answer is 429; 0: unbounded.
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub failed_credentials_per_address: u32,
     /// Logins by password that may wait for a hashing thread; more are answered 503.
+    #[schemars(range(min = 1, max = 10_000))]
     pub password_queue: u32,
     /// From accept to the end of the TLS handshake.
+    #[schemars(range(min = 1, max = 300))]
     pub tls_handshake_seconds: u32,
     /// From accept (or from the first byte of a further request) to the end of a request's head.
+    #[schemars(range(min = 1, max = 300))]
     pub http_header_seconds: u32,
     /// A kept-alive connection without a request.
+    #[schemars(range(min = 1, max = 86_400))]
     pub http_idle_seconds: u32,
     /// A request's head, in bytes.
+    #[schemars(range(min = 8_192, max = 1_048_576))]
     pub http_header_bytes: u32,
     /// Fields in a request's head.
+    #[schemars(range(min = 10, max = 1_000))]
     pub http_header_fields: u32,
     /// A request's target, in bytes.
+    #[schemars(range(min = 64, max = 65_536))]
     pub http_target_bytes: u32,
     /// A request's body, in bytes; 0: unbounded.
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     pub http_body_bytes: u64,
     /// A body, either way, of which nothing comes or nothing is taken.
+    #[schemars(range(min = 1, max = 86_400))]
     pub http_body_idle_seconds: u32,
     /// Streams at once on one HTTP/2 connection.
+    #[schemars(range(min = 1, max = 10_000))]
     pub http2_streams: u32,
     /// Connecting to an upstream, in milliseconds.
+    #[schemars(range(min = 10, max = 60_000))]
     pub upstream_connect_milliseconds: u32,
     /// From the end of sending to the head of an upstream's answer.
+    #[schemars(range(min = 1, max = 86_400))]
     pub upstream_first_byte_seconds: u32,
     /// A whole exchange with an upstream; 0: unbounded, for streams.
+    #[schemars(range(min = 0, max = 86_400))]
     pub upstream_total_seconds: u32,
     /// An idle connection to an upstream is closed after this.
+    #[schemars(range(min = 1, max = 86_400))]
     pub upstream_idle_seconds: u32,
     /// Idle connections kept to one upstream, per thread.
+    #[schemars(range(min = 0, max = 100_000))]
     pub upstream_idle_connections: u32,
     /// A session before its login.
+    #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_login_seconds: u32,
     /// A session after its login without a line.
+    #[schemars(range(min = 1, max = 86_400))]
     pub isproxy_idle_seconds: u32,
     /// Failed logins after which a session is closed.
+    #[schemars(range(min = 1, max = 100))]
     pub isproxy_failed_logins: u32,
     /// How long an answer to the second and later failed logins is held back, in milliseconds.
+    #[schemars(range(min = 0, max = 60_000))]
     pub isproxy_failed_login_delay_milliseconds: u32,
     /// Requests of one session that wait for the upstream; beyond, the client is not read.
+    #[schemars(range(min = 1, max = 65_536))]
     pub isproxy_pending_requests: u32,
     /// A reply that the upstream owes; then the answer is `<domain> error`.
+    #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_reply_seconds: u32,
     /// A client that takes none of what is written to it.
+    #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_write_seconds: u32,
     /// Between SIGTERM and the end of what is still open.
+    #[schemars(range(min = 0, max = 3_600))]
     pub drain_seconds: u32,
 }
 

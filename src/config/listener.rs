@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::model::AllowList;
 
 /// One listener.
@@ -54,9 +57,12 @@ pub struct IsProxyListener {
 }
 
 /// May a credential travel without TLS?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum PlaintextCredentials {
     /// Refused; the default.
+    #[default]
     Refuse,
     /// Taken: something in front ends TLS.
     Allow,

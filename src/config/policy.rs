@@ -1,5 +1,8 @@
 //! `policy:` the rules an operator may choose.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::model::{MfaRequirement, Timestamp};
 
 /// Rules an operator may choose; the defaults are the article's letter.
@@ -12,7 +15,9 @@ pub struct Policy {
 }
 
 /// Whose users must set MFA up, unless the operator says otherwise for a customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum MfaPolicy {
     /// Every customer's.
     All,

@@ -1,0 +1,334 @@
+//! What the YAML means: [`RawConfig`] → [`Config`], with every rule that types and ranges cannot say.
+//!
+//! Looks at the files that the text names, and at nothing else; binds nothing. All faults are collected: a value that
+//! is unsound yields `None`, and whatever does not depend on it is checked all the same.
+
+mod listeners;
+mod upstreams;
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::faults::{Fault, FaultList, KeyPath, shown};
+use super::interpolation::reason;
+use super::raw::{RawAccessLog, RawConfig, RawDoor, RawPolicy, RawStore, Required};
+use super::tree::{Node, Origin, Value};
+use super::{Config, MasterKeySource, Policy, StoreLocation};
+use crate::model::Secret;
+
+/// Used where neither `master_key_file` nor `master_key` is given.
+const MASTER_KEY_VARIABLE: &str = "LATCHKEY_MASTER_KEY";
+const MASTER_KEY_FILE: &str = "master.key";
+
+/// The longest name of a listener or upstream, in characters.
+const NAME_MAX_CHARACTERS: usize = 64;
+
+/// What `raw` means; `None` where `review` has found something that makes it mean nothing.
+pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> {
+    let top = KeyPath::default();
+    let store = store(&raw.store, review);
+    let master_key = master_key(raw.master_key_file, raw.master_key, review);
+    let (upstreams, known) = upstreams::upstreams(raw.upstreams, review);
+    let listeners = raw.listeners.0.map(|raw| listeners::listeners(raw, &known, review));
+    let policy = policy(&raw.policy, review);
+    let access_log = match raw.access_log {
+        Some(RawAccessLog { path }) => Some(review.path(&top.key("access_log").key("path"), path)?),
+        None => None,
+    };
+    Some(Config {
+        store: store?,
+        master_key: master_key?,
+        listeners: listeners?,
+        upstreams,
+        threads: threads(raw.threads),
+        policy,
+        limits: raw.limits,
+        access_log,
+    })
+}
+
+fn store(raw: &RawStore, review: &mut Review<'_>) -> Option<StoreLocation> {
+    let path = KeyPath::default().key("store").key("url");
+    let allowed = "write `sqlite:data/latchkey.db` or `sqlite:/var/lib/latchkey/latchkey.db`";
+    match raw.url.strip_prefix("sqlite:") {
+        Some(file) if !file.is_empty() && !file.starts_with("//") && !file.starts_with(':') => {
+            return Some(StoreLocation::Sqlite(review.folder.join(file)));
+        }
+        Some(_) => review.refuse(&path, "must name a file: `sqlite:PATH`", Some(allowed)),
+        None if raw.url.starts_with("postgres:") || raw.url.starts_with("postgresql:") => {
+            review.refuse(&path, "PostgreSQL is not available in this version; allowed: sqlite:PATH", None);
+        }
+        None => review.refuse(&path, "must be `sqlite:PATH`", Some(allowed)),
+    }
+    None
+}
+
+fn master_key(
+    file: Option<String>,
+    text: Option<Secret<String>>,
+    review: &mut Review<'_>,
+) -> Option<MasterKeySource> {
+    let top = KeyPath::default();
+    let text_path = top.key("master_key");
+    match (file, text) {
+        (Some(_), Some(_)) => {
+            review.refuse(&text_path, "stands beside `master_key_file`; keep one of them", None);
+            None
+        }
+        (None, Some(text)) if text.expose().trim().is_empty() => {
+            review.refuse(&text_path, "is empty", Some("`openssl rand -base64 32` makes a master key"));
+            None
+        }
+        (None, Some(text)) => Some(MasterKeySource::Text(text)),
+        (Some(file), None) => {
+            review.path(&top.key("master_key_file"), Required(Some(file))).map(MasterKeySource::File)
+        }
+        (None, None) => Some(match (review.environment)(MASTER_KEY_VARIABLE) {
+            Some(text) if !text.trim().is_empty() => MasterKeySource::Text(Secret::new(text)),
+            _ => MasterKeySource::File(review.folder.join(MASTER_KEY_FILE)),
+        }),
+    }
+}
+
+fn threads(raw: u16) -> NonZeroUsize {
+    NonZeroUsize::new(usize::from(raw))
+        .or_else(|| std::thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}
+
+fn policy(raw: &RawPolicy, review: &mut Review<'_>) -> Policy {
+    let holds = |door| raw.key_ends_password_at.iter().any(|each| each.0 == Some(door));
+    if !holds(RawDoor::Api) {
+        let path = KeyPath::default().key("policy").key("key_ends_password_at");
+        review.refuse(&path, "must hold api; allowed: [api], [api, isproxy]", None);
+    }
+    Policy { key_ends_password_at_isproxy: holds(RawDoor::IsProxy), mfa_required: raw.mfa_required }
+}
+
+/// What a check of meaning needs, and the faults it finds.
+pub(super) struct Review<'a> {
+    pub(super) tree: &'a Node,
+    pub(super) folder: &'a Path,
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) faults: &'a mut FaultList,
+}
+
+impl Review<'_> {
+    /// Tells what is wrong with the value at `path`, unless something there is known to be wrong already: then this
+    /// would be an echo of it.
+    fn refuse(&mut self, path: &KeyPath, message: impl Into<String>, help: Option<&str>) {
+        if !self.faults.cover(path) {
+            let fault = Fault::new(self.tree.place_of(path), path, message);
+            self.faults.push(match help {
+                Some(help) => fault.help(help),
+                None => fault,
+            });
+        }
+    }
+
+    /// Tells that the mapping at `path` needs `key`, and what for.
+    fn refuse_missing(&mut self, path: &KeyPath, key: &str, what_for: &str) {
+        let subject = path.key(key);
+        if !self.faults.cover(&subject) {
+            let message = format!("missing key `{key}`: {what_for}");
+            self.faults.push(Fault::new(self.tree.place_of(path), path, message).about(subject));
+        }
+    }
+
+    /// Refuses keys of the mapping at `path` that belong to another protocol than `protocol`.
+    fn refuse_misplaced(&mut self, path: &KeyPath, belonging: &[(&str, &[&str])], protocol: &str) {
+        let Some(Value::Mapping(entries)) = self.tree.find(path).map(|node| &node.value) else { return };
+        for entry in entries {
+            let owner = belonging.iter().find(|(key, _)| *key == entry.key);
+            if let Some((key, protocols)) = owner.filter(|(_, protocols)| !protocols.contains(&protocol)) {
+                let message =
+                    format!("key `{key}` belongs to protocol {}, not {protocol}", protocols.join(" and "));
+                self.faults.push(Fault::new(entry.key_place, path, message).about(path.key(key)));
+            }
+        }
+    }
+
+    /// Was the value at `path` written as it is? What came through `${…}` may be a secret, and is never shown.
+    fn is_written(&self, path: &KeyPath) -> bool {
+        match self.tree.find(path).map(|node| &node.value) {
+            Some(Value::Scalar(scalar)) => scalar.origin != Origin::Interpolated,
+            _ => false,
+        }
+    }
+
+    /// `text`, which stands at `path`, with a blank before it, if a fault may show it.
+    fn named(&self, path: &KeyPath, text: &str) -> String {
+        shown(text).filter(|_| self.is_written(path)).map(|text| format!(" `{text}`")).unwrap_or_default()
+    }
+
+    /// A path that starts at the configuration's folder.
+    fn path(&mut self, path: &KeyPath, text: Required<String>) -> Option<PathBuf> {
+        let text = text.0?;
+        if text.trim().is_empty() || text.contains('\0') {
+            self.refuse(path, "must be the path of a file", None);
+            return None;
+        }
+        Some(self.folder.join(text))
+    }
+
+    /// The path of a file that must be there and be readable.
+    fn existing_file(&mut self, path: &KeyPath, text: Required<String>, help: &str) -> Option<PathBuf> {
+        let file = self.path(path, text)?;
+        // Looked at before it is opened: opening a pipe would wait for its writer.
+        let opened = std::fs::metadata(&file).and_then(|metadata| {
+            if metadata.is_file() {
+                std::fs::File::open(&file).map(drop)
+            } else {
+                Err(std::io::ErrorKind::IsADirectory.into())
+            }
+        });
+        if let Err(error) = opened {
+            let named = self.file_named(path);
+            self.refuse(path, format!("{}{named}", reason(&error)), Some(help));
+            return None;
+        }
+        Some(file)
+    }
+
+    /// `: certs/api.pem` for the file that is written at `path`.
+    fn file_named(&self, path: &KeyPath) -> String {
+        match self.tree.find(path).map(|node| &node.value) {
+            Some(Value::Scalar(scalar)) if scalar.origin != Origin::Interpolated => {
+                format!(": {}", scalar.text.escape_debug())
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// A name that is none yet in `taken`, which maps names to the places of their owners.
+    fn name(
+        &mut self,
+        path: &KeyPath,
+        text: Required<String>,
+        taken: &mut HashMap<String, String>,
+    ) -> Option<String> {
+        let text = text.0?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if text.is_empty() || text.len() > NAME_MAX_CHARACTERS || !text.chars().all(plain) {
+            let message = format!(
+                "must be 1 to {NAME_MAX_CHARACTERS} of the letters a-z and A-Z, digits, `.`, `_` and `-`"
+            );
+            self.refuse(path, message, None);
+            return None;
+        }
+        let named = self.named(path, &text);
+        if let Some(owner) = taken.get(&text) {
+            self.refuse(path, format!("the name{named} is taken: {owner}"), None);
+            return None;
+        }
+        taken.insert(text.clone(), path.to_string());
+        Some(text)
+    }
+}
+
+/// A host and perhaps a port: `api.example:80`, `192.0.2.1`, `[2001:db8::1]:80`; the host without brackets.
+fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, behind) = if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, behind) = bracketed.split_once(']')?;
+        host.parse::<std::net::Ipv6Addr>().ok()?;
+        (host, behind)
+    } else {
+        let (host, behind) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (host, is_host(host).then_some(behind)?)
+    };
+    let port = match behind.strip_prefix(':') {
+        None if behind.is_empty() => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|port| *port != 0)?)
+        }
+        _ => return None,
+    };
+    Some((host.to_ascii_lowercase(), port))
+}
+
+/// Is `text` a host name or IPv4 address (RFC 1123 §2.1, and `_`, which internal names use)?
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{BASE, TestFolder};
+
+    fn told(setting: &str) -> String {
+        TestFolder::new().faults(&format!("{setting}\n{BASE}"))
+    }
+
+    #[test]
+    fn a_store_is_a_file() {
+        let folder = TestFolder::new();
+        for (url, file) in
+            [("sqlite:a.db", folder.path("a.db")), ("sqlite:/srv/a.db", PathBuf::from("/srv/a.db"))]
+        {
+            let config = folder.parse(&format!("store: {{ url: \"{url}\" }}\n{BASE}")).unwrap();
+            assert_eq!(config.store, StoreLocation::Sqlite(file));
+        }
+        for url in ["sqlite:", "sqlite://a.db", "sqlite::memory:", "a.db", ""] {
+            let told = told(&format!("store: {{ url: \"{url}\" }}"));
+            assert!(told.starts_with("f.yaml:1:15  error  store.url: must "), "{told}");
+        }
+        let told = told("store: { url: \"postgres://latchkey:hunter2@db/latchkey\" }");
+        assert!(told.contains("PostgreSQL is not available in this version; allowed: sqlite:PATH"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn a_policy_is_what_is_chosen() {
+        let folder = TestFolder::new();
+        let setting = "policy: { key_ends_password_at: [api, isproxy], mfa_required: all }";
+        let policy = folder.parse(&format!("{setting}\n{BASE}")).unwrap().policy;
+        assert!(policy.key_ends_password_at_isproxy);
+        assert_eq!(policy.mfa_required, crate::config::MfaPolicy::All);
+        for list in ["[]", "[isproxy]"] {
+            let told = told(&format!("policy: {{ key_ends_password_at: {list} }}"));
+            assert!(
+                told.starts_with("f.yaml:1:33  error  policy.key_ends_password_at: must hold api"),
+                "{told}"
+            );
+        }
+        let told = told("policy: { key_ends_password_at: [apis] }");
+        assert!(told.ends_with("allowed: api, isproxy\n1 error"), "no echo of the unsound value: {told}");
+    }
+
+    #[test]
+    fn a_path_names_something() {
+        for path in ["\"\"", "\" \"", "\"a\\0b\""] {
+            let told = told(&format!("access_log: {{ path: {path} }}"));
+            assert!(
+                told.starts_with("f.yaml:1:21  error  access_log.path: must be the path of a file"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_and_ports_are_told_apart() {
+        for (text, host, port) in [
+            ("api.example", "api.example", None),
+            ("API.example:80", "api.example", Some(80)),
+            ("192.0.2.1:65535", "192.0.2.1", Some(65_535)),
+            ("[2001:db8::1]", "2001:db8::1", None),
+            ("[::1]:8080", "::1", Some(8_080)),
+            ("my_service:1", "my_service", Some(1)),
+        ] {
+            assert_eq!(host_and_port(text), Some((host.to_owned(), port)), "{text}");
+        }
+        for text in [
+            "", ":80", "a:", "a:0", "a:65536", "a:+1", "a b", "a/b", "user@a", "a:1:2", "::1", "[::1", "[a]",
+            "[::1]x", "a..b", ".", "é", "a?b", "a#b", "[::1]:", "[]:1",
+        ] {
+            assert_eq!(host_and_port(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! `upstreams:` what they mean, and the table of their names that listeners refer to.
+
+use std::collections::HashMap;
+
+use http::HeaderName;
+
+use super::{Review, host_and_port};
+use crate::config::faults::{KeyPath, closest, shown};
+use crate::config::raw::{RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, Required};
+use crate::config::{HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Upstream, UpstreamProtocol};
+
+/// Which protocol a key belongs to, for keys that do not belong to all.
+const BELONGING: &[(&str, &[&str])] =
+    &[("set_headers", &["http"]), ("identity_headers", &["http"]), ("tls", &["isproxy"])];
+
+/// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
+const RESERVED_HEADERS: &[&str] = &[
+    "authorization",
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+/// The names of upstreams, sound or not, so that a reference to one is judged by its name alone.
+pub(super) struct KnownUpstreams {
+    protocols: HashMap<String, Option<RawUpstreamProtocol>>,
+    /// Could every name be read? If not, an unknown name may be that one.
+    complete: bool,
+}
+
+impl KnownUpstreams {
+    /// The upstream that `text` names at `path`, if it speaks `protocol`.
+    pub(super) fn resolve(
+        &self,
+        path: &KeyPath,
+        text: String,
+        protocol: RawUpstreamProtocol,
+        review: &mut Review<'_>,
+    ) -> Option<String> {
+        match self.protocols.get(&text) {
+            Some(Some(spoken)) if *spoken != protocol => {
+                let named = review.named(path, &text);
+                let message = format!(
+                    "the upstream{named} speaks {}; this needs one with `protocol: {}`",
+                    word(*spoken),
+                    word(protocol)
+                );
+                review.refuse(path, message, None);
+                None
+            }
+            Some(_) => Some(text),
+            None if !self.complete => None,
+            None => {
+                let named = review.named(path, &text);
+                let known = self.protocols.keys().map(String::as_str);
+                let meant = closest(&text, known).and_then(shown).filter(|_| !named.is_empty());
+                let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                review.refuse(path, format!("there is no upstream{named}{meant}"), None);
+                None
+            }
+        }
+    }
+}
+
+fn word(protocol: RawUpstreamProtocol) -> &'static str {
+    match protocol {
+        RawUpstreamProtocol::Http => "http",
+        RawUpstreamProtocol::IsProxy => "isproxy",
+    }
+}
+
+/// The sound upstreams, and the names of all.
+pub(super) fn upstreams(
+    raw: Vec<Required<RawUpstream>>,
+    review: &mut Review<'_>,
+) -> (Vec<Upstream>, KnownUpstreams) {
+    let all = KeyPath::default().key("upstreams");
+    let unread = review.faults.cover(&all) && raw.is_empty();
+    let mut known = KnownUpstreams { protocols: HashMap::new(), complete: !unread };
+    let mut taken = HashMap::new();
+    let mut sound = Vec::new();
+    for (position, raw) in raw.into_iter().enumerate() {
+        let path = all.index(position);
+        match &raw.0 {
+            Some(RawUpstream { name: Required(Some(name)), protocol, .. }) => {
+                known.protocols.entry(name.clone()).or_insert(protocol.0);
+            }
+            _ => known.complete = false,
+        }
+        sound.extend(raw.0.and_then(|raw| upstream(raw, &path, &mut taken, review)));
+    }
+    (sound, known)
+}
+
+fn upstream(
+    raw: RawUpstream,
+    path: &KeyPath,
+    taken: &mut HashMap<String, String>,
+    review: &mut Review<'_>,
+) -> Option<Upstream> {
+    let name = review.name(&path.key("name"), raw.name, taken);
+    if let Some(protocol) = raw.protocol.0 {
+        review.refuse_misplaced(path, BELONGING, word(protocol));
+    }
+    if !raw.set_headers.is_empty() {
+        let message = "headers to add are not available in this version; allowed: {}";
+        review.refuse(&path.key("set_headers"), message, None);
+    }
+    let identity_headers = identity_headers(raw.identity_headers, &path.key("identity_headers"), review);
+    let server = only_server(raw.servers, &path.key("servers"), review);
+    let protocol = match raw.protocol.0? {
+        RawUpstreamProtocol::Http => UpstreamProtocol::Http(HttpUpstream {
+            server: http_server(&server?, &path.key("servers").index(0), review)?,
+            identity_headers,
+        }),
+        RawUpstreamProtocol::IsProxy => {
+            UpstreamProtocol::IsProxy(isproxy_server(&server?, &path.key("servers").index(0), review)?)
+        }
+    };
+    Some(Upstream { name: name?, protocol })
+}
+
+fn only_server(
+    servers: Required<Vec<Required<String>>>,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> Option<String> {
+    let servers = servers.0?;
+    match servers.len() {
+        0 => review.refuse(path, "is empty; allowed: exactly one server", None),
+        1 => {}
+        _ => {
+            let message = "several servers are not available in this version; allowed: exactly one";
+            review.refuse(path, message, None);
+        }
+    }
+    servers.into_iter().next()?.0
+}
+
+fn http_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<HttpServer> {
+    if text.starts_with("https:") {
+        let message = "https is not available in this version; allowed: http://HOST[:PORT]";
+        review.refuse(path, message, None);
+        return None;
+    }
+    let server = text.strip_prefix("http://").and_then(host_and_port);
+    let Some((host, port)) = server else {
+        let help = "for example http://127.0.0.1:9000; no user, path or query";
+        review.refuse(path, "must be http://HOST[:PORT]", Some(help));
+        return None;
+    };
+    Some(HttpServer { host, port: port.unwrap_or(80) })
+}
+
+fn isproxy_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<IsProxyUpstream> {
+    let Some((host, Some(port))) = host_and_port(text) else {
+        review.refuse(path, "must be HOST:PORT", Some("for example 127.0.0.1:9001"));
+        return None;
+    };
+    Some(IsProxyUpstream { host, port })
+}
+
+fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review<'_>) -> IdentityHeaders {
+    let mut taken = Vec::new();
+    let mut header = |key: &str, text: Option<String>| {
+        let path = path.key(key);
+        let text = text?;
+        let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+            review.refuse(&path, "must be the name of a header, or null for none", None);
+            return None;
+        };
+        if RESERVED_HEADERS.contains(&name.as_str()) {
+            review.refuse(&path, "this header steers the exchange itself; choose another", None);
+        } else if taken.contains(&name) {
+            review.refuse(&path, "another part of the identity has this header; choose another", None);
+        }
+        taken.push(name.clone());
+        Some(name)
+    };
+    IdentityHeaders {
+        customer: header("customer", raw.customer),
+        user: header("user", raw.user),
+        key_id: header("key_id", raw.key_id),
+        method: header("method", raw.method),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{BASE, TestFolder};
+
+    /// The smallest sound configuration with the servers of its upstream, and what follows, replaced.
+    fn with_servers(rest: &str) -> String {
+        BASE.replace("servers: [http://127.0.0.1:9000]", rest)
+    }
+
+    fn http_upstream(text: &str) -> HttpUpstream {
+        let config = TestFolder::new().parse(text).unwrap_or_else(|faults| panic!("{faults}"));
+        match config.upstreams.into_iter().next().map(|upstream| upstream.protocol) {
+            Some(UpstreamProtocol::Http(http)) => http,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_server_is_one_plain_url() {
+        let upstream = http_upstream(&with_servers("servers: [\"http://[::1]\"]"));
+        assert_eq!(upstream.server, HttpServer { host: String::from("::1"), port: 80 });
+        for (servers, expected) in [
+            ("[]", "f.yaml:10:14  error  upstreams[0].servers: is empty"),
+            (
+                "[http://a, http://b]",
+                "f.yaml:10:14  error  upstreams[0].servers: several servers are not available in this version; allowed: exactly one",
+            ),
+            (
+                "[https://a]",
+                "f.yaml:10:15  error  upstreams[0].servers[0]: https is not available in this version; allowed: http://HOST[:PORT]",
+            ),
+            ("[http://a/]", "f.yaml:10:15  error  upstreams[0].servers[0]: must be http://HOST[:PORT]"),
+            ("[http://u:hunter2@a]", "f.yaml:10:15  error  upstreams[0].servers[0]: must be"),
+            ("[http://a?b]", "f.yaml:10:15  error  upstreams[0].servers[0]: must be"),
+            ("[127.0.0.1:9000]", "f.yaml:10:15  error  upstreams[0].servers[0]: must be"),
+            ("http://a", "f.yaml:10:14  error  upstreams[0].servers: must be a list, not text"),
+        ] {
+            let told = TestFolder::new().faults(&with_servers(&format!("servers: {servers}")));
+            assert!(told.starts_with(expected), "{told}");
+            assert!(told.ends_with("\n1 error") && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn identity_headers_can_be_renamed_and_dropped() {
+        let upstream = http_upstream(&with_servers(
+            "servers: [http://a]\n    identity_headers: { customer: X-Consumer-Username, user: Remote-User, key_id: null }",
+        ));
+        let name = |text: &'static str| Some(HeaderName::from_static(text));
+        assert_eq!(
+            upstream.identity_headers,
+            IdentityHeaders {
+                customer: name("x-consumer-username"),
+                user: name("remote-user"),
+                key_id: None,
+                method: name("x-auth-method"),
+            }
+        );
+    }
+
+    #[test]
+    fn an_identity_header_may_neither_steer_the_exchange_nor_hide_another() {
+        for (headers, expected) in [
+            ("{ user: Transfer-Encoding }", "identity_headers.user: this header steers the exchange itself"),
+            ("{ user: Authorization }", "identity_headers.user: this header steers the exchange itself"),
+            (
+                "{ user: x-auth-customer }",
+                "identity_headers.user: another part of the identity has this header",
+            ),
+            ("{ user: \"a b\" }", "identity_headers.user: must be the name of a header"),
+            ("{ user: \"\" }", "identity_headers.user: must be the name of a header"),
+            ("{ name: X-Name }", "identity_headers: unknown key `name`"),
+        ] {
+            let text = with_servers(&format!("servers: [http://a]\n    identity_headers: {headers}"));
+            let told = TestFolder::new().faults(&text);
+            assert!(told.contains(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_off_may_be_said_and_what_is_not_there_yet_is_refused() {
+        http_upstream(&with_servers("servers: [http://a]\n    set_headers: {}"));
+        let relay = |rest: &str| {
+            format!(
+                "{BASE}  - name: availability\n    protocol: isproxy\n    servers: [\"localhost:9001\"]\n    {rest}\n"
+            )
+        };
+        assert_eq!(TestFolder::new().parse(&relay("tls: none")).unwrap().upstreams.len(), 2);
+        for (text, expected) in [
+            (
+                relay("tls: starttls"),
+                "f.yaml:14:10  error  upstreams[1].tls: `starttls` is not available in this version; allowed: none",
+            ),
+            (
+                relay("login_key_file: k"),
+                "f.yaml:14:5  error  upstreams[1]: key `login_key_file` is not available in this version",
+            ),
+            (
+                relay("set_headers: {}"),
+                "f.yaml:14:5  error  upstreams[1]: key `set_headers` belongs to protocol http, not isproxy",
+            ),
+            (
+                with_servers("servers: [http://a]\n    set_headers: { Authorization: \"${SECRET}\" }"),
+                "f.yaml:11:18  error  upstreams[0].set_headers: headers to add are not available in this version; allowed: {}",
+            ),
+            (
+                with_servers("servers: [http://a]\n    tls: none"),
+                "f.yaml:11:5  error  upstreams[0]: key `tls` belongs to protocol isproxy, not http",
+            ),
+        ] {
+            let told = TestFolder::new().faults(&text);
+            assert!(told.starts_with(expected), "{told}");
+            assert!(told.ends_with("\n1 error"), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_isproxy_server_has_a_port_and_names_are_unique() {
+        let text = format!("{BASE}  - name: registry\n    protocol: isproxy\n    servers: [localhost]\n");
+        let told = TestFolder::new().faults(&text);
+        assert!(
+            told.contains(
+                "f.yaml:11:11  error  upstreams[1].name: the name `registry` is taken: upstreams[0].name"
+            ),
+            "{told}"
+        );
+        assert!(told.contains("f.yaml:13:15  error  upstreams[1].servers[0]: must be HOST:PORT"), "{told}");
+        for name in ["\"\"", "a b", "a/b", &"a".repeat(65)] {
+            let told = TestFolder::new().faults(&BASE.replace("name: registry", &format!("name: {name}")));
+            assert!(told.contains("upstreams[0].name: must be 1 to 64 of the letters"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the YAML says, section by section: the source of the schema, of every key's description and of most defaults.
+//!
+//! Holds no rules beyond types and ranges; what the values mean together is [`super::meaning`]'s. Made by
+//! [`super::structure`]'s leave only, so reading it cannot fail.
+
+mod listener;
+mod policy;
+mod upstream;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
+pub(super) use policy::{RawDoor, RawPolicy};
+pub(super) use upstream::{RawIdentityHeaders, RawUpstream, RawUpstreamProtocol};
+
+use super::Limits;
+use crate::model::Secret;
+
+/// Where Latchkey listens, whom it lets in, and where it forwards to.
+///
+/// In values, `${NAME}` and `${NAME:-default}` are replaced from the environment and `${file:PATH}` from a file;
+/// `$${` stands for `${`. Relative paths start at the configuration file's folder.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Latchkey configuration")]
+pub(super) struct RawConfig {
+    /// Where customers, users and keys are kept.
+    #[serde(default)]
+    pub(super) store: RawStore,
+    /// The file of the master key, mode 0600; made on the first start beside an empty store. Default: master.key,
+    /// unless the environment has `LATCHKEY_MASTER_KEY`.
+    pub(super) master_key_file: Option<String>,
+    /// The master key itself instead of its file: `${LATCHKEY_MASTER_KEY}`.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
+    pub(super) master_key: Option<Secret<String>>,
+    /// What to listen on; at least one.
+    pub(super) listeners: Required<Vec<Required<RawListener>>>,
+    /// Where authorised traffic goes.
+    #[serde(default)]
+    pub(super) upstreams: Vec<Required<RawUpstream>>,
+    /// Threads that serve the doors; 0: one per core.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1024))]
+    pub(super) threads: u16,
+    /// Rules an operator may choose.
+    #[serde(default)]
+    pub(super) policy: RawPolicy,
+    /// Every bound and every deadline, with its unit in its name.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// One JSON object a request; left out: no log.
+    pub(super) access_log: Option<RawAccessLog>,
+}
+
+/// `store:`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub(super) struct RawStore {
+    /// `sqlite:PATH`, the embedded store.
+    pub(super) url: String,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self { url: String::from("sqlite:data/latchkey.db") }
+    }
+}
+
+/// `access_log:`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawAccessLog {
+    /// The file to append to, mode 0600.
+    pub(super) path: Required<String>,
+}
+
+/// A value that must be there. `None`: it is missing or unsound, and a fault says so already; then whatever depends
+/// on it is not checked, and the rest is.
+pub(super) struct Required<T>(pub(super) Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Required<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Required<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(Secret::new))
+}

@@ -1,0 +1,90 @@
+//! `listeners:` as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Required;
+use crate::config::PlaintextCredentials;
+
+/// One listener.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
+pub(in crate::config) struct RawListener {
+    /// Unique name, used in logs and metrics.
+    pub(in crate::config) name: Required<String>,
+    /// What it speaks.
+    pub(in crate::config) protocol: Required<RawProtocol>,
+    /// ADDRESS:PORT; port 0 takes any free port.
+    pub(in crate::config) address: Required<String>,
+    /// http, isproxy: certificate and key. http speaks TLS from the first byte, isproxy offers it through STARTTLS.
+    pub(in crate::config) tls: Option<RawTls>,
+    /// http, isproxy: are credentials taken where there is no TLS?
+    #[serde(default)]
+    pub(in crate::config) plaintext_credentials: PlaintextCredentials,
+    /// http, isproxy: networks whose forwarding headers are believed. Must be empty in this version.
+    #[serde(default)]
+    pub(in crate::config) trusted_proxies: Vec<Required<String>>,
+    /// http, isproxy: is a PROXY protocol header read? Never in this version.
+    #[serde(default)]
+    #[expect(dead_code, reason = "its only value in this version is the default")]
+    pub(in crate::config) proxy_protocol: RawProxyProtocol,
+    /// http, isproxy: networks that may come in at all; an empty list narrows nothing.
+    #[serde(default)]
+    pub(in crate::config) allow_list: Vec<Required<String>>,
+    /// http, isproxy: more networks for `allow_list`, one a line; blank lines and what follows `#` are ignored.
+    pub(in crate::config) allow_list_file: Option<String>,
+    /// http: where requests go; at least one.
+    #[serde(default)]
+    pub(in crate::config) routes: Vec<Required<RawRoute>>,
+    /// isproxy: the name of an upstream with `protocol: isproxy`.
+    pub(in crate::config) upstream: Option<String>,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawProtocol {
+    /// The API door.
+    Http,
+    /// The `IsProxy` door.
+    IsProxy,
+    /// `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
+    Ops,
+}
+
+/// Is a PROXY protocol header read?
+#[derive(Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawProxyProtocol {
+    /// It is not; bytes that look like one are refused like any other.
+    #[default]
+    Refuse,
+}
+
+/// A certificate chain and its key, both PEM files.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(in crate::config) struct RawTls {
+    /// The chain, leaf first.
+    pub(in crate::config) certificate: Required<String>,
+    /// The private key.
+    pub(in crate::config) private_key: Required<String>,
+}
+
+/// Requests whose target starts with `path` go to `upstream`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Route")]
+pub(in crate::config) struct RawRoute {
+    /// Host names without port; none: any host. A named host wins over any.
+    #[serde(default)]
+    pub(in crate::config) hosts: Vec<Required<String>>,
+    /// A prefix of whole segments, starts with `/`; the longest wins.
+    pub(in crate::config) path: Required<String>,
+    /// The name of an upstream with `protocol: http`.
+    pub(in crate::config) upstream: Required<String>,
+}

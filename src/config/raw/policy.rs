@@ -1,0 +1,39 @@
+//! `policy:` as written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Required;
+use crate::config::MfaPolicy;
+
+/// `policy:`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub(in crate::config) struct RawPolicy {
+    /// Where a user's first key ends the user's password; always at the API.
+    #[schemars(extend("default" = ["api"]))]
+    pub(in crate::config) key_ends_password_at: Vec<Required<RawDoor>>,
+    /// Which new customers have MFA required of their users, unless told otherwise when they are made.
+    pub(in crate::config) mfa_required: MfaPolicy,
+}
+
+/// A door.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawDoor {
+    /// The API.
+    Api,
+    /// `IsProxy`.
+    IsProxy,
+}
+
+impl Default for RawPolicy {
+    fn default() -> Self {
+        Self {
+            key_ends_password_at: vec![Required(Some(RawDoor::Api))],
+            mfa_required: MfaPolicy::NewCustomers,
+        }
+    }
+}

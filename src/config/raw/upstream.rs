@@ -1,0 +1,79 @@
+//! `upstreams:` as written.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Required;
+
+/// One upstream.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
+pub(in crate::config) struct RawUpstream {
+    /// Unique name, used by routes, in logs and metrics.
+    pub(in crate::config) name: Required<String>,
+    /// What it speaks.
+    pub(in crate::config) protocol: Required<RawUpstreamProtocol>,
+    /// Exactly one in this version. http: `http://HOST[:PORT]`; isproxy: `HOST:PORT`.
+    pub(in crate::config) servers: Required<Vec<Required<String>>>,
+    /// http: headers to add. Must be empty in this version.
+    #[serde(default)]
+    pub(in crate::config) set_headers: BTreeMap<String, Required<String>>,
+    /// http: names of the headers that tell the upstream who the caller is; `null` drops one.
+    #[serde(default)]
+    pub(in crate::config) identity_headers: RawIdentityHeaders,
+    /// isproxy: how the connection to it is protected. Not at all in this version: keep it on one machine or network.
+    #[serde(default)]
+    #[expect(dead_code, reason = "its only value in this version is the default")]
+    pub(in crate::config) tls: RawUpstreamTls,
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawUpstreamProtocol {
+    /// HTTP/1.1.
+    Http,
+    /// The `IsProxy` line protocol.
+    IsProxy,
+}
+
+/// How the connection to an `IsProxy` upstream is protected.
+#[derive(Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawUpstreamTls {
+    /// Not at all.
+    #[default]
+    None,
+}
+
+/// Names of the headers that carry the identity.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub(in crate::config) struct RawIdentityHeaders {
+    /// The customer's handle.
+    pub(in crate::config) customer: Option<String>,
+    /// The user's login name.
+    pub(in crate::config) user: Option<String>,
+    /// The key's id, where a key was used.
+    pub(in crate::config) key_id: Option<String>,
+    /// `api-key` or `password`.
+    pub(in crate::config) method: Option<String>,
+}
+
+impl Default for RawIdentityHeaders {
+    fn default() -> Self {
+        let name = |text: &str| Some(text.to_owned());
+        Self {
+            customer: name("X-Auth-Customer"),
+            user: name("X-Auth-User"),
+            key_id: name("X-Auth-Key-Id"),
+            method: name("X-Auth-Method"),
+        }
+    }
+}
