@@ -1,1 +1,6 @@
-//! gateway/http
+//! The API door.
+mod authorization;
+mod denial;
+mod headers;
+mod routes;
+mod target;
