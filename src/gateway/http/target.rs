@@ -4,27 +4,30 @@
 //! upstream byte for byte. Called by `server::handle_request` before any credential is read.
 
 use http::header::{EXPECT, HOST};
-use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Request, Uri, Version};
 
 use super::denial::Fault;
 use crate::config::Limits;
 
 /// Checks the head against limits and rules, and settles `Host`: afterwards there is exactly one, and it agrees with
 /// the target.
-pub fn settle_head(head: &mut Parts, limits: &Limits) -> Result<(), Fault> {
-    if head.method == Method::CONNECT || head.method == Method::TRACE {
+pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), Fault> {
+    if request.method() == Method::CONNECT || request.method() == Method::TRACE {
         return Err(Fault::MethodRefused);
     }
-    check_target(&head.method, &head.uri, limits)?;
-    if u32::try_from(head.headers.len()).map_or(true, |fields| fields > limits.http_header_fields) {
+    check_target(request.method(), request.uri(), limits)?;
+    let headers = request.headers();
+    if u32::try_from(headers.len()).map_or(true, |fields| fields > limits.http_header_fields) {
         return Err(Fault::TooManyFields);
     }
-    if head.headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Fault::UnknownExpectation);
     }
-    settle_host(head)
+    if let Some(host) = settled_host(request)? {
+        request.headers_mut().insert(HOST, host);
+    }
+    Ok(())
 }
 
 /// Origin form, absolute form of http and https, and `*` for OPTIONS (RFC 9112 §3.2).
@@ -47,10 +50,13 @@ fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Fault
     }
 }
 
+/// What `Host` must become; `None`: it is right as it is.
+///
 /// The target's authority (absolute form, or `:authority` of HTTP/2) outranks `Host` in HTTP/1 (RFC 9112 §3.2.2) and
 /// must agree with it in HTTP/2 (RFC 9113 §8.3.1).
-fn settle_host(head: &mut Parts) -> Result<(), Fault> {
-    let mut fields = head.headers.get_all(HOST).iter();
+fn settled_host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
+    const NO_AUTHORITY: Fault = Fault::Malformed("The target's authority is not a host name.");
+    let mut fields = request.headers().get_all(HOST).iter();
     let (field, doubled) = (fields.next(), fields.next().is_some());
     if doubled {
         return Err(Fault::Malformed("There is more than one Host header."));
@@ -58,22 +64,19 @@ fn settle_host(head: &mut Parts) -> Result<(), Fault> {
     if field.is_some_and(|field| host_name(field.as_bytes()).is_none()) {
         return Err(Fault::Malformed("The Host header is not a host name."));
     }
-    let Some(authority) = head.uri.authority().map(Authority::as_str) else {
-        return field.map(drop).ok_or(Fault::Malformed("The Host header is missing."));
+    let Some(authority) = request.uri().authority().map(Authority::as_str) else {
+        return field.map(|_| None).ok_or(Fault::Malformed("The Host header is missing."));
     };
     if host_name(authority.as_bytes()).is_none() {
-        return Err(Fault::Malformed("The target's authority is not a host name."));
+        return Err(NO_AUTHORITY);
     }
     match field {
-        Some(field) if field.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => return Ok(()),
-        Some(_) if head.version == http::Version::HTTP_2 => {
-            return Err(Fault::Malformed("The Host header and the authority differ."));
+        Some(field) if field.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => Ok(None),
+        Some(_) if request.version() == Version::HTTP_2 => {
+            Err(Fault::Malformed("The Host header and the authority differ."))
         }
-        _ => {}
+        _ => HeaderValue::from_str(authority).map(Some).map_err(|_| NO_AUTHORITY),
     }
-    let host = HeaderValue::from_str(authority);
-    head.headers.insert(HOST, host.map_err(|_| Fault::Malformed("The target's authority is not a host name."))?);
-    Ok(())
 }
 
 /// The host of `host[:port]` without brackets, if it is one: letters, digits, `-`, `.`, `_`, or an IPv6 address in
@@ -97,8 +100,6 @@ fn is_port(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, Version};
-
     use super::*;
 
     /// The settled `Host`, or the status of the refusal.
@@ -107,9 +108,9 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let mut head = request.body(()).unwrap();
         settle_head(&mut head, &Limits::default()).map_err(|fault| fault.status().as_u16())?;
-        let settled: Vec<_> = head.headers.get_all(HOST).iter().collect();
+        let settled: Vec<_> = head.headers().get_all(HOST).iter().collect();
         assert_eq!(settled.len(), 1);
         Ok(settled[0].to_str().unwrap().to_owned())
     }
@@ -170,7 +171,7 @@ mod tests {
         for number in 0..100 {
             request = request.header(format!("x-{number}"), "1");
         }
-        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let mut head = request.body(()).unwrap();
         assert_eq!(settle_head(&mut head, &Limits::default()), Err(Fault::TooManyFields));
     }
 
@@ -178,7 +179,7 @@ mod tests {
     fn s68_an_unknown_expectation_is_refused() {
         for (expectation, expected) in [("100-Continue", Ok(())), ("200-ok", Err(Fault::UnknownExpectation))] {
             let request = Request::builder().uri("/").header(HOST, "one.example").header(EXPECT, expectation);
-            let (mut head, ()) = request.body(()).unwrap().into_parts();
+            let mut head = request.body(()).unwrap();
             assert_eq!(settle_head(&mut head, &Limits::default()), expected, "{expectation}");
         }
     }
