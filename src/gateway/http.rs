@@ -1,1 +1,120 @@
-//! gateway/http
+//! The API door: HTTP/1.1 and HTTP/2 in, a credential judged for each request, HTTP/1.1 out.
+//!
+//! One [`HttpDoor`] for each listener on each door thread; nothing in it is shared with another thread but what is
+//! behind an `Arc`. It never touches the store, and forwards nothing without a [`Permit`](crate::auth::Permit).
+//! Called by `app`, which accepts the connections.
+
+mod authorization;
+mod client;
+mod deadlines;
+mod denial;
+mod door_body;
+mod exchange;
+mod forward;
+mod headers;
+mod record;
+mod request_body;
+mod routes;
+mod server;
+mod target;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+pub use authorization::{Authorization, parse_credential};
+pub use upstream::HttpUpstream;
+
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::config::{HttpListener, Limits, Route};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
+use routes::Routes;
+
+/// What a door is made of.
+#[derive(Debug)]
+pub struct HttpDoorParts {
+    /// The listener's name.
+    pub name: String,
+    /// Its configuration; `routes` below stand for its routes.
+    pub listener: HttpListener,
+    /// Bounds and deadlines.
+    pub limits: Arc<Limits>,
+    /// TLS from the first byte, or none.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who judges credentials.
+    pub authenticator: Arc<Authenticator>,
+    /// The listener's routes with this thread's upstreams.
+    pub routes: Vec<(Route, Rc<HttpUpstream>)>,
+    /// Counters of the door.
+    pub metrics: DoorMetrics,
+    /// This thread's access log.
+    pub access_log: Rc<AccessLogWriter>,
+    /// This thread's request ids.
+    pub request_ids: Rc<RequestIds>,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// An API listener on one thread.
+#[derive(Debug)]
+pub struct HttpDoor {
+    name: String,
+    listener: HttpListener,
+    limits: Arc<Limits>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    authenticator: Arc<Authenticator>,
+    routes: Routes<HttpUpstream>,
+    metrics: DoorMetrics,
+    access_log: Rc<AccessLogWriter>,
+    request_ids: Rc<RequestIds>,
+    clock: Clock,
+    /// Stands in for the authenticator in tests of what lies behind it.
+    #[cfg(test)]
+    test_key: Option<&'static str>,
+}
+
+/// Counts an open connection for as long as it lives.
+struct OpenConnection<'a>(&'a DoorMetrics);
+
+impl HttpDoor {
+    /// A door of `parts`; offer `h2` and `http/1.1` in the ALPN of its TLS configuration.
+    pub fn new(parts: HttpDoorParts) -> Self {
+        Self {
+            name: parts.name,
+            listener: parts.listener,
+            limits: parts.limits,
+            tls: parts.tls,
+            authenticator: parts.authenticator,
+            routes: Routes::new(parts.routes),
+            metrics: parts.metrics,
+            access_log: parts.access_log,
+            request_ids: parts.request_ids,
+            clock: parts.clock,
+            #[cfg(test)]
+            test_key: None,
+        }
+    }
+
+    /// Serves one accepted connection to its end. After `drain` it takes no further request, and ends within
+    /// `limits.drain_seconds`. Runs on a `LocalRuntime`: it spawns local tasks.
+    pub async fn serve_connection(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
+        let metrics = self.metrics.clone();
+        metrics.connection_opened();
+        let _open = OpenConnection(&metrics);
+        server::serve(self, stream, peer, drain).await;
+    }
+}
+
+impl Drop for OpenConnection<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}

@@ -1,0 +1,252 @@
+//! How long a client's connection may be silent, and the socket that keeps count of it.
+//!
+//! One timer a connection covers what hyper's own does not: a client that connects and says nothing, a request head
+//! that trickles, a kept-alive connection without a request, a client that takes nothing of what is written to it.
+//! While a request is answered no deadline of this kind runs. Times of bodies and upstreams stand elsewhere.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::config::Limits;
+
+/// Where a client's connection stands, and until when it may stand there.
+#[derive(Debug)]
+pub struct ConnectionWatch {
+    phase: Cell<Phase>,
+    open_requests: Cell<u32>,
+    write_due: Cell<Option<Instant>>,
+    head: Duration,
+    idle: Duration,
+    write: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A request's head is awaited or has begun.
+    Head(Instant),
+    /// A request is being answered.
+    Busy,
+    /// Kept alive without a request; the first byte begins a head.
+    Idle(Instant),
+    /// The same for HTTP/2, where a byte may as well be a ping.
+    IdleStreams(Instant),
+}
+
+/// Which version of HTTP a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.0 or HTTP/1.1: one request after the other.
+    Http1,
+    /// HTTP/2: streams side by side.
+    Http2,
+}
+
+impl ConnectionWatch {
+    /// A watch for a connection accepted at `accepted`, from when the first head's time runs.
+    pub fn new(limits: &Limits, accepted: Instant) -> Rc<Self> {
+        let head = Duration::from_secs(limits.http_header_seconds.into());
+        Rc::new(Self {
+            phase: Cell::new(Phase::Head(accepted + head)),
+            open_requests: Cell::new(0),
+            write_due: Cell::new(None),
+            head,
+            idle: Duration::from_secs(limits.http_idle_seconds.into()),
+            write: Duration::from_secs(limits.http_body_idle_seconds.into()),
+        })
+    }
+
+    /// The moment at which the connection has been silent for too long, as things stand.
+    pub fn due(&self) -> Option<Instant> {
+        let due = match self.phase.get() {
+            Phase::Busy => None,
+            Phase::Head(due) | Phase::Idle(due) | Phase::IdleStreams(due) => Some(due),
+        };
+        match (due, self.write_due.get()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// A request's head is complete.
+    pub fn request_began(&self) {
+        self.open_requests.set(self.open_requests.get().saturating_add(1));
+        self.phase.set(Phase::Busy);
+    }
+
+    /// An answer is complete, or given up, at `now`.
+    pub fn request_ended(&self, spoken: Spoken, now: Instant) {
+        let open = self.open_requests.get().saturating_sub(1);
+        self.open_requests.set(open);
+        if open == 0 {
+            self.phase.set(match spoken {
+                Spoken::Http1 => Phase::Idle(now + self.idle),
+                Spoken::Http2 => Phase::IdleStreams(now + self.idle),
+            });
+        }
+    }
+
+    fn bytes_came(&self) {
+        if let Phase::Idle(_) = self.phase.get() {
+            self.phase.set(Phase::Head(Instant::now() + self.head));
+        }
+    }
+
+    /// Notes whether the client takes what is written.
+    fn note_write<T>(&self, outcome: Poll<T>) -> Poll<T> {
+        match (outcome.is_pending(), self.write_due.get()) {
+            (true, None) => self.write_due.set(Some(Instant::now() + self.write)),
+            (false, Some(_)) => self.write_due.set(None),
+            _ => {}
+        }
+        outcome
+    }
+}
+
+/// A client's socket (or its TLS stream): first what was read ahead of it, then itself, under a watch.
+#[derive(Debug)]
+pub struct WatchedIo<S> {
+    read_ahead: Bytes,
+    stream: S,
+    watch: Rc<ConnectionWatch>,
+}
+
+impl<S> WatchedIo<S> {
+    /// `read_ahead` was already read from `stream`, and comes first.
+    pub const fn new(stream: S, read_ahead: Bytes, watch: Rc<ConnectionWatch>) -> Self {
+        Self { read_ahead, stream, watch }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read_ahead.has_remaining() {
+            let count = self.read_ahead.remaining().min(buf.remaining());
+            buf.put_slice(&self.read_ahead.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.watch.bytes_came();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch.note_write(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.watch.note_write(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        if outcome.is_pending() { self.watch.note_write(outcome) } else { outcome }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch.note_write(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn s74_a_head_has_its_time_from_accept_and_no_byte_extends_it() {
+        let accepted = Instant::now();
+        let watch = ConnectionWatch::new(&Limits::default(), accepted);
+        assert_eq!(watch.due(), Some(accepted + seconds(10)));
+        watch.bytes_came();
+        assert_eq!(watch.due(), Some(accepted + seconds(10)));
+        watch.request_began();
+        assert_eq!(watch.due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_connection_idles_and_its_next_head_has_its_own_time() {
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        watch.request_began();
+        let ended = Instant::now();
+        watch.request_ended(Spoken::Http1, ended);
+        assert_eq!(watch.due(), Some(ended + seconds(75)));
+        tokio::time::advance(seconds(60)).await;
+        watch.bytes_came();
+        assert_eq!(watch.due(), Some(ended + seconds(70)));
+    }
+
+    #[test]
+    fn http2_idles_when_its_last_stream_ends_and_pings_do_not_extend_it() {
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        watch.request_began();
+        watch.request_began();
+        let ended = Instant::now();
+        watch.request_ended(Spoken::Http2, ended);
+        assert_eq!(watch.due(), None);
+        watch.request_ended(Spoken::Http2, ended);
+        watch.bytes_came();
+        assert_eq!(watch.due(), Some(ended + seconds(75)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_noticed_and_forgiven() {
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        watch.request_began();
+        let (ours, mut theirs) = duplex(4);
+        let mut ours = WatchedIo::new(ours, Bytes::new(), Rc::clone(&watch));
+        let mut taken = [0; 6];
+        tokio::join!(
+            async {
+                ours.write_all(b"sixsix").await.unwrap();
+            },
+            async {
+                tokio::task::yield_now().await;
+                assert_eq!(watch.due(), Some(Instant::now() + seconds(30)), "the client's buffer is full");
+                theirs.read_exact(&mut taken).await.unwrap();
+            }
+        );
+        assert_eq!(watch.due(), None);
+        assert_eq!(&taken, b"sixsix");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_comes_first() {
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        let (ours, mut theirs) = duplex(64);
+        let mut ours = WatchedIo::new(ours, Bytes::from_static(b"GET "), watch);
+        theirs.write_all(b"/ HTTP/1.1").await.unwrap();
+        drop(theirs);
+        let mut text = String::new();
+        ours.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "GET / HTTP/1.1");
+    }
+}

@@ -1,0 +1,317 @@
+//! What the API door answers itself, and how it is written (PROTOCOL section 2). Pure.
+//!
+//! One table from fault to status, type and message. All refusals of a credential read alike; the reason stands in
+//! the log only. Called wherever a request ends without an answer of the upstream.
+
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::auth::{Denial, DenialReason, Refusal};
+use crate::telemetry::RequestId;
+
+/// Why the gateway answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The credential, the address or the way it came was refused.
+    Denied(Denial),
+    /// The head breaks a rule of HTTP; the text says which, for the client's developer.
+    Malformed(&'static str),
+    /// CONNECT and TRACE: a tunnel, and a mirror that would show the key.
+    MethodRefused,
+    /// An `Expect` that is not `100-continue`.
+    UnknownExpectation,
+    /// The target is longer than `limits.http_target_bytes`.
+    TargetTooLong,
+    /// More fields than `limits.http_header_fields`.
+    TooManyFields,
+    /// The body is longer than `limits.http_body_bytes`.
+    BodyTooLong,
+    /// The client sent nothing of its body for `limits.http_body_idle_seconds`.
+    BodyTooSlow,
+    /// The client's body ended early, or its framing is wrong.
+    BodyBroken,
+    /// No route has this host and path.
+    NoRoute,
+    /// No connection to the upstream came about.
+    UpstreamUnreachable,
+    /// The upstream closed, or its answer is no HTTP.
+    UpstreamBroke,
+    /// The upstream answered with a change of protocol that nobody asked for (S57).
+    UpstreamUpgraded,
+    /// The upstream took longer than a deadline.
+    UpstreamTooSlow,
+}
+
+/// What every 401 says, so that nobody learns from it which part was wrong.
+const UNAUTHENTICATED: &str = "The credential is missing, not valid, or not accepted.";
+
+impl Fault {
+    /// A refusal by the door itself, before any credential is judged.
+    pub const fn forbidden(reason: DenialReason) -> Self {
+        Self::Denied(Denial { refusal: Refusal::Forbidden, reason })
+    }
+
+    /// The status of the answer.
+    pub const fn status(self) -> StatusCode {
+        self.terms().0
+    }
+
+    /// What happened, for the access log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.reason.as_str(),
+            Self::Malformed(_) => "malformed_request",
+            Self::MethodRefused => "method_refused",
+            Self::UnknownExpectation => "unknown_expectation",
+            Self::TargetTooLong => "target_too_long",
+            Self::TooManyFields => "too_many_fields",
+            Self::BodyTooLong => "body_too_long",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::BodyBroken => "body_broken",
+            Self::NoRoute => "no_route",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamBroke => "upstream_broke",
+            Self::UpstreamUpgraded => "upstream_upgraded",
+            Self::UpstreamTooSlow => "upstream_too_slow",
+        }
+    }
+
+    /// Status, type and message.
+    const fn terms(self) -> (StatusCode, &'static str, &'static str) {
+        const INVALID: &str = "InvalidMessage";
+        const PROVIDER: &str = "ProviderConnectionError";
+        match self {
+            Self::Denied(denial) => Self::terms_of_denial(denial),
+            Self::Malformed(message) => (StatusCode::BAD_REQUEST, INVALID, message),
+            Self::MethodRefused => {
+                (StatusCode::METHOD_NOT_ALLOWED, INVALID, "This method is not accepted here.")
+            }
+            Self::UnknownExpectation => {
+                (StatusCode::EXPECTATION_FAILED, INVALID, "Only the expectation 100-continue is known.")
+            }
+            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, INVALID, "The request's target is too long."),
+            Self::TooManyFields => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                INVALID,
+                "The request has too many header fields.",
+            ),
+            Self::BodyTooLong => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "The request's body is too long."),
+            Self::BodyTooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, INVALID, "The request's body did not arrive in time.")
+            }
+            Self::BodyBroken => {
+                (StatusCode::BAD_REQUEST, INVALID, "The request's body ended early or is malformed.")
+            }
+            Self::NoRoute => (StatusCode::NOT_FOUND, "NotFound", "Nothing is served under this host and path."),
+            Self::UpstreamUnreachable => {
+                (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway cannot be reached.")
+            }
+            Self::UpstreamBroke | Self::UpstreamUpgraded => {
+                (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway gave no proper answer.")
+            }
+            Self::UpstreamTooSlow => (
+                StatusCode::GATEWAY_TIMEOUT,
+                PROVIDER,
+                "The service behind the gateway did not answer in time.",
+            ),
+        }
+    }
+
+    const fn terms_of_denial(denial: Denial) -> (StatusCode, &'static str, &'static str) {
+        const FORBIDDEN: &str = "AuthorizationError";
+        match (denial.refusal, denial.reason) {
+            (Refusal::Unauthenticated, _) => {
+                (StatusCode::UNAUTHORIZED, "AuthenticationError", UNAUTHENTICATED)
+            }
+            (Refusal::Forbidden, DenialReason::PlaintextCredential) => (
+                StatusCode::FORBIDDEN,
+                FORBIDDEN,
+                "Credentials are not accepted without TLS; this one must be taken for exposed.",
+            ),
+            (Refusal::Forbidden, _) => {
+                (StatusCode::FORBIDDEN, FORBIDDEN, "This is not allowed here, or not from your address.")
+            }
+            (Refusal::TooManyFailures { .. }, _) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "AuthenticationRatelimitedError",
+                "Too many failed authentications from your address.",
+            ),
+            (Refusal::Busy, _) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ProviderUnavailable",
+                "The gateway is busy; try again shortly.",
+            ),
+        }
+    }
+
+    /// Seconds for `Retry-After`, on 429 and 503.
+    const fn retry_after_seconds(self) -> Option<NonZeroU32> {
+        match self {
+            Self::Denied(Denial { refusal: Refusal::TooManyFailures { retry_after_seconds }, .. }) => {
+                Some(retry_after_seconds)
+            }
+            Self::Denied(Denial { refusal: Refusal::Busy, .. }) => Some(NonZeroU32::MIN),
+            _ => None,
+        }
+    }
+}
+
+impl From<Denial> for Fault {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// The whole answer but `X-Request-Id`, which every answer gets in one place.
+pub fn render_fault(fault: Fault, request_id: RequestId) -> Response<Bytes> {
+    let (status, kind, message) = fault.terms();
+    let request_id = request_id.to_ascii();
+    // No text here holds a character that JSON escapes; a test over all of them keeps it so.
+    let parts: [&[u8]; 7] = [
+        b"{\"type\":\"",
+        kind.as_bytes(),
+        b"\",\"message\":\"",
+        message.as_bytes(),
+        b"\",\"requestId\":\"",
+        &request_id,
+        b"\"}",
+    ];
+    let mut response = Response::new(Bytes::from(parts.concat()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::UNAUTHORIZED {
+        // Never `Basic`: that would tell whose password is on.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey realm=\"latchkey\""));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if let Some(seconds) = fault.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::RequestIds;
+
+    fn denied(refusal: Refusal, reason: DenialReason) -> Fault {
+        Fault::Denied(Denial { refusal, reason })
+    }
+
+    fn every_fault() -> Vec<Fault> {
+        let retry_after_seconds = NonZeroU32::new(17).unwrap();
+        let refusals = [
+            Refusal::Unauthenticated,
+            Refusal::Forbidden,
+            Refusal::TooManyFailures { retry_after_seconds },
+            Refusal::Busy,
+        ];
+        let denials = refusals
+            .into_iter()
+            .flat_map(|refusal| DenialReason::ALL.map(|reason| denied(refusal, reason)));
+        denials
+            .chain([
+                Fault::Malformed("The Host header is missing."),
+                Fault::MethodRefused,
+                Fault::UnknownExpectation,
+                Fault::TargetTooLong,
+                Fault::TooManyFields,
+                Fault::BodyTooLong,
+                Fault::BodyTooSlow,
+                Fault::BodyBroken,
+                Fault::NoRoute,
+                Fault::UpstreamUnreachable,
+                Fault::UpstreamBroke,
+                Fault::UpstreamUpgraded,
+                Fault::UpstreamTooSlow,
+            ])
+            .collect()
+    }
+
+    #[test]
+    fn faults_answer_as_the_protocol_table_says() {
+        let retry_after_seconds = NonZeroU32::new(17).unwrap();
+        for (fault, status, kind) in [
+            (denied(Refusal::Unauthenticated, DenialReason::UnknownKey), 401, "AuthenticationError"),
+            (denied(Refusal::Forbidden, DenialReason::ScopeMissing), 403, "AuthorizationError"),
+            (Fault::forbidden(DenialReason::PlaintextCredential), 403, "AuthorizationError"),
+            (
+                denied(Refusal::TooManyFailures { retry_after_seconds }, DenialReason::TooManyFailures),
+                429,
+                "AuthenticationRatelimitedError",
+            ),
+            (denied(Refusal::Busy, DenialReason::PasswordQueueFull), 503, "ProviderUnavailable"),
+            (Fault::Malformed("No."), 400, "InvalidMessage"),
+            (Fault::UpstreamUnreachable, 502, "ProviderConnectionError"),
+            (Fault::UpstreamBroke, 502, "ProviderConnectionError"),
+            (Fault::UpstreamTooSlow, 504, "ProviderConnectionError"),
+            (Fault::NoRoute, 404, "NotFound"),
+            (Fault::BodyTooLong, 413, "InvalidMessage"),
+            (Fault::TargetTooLong, 414, "InvalidMessage"),
+            (Fault::TooManyFields, 431, "InvalidMessage"),
+        ] {
+            let response = render_fault(fault, RequestIds::new(1).next_id());
+            assert_eq!(response.status().as_u16(), status, "{fault:?}");
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["type"], kind, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_json_with_type_message_and_request_id() {
+        let id = RequestIds::new(1).next_id();
+        for fault in every_fault() {
+            let response = render_fault(fault, id);
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert!(body["type"].as_str().is_some_and(|text| !text.is_empty()), "{fault:?}");
+            assert!(body["message"].as_str().is_some_and(|text| text.ends_with('.')), "{fault:?}");
+            assert_eq!(body["requestId"], id.to_string());
+            assert_eq!(body.as_object().unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn s70_a_401_offers_api_keys_only_and_no_other_answer_offers_anything() {
+        for fault in every_fault() {
+            let response = render_fault(fault, RequestIds::new(1).next_id());
+            let offered = response.headers().get(WWW_AUTHENTICATE);
+            if response.status() == 401 {
+                assert_eq!(offered.unwrap(), "ApiKey realm=\"latchkey\"");
+            } else {
+                assert_eq!(offered, None, "{fault:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn s38_every_reason_for_a_401_reads_the_same() {
+        let id = RequestIds::new(1).next_id();
+        let first = render_fault(denied(Refusal::Unauthenticated, DenialReason::NoCredential), id);
+        for reason in DenialReason::ALL {
+            let other = render_fault(denied(Refusal::Unauthenticated, reason), id);
+            assert_eq!((other.headers(), other.body()), (first.headers(), first.body()), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_stands_on_429_and_503_only() {
+        for fault in every_fault() {
+            let response = render_fault(fault, RequestIds::new(1).next_id());
+            let expected = match response.status().as_u16() {
+                429 => Some("17"),
+                503 => Some("1"),
+                _ => None,
+            };
+            let given = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!(given, expected, "{fault:?}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! An admitted request on its way to the upstream, and the answer on its way back.
+//!
+//! The only way upstream, and it takes a [`Permit`] (invariant 1). Heads are changed in place and never copied,
+//! bodies pass through. Called by `server::handle_request`.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::HttpDoor;
+use super::client::ClientConnection;
+use super::deadlines::Spoken;
+use super::denial::Fault;
+use super::door_body::DoorBody;
+use super::exchange::UpstreamBody;
+use super::headers::{
+    X_REQUEST_ID, append_via, replace_identity, strip_claims, strip_hop_by_hop,
+};
+use super::record::RequestRecord;
+use super::request_body::{Gate, RequestBody, SendProgress};
+use super::target::host_name;
+use super::upstream::HttpUpstream;
+use crate::auth::Permit;
+
+/// Sends `request`, whose head was settled, to its upstream, and answers with what comes back.
+pub async fn forward_request(
+    door: &HttpDoor,
+    client: &ClientConnection,
+    permit: Permit,
+    request: Request<Incoming>,
+    mut record: RequestRecord,
+) -> Response<DoorBody> {
+    let upstream = route(door, &request).map(Rc::clone);
+    record.admitted(permit.clone(), upstream.as_ref());
+    let Some(upstream) = upstream else {
+        return door.refuse(Fault::NoRoute, request, record);
+    };
+    if is_last_hop(&request) {
+        return answer_options(record);
+    }
+    if exceeds(request.body(), door.limits.http_body_bytes) {
+        return door.refuse(Fault::BodyTooLong, request, record);
+    }
+    let received = request.version();
+    let (mut request, progress) = prepare(&upstream, request, door.limits.http_body_bytes);
+    let id = record.id_value();
+    replace_identity(request.headers_mut(), &permit, upstream.identity_rules(), &client.facts, &id, received);
+    match upstream.send(request, progress).await {
+        Ok(response) => pass_back(response, &id, record).await,
+        Err(fault) => super::server::render_refusal(fault, record),
+    }
+}
+
+/// Where the request goes, by its settled host and its path as it was sent.
+fn route<'a>(door: &'a HttpDoor, request: &Request<Incoming>) -> Option<&'a Rc<HttpUpstream>> {
+    let host = request.headers().get(HOST).and_then(|host| host_name(host.as_bytes()))?;
+    door.routes.find(host, request.uri().path())
+}
+
+/// Is the request meant for us and nobody behind us (RFC 9110 §7.6.2)?
+fn is_last_hop(request: &Request<Incoming>) -> bool {
+    request.method() == Method::OPTIONS && request.headers().get(MAX_FORWARDS).is_some_and(|left| left == "0")
+}
+
+fn answer_options(mut record: RequestRecord) -> Response<DoorBody> {
+    record.answered(StatusCode::OK);
+    let id = record.id_value();
+    let mut response = Response::new(DoorBody::own(Bytes::new(), record));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    response
+}
+
+/// Is the body known to be longer than `limit_bytes` (0: unbounded)? A longer one of unknown length is cut later.
+fn exceeds(body: &Incoming, limit_bytes: u64) -> bool {
+    limit_bytes != 0 && body.size_hint().lower() > limit_bytes
+}
+
+/// Makes the client's request the upstream's: origin form, HTTP/1.1, its own framing, nothing of the client's
+/// connection, no credential.
+fn prepare(
+    upstream: &Rc<HttpUpstream>,
+    request: Request<Incoming>,
+    limit_bytes: u64,
+) -> (Request<RequestBody>, Option<Rc<SendProgress>>) {
+    let (mut head, incoming) = request.into_parts();
+    if head.uri.scheme().is_some()
+        && let Some(path) = head.uri.path_and_query().cloned()
+    {
+        head.uri = Uri::from(path);
+    }
+    let of_http2 = head.version == Version::HTTP_2;
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    strip_hop_by_hop(&mut head.headers);
+    strip_claims(&mut head.headers, upstream.identity_rules());
+    count_hop(&head.method, &mut head.headers);
+    let bodiless = incoming.is_end_stream();
+    if bodiless || of_http2 {
+        // hyper sends no 1xx over HTTP/2; such a client sends its body after a while of its own.
+        head.headers.remove(EXPECT);
+    }
+    if bodiless {
+        return (Request::from_parts(head, RequestBody::Empty), None);
+    }
+    if incoming.size_hint().exact().is_none() {
+        // Said outright: hyper's client would drop the body of a GET that does not (S08).
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let gate = if head.headers.contains_key(EXPECT) { Gate::AwaitsContinue } else { Gate::Open };
+    let progress = SendProgress::new(gate);
+    let body = RequestBody::new(incoming, &progress, upstream, limit_bytes);
+    (Request::from_parts(head, body), Some(progress))
+}
+
+/// Takes one from `Max-Forwards` of an OPTIONS request (RFC 9110 §7.6.2); an unreadable one is left as it is.
+fn count_hop(method: &Method, headers: &mut HeaderMap) {
+    if method != Method::OPTIONS {
+        return;
+    }
+    let left = headers.get(MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse::<u32>().ok());
+    if let Some(left) = left {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
+/// Makes the upstream's answer the client's.
+async fn pass_back(
+    response: Response<UpstreamBody>,
+    id: &HeaderValue,
+    mut record: RequestRecord,
+) -> Response<DoorBody> {
+    let (mut head, mut body) = response.into_parts();
+    let received = head.version;
+    head.version = Version::HTTP_11;
+    if head.headers.contains_key(TRANSFER_ENCODING) || head.status == StatusCode::NO_CONTENT {
+        // Chunks outrank a length that came with them (RFC 9112 §6.3); and 204 has none (RFC 9110 §8.6).
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    strip_hop_by_hop(&mut head.headers);
+    head.headers.insert(X_REQUEST_ID, id.clone());
+    append_via(&mut head.headers, received);
+    record.answered(head.status);
+    std::future::poll_fn(|cx| {
+        body.release_if_empty(cx);
+        std::task::Poll::Ready(())
+    })
+    .await;
+    Response::from_parts(head, DoorBody::upstream(body, record))
+}
+
+/// The rest of a refused request's body, so that it is never read as a next request (S09).
+pub fn discard(body: Incoming, headers: &HeaderMap, spoken: Spoken, limits: &crate::config::Limits) {
+    // HTTP/2 resets the stream. A client that waits for `100 Continue` gets the answer instead, and the connection
+    // closes, because nobody knows whether it will send the body after all.
+    if spoken == Spoken::Http2 || body.is_end_stream() || headers.contains_key(EXPECT) {
+        return;
+    }
+    let idle = std::time::Duration::from_secs(limits.http_body_idle_seconds.into());
+    tokio::task::spawn_local(tokio::time::timeout(idle, drain(body)));
+}
+
+/// Reads and forgets up to 64 KiB; hyper closes the connection when more is left.
+async fn drain(mut body: Incoming) {
+    const DRAINED_BYTES: usize = 64 * 1024;
+    let mut read = 0;
+    while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > DRAINED_BYTES {
+            return;
+        }
+    }
+}

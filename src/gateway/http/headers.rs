@@ -1,0 +1,391 @@
+//! What happens to header fields between client and upstream. Pure, and always in the message's own map.
+//!
+//! The order makes it safe: first what belongs to one connection goes, with whatever `Connection` names; then
+//! whatever could pass for the gateway's word goes; only then the gateway's own fields are set. So no client can name
+//! one of ours in `Connection` and have it removed (S13). Called by `forward` and by the bodies, for trailers.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use crate::auth::Permit;
+use crate::config::IdentityHeaders;
+
+/// The name of a request, told to the upstream and answered to the client.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Fields of one connection, beyond what `Connection` names (RFC 9110 §7.6.1; the last ones by custom).
+const OF_ONE_CONNECTION: [&str; 5] =
+    ["keep-alive", "proxy-connection", "proxy-authentication-info", "http2-settings", "alt-used"];
+
+/// What only a trusted proxy could say, with `-` for every mark. Names that start with `x-forwarded` go too.
+const FORWARDING: [&str; 12] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "true-client-ip",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-request-id",
+];
+
+/// At most this much growth is reserved for the fields that the gateway adds.
+const ADDED_FIELDS: usize = 10;
+
+/// How one upstream wants to be told who calls, and what must therefore not come from outside.
+#[derive(Clone, Debug)]
+pub struct IdentityRules {
+    names: IdentityHeaders,
+    spelled: Box<[Box<str>]>,
+}
+
+/// What does not change between the requests of one connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    /// The peer's address, for `X-Forwarded-For`.
+    pub forwarded_for: HeaderValue,
+    /// `http` or `https`.
+    pub forwarded_proto: HeaderValue,
+}
+
+impl IdentityRules {
+    /// The rules for an upstream that is told the identity in `names`.
+    pub fn new(names: IdentityHeaders) -> Self {
+        let all = [&names.customer, &names.user, &names.key_id, &names.method];
+        let spelled = all.into_iter().flatten().map(|name| unmarked(name.as_str()).collect()).collect();
+        Self { names, spelled }
+    }
+
+    /// Must `name` not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any mark, for
+    /// `-`; so every spelling that could be read as one of the fields is meant (S12).
+    fn forbids(&self, name: &HeaderName) -> bool {
+        let name = name.as_str();
+        let reads_as = |other: &str| name.len() == other.len() && unmarked(name).eq(other.chars());
+        let starts_as = |prefix: &str| name.len() >= prefix.len() && unmarked(name).zip(prefix.chars()).all(|(a, b)| a == b);
+        // Nearly every field of a real request is passed by its first letter.
+        (name.starts_with('x') && (starts_as("x-auth-") || starts_as("x-forwarded")))
+            || (name.starts_with(['x', 'f', 't']) && FORWARDING.into_iter().any(reads_as))
+            || self.spelled.iter().any(|own| reads_as(own))
+    }
+}
+
+/// `name` with every mark as `-`. Names are lower case already: the parser sees to it.
+fn unmarked(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+}
+
+/// Removes what belongs to one connection only, in requests and answers (RFC 9110 §7.6.1).
+///
+/// `TE: trailers` stays, as trailers are passed on; `Host`, `Content-Length`, `TE` and `Trailer` stay whatever
+/// `Connection` says (S13). `Transfer-Encoding` goes: framing is made anew for each connection.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for named in named_by_connection(headers) {
+            headers.remove(named);
+        }
+        headers.remove(CONNECTION);
+    }
+    headers.remove(TRANSFER_ENCODING);
+    remove_where(headers, |name| {
+        *name == UPGRADE
+            || *name == PROXY_AUTHORIZATION
+            || *name == PROXY_AUTHENTICATE
+            || OF_ONE_CONNECTION.contains(&name.as_str())
+    });
+    if headers.contains_key(TE) {
+        let trailers = headers.get_all(TE).iter().any(takes_trailers);
+        headers.remove(TE);
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+/// What `Connection` lists and may be removed for it.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let kept = [HOST, CONTENT_LENGTH, TE, TRAILER, EXPECT, CONNECTION];
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| !kept.contains(name))
+        .collect()
+}
+
+/// Is `trailers` among the codings of a `TE` value (RFC 9110 §10.1.4)?
+fn takes_trailers(value: &HeaderValue) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Removes the credential and whatever could pass for the gateway's word.
+pub fn strip_claims(headers: &mut HeaderMap, rules: &IdentityRules) {
+    headers.remove(AUTHORIZATION);
+    remove_where(headers, |name| rules.forbids(name));
+}
+
+/// Sets who calls, through what, and under which name the request is logged.
+///
+/// `headers` must have been stripped, and hold the `Host` that was settled on. `received` is the version of the
+/// client's request, for `Via` (RFC 9110 §7.6.3).
+pub fn replace_identity(
+    headers: &mut HeaderMap,
+    permit: &Permit,
+    rules: &IdentityRules,
+    facts: &ConnectionFacts,
+    request_id: &HeaderValue,
+    received: Version,
+) {
+    headers.reserve(ADDED_FIELDS);
+    let names = &rules.names;
+    insert_text(headers, names.customer.as_ref(), permit.customer());
+    insert_text(headers, names.user.as_ref(), permit.login());
+    if let (Some(name), Some(id)) = (&names.key_id, permit.key_id()) {
+        insert_text(headers, Some(name), &id.to_string());
+    }
+    if let Some(name) = &names.method {
+        headers.insert(name, HeaderValue::from_static(permit.method().as_str()));
+    }
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    headers.insert(X_FORWARDED_FOR, facts.forwarded_for.clone());
+    headers.insert(X_FORWARDED_PROTO, facts.forwarded_proto.clone());
+    headers.insert(X_REQUEST_ID, request_id.clone());
+    if headers.contains_key(TE) {
+        // RFC 9110 §10.1.4: who sends `TE` names it in `Connection`.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    append_via(headers, received);
+}
+
+/// Adds this gateway to `Via`: the protocol it received the message by, and its name.
+pub fn append_via(headers: &mut HeaderMap, received: Version) {
+    let entry = HeaderValue::from_static(match received {
+        Version::HTTP_10 => "1.0 latchkey",
+        Version::HTTP_2 => "2.0 latchkey",
+        _ => "1.1 latchkey",
+    });
+    match headers.entry(VIA) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(entry);
+        }
+        Entry::Occupied(mut earlier) => earlier.append(entry),
+    }
+}
+
+/// Removes from trailers what may never stand there: framing, routing, credentials, and the gateway's own fields
+/// (RFC 9110 §6.5.1). Trailers are never merged into headers (S69).
+pub fn strip_trailers(trailers: &mut HeaderMap, rules: &IdentityRules) {
+    strip_hop_by_hop(trailers);
+    strip_claims(trailers, rules);
+    for name in [HOST, CONTENT_LENGTH, TE, TRAILER, EXPECT] {
+        trailers.remove(name);
+    }
+}
+
+/// Sets `name` to `text`, which is visible ASCII; a text that is not leaves the field out rather than lie.
+fn insert_text(headers: &mut HeaderMap, name: Option<&HeaderName>, text: &str) {
+    if let (Some(name), Ok(value)) = (name, HeaderValue::from_str(text)) {
+        headers.insert(name, value);
+    }
+}
+
+/// One pass over the names; allocates only where something is to be removed.
+fn remove_where(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::auth::AuthMethod;
+    use crate::model::{ClientIp, KeyId};
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn rules() -> IdentityRules {
+        IdentityRules::new(IdentityHeaders::default())
+    }
+
+    fn permit(method: AuthMethod) -> Permit {
+        Permit::for_test("acme", "alex", method, ClientIp::new("192.0.2.7".parse().unwrap()))
+    }
+
+    fn identify(headers: &mut HeaderMap, method: AuthMethod, rules: &IdentityRules) {
+        let facts = ConnectionFacts {
+            forwarded_for: HeaderValue::from_static("192.0.2.7"),
+            forwarded_proto: HeaderValue::from_static("https"),
+        };
+        let id = HeaderValue::from_static("00000000000000ab");
+        replace_identity(headers, &permit(method), rules, &facts, &id, Version::HTTP_11);
+    }
+
+    #[test]
+    fn s65_what_belongs_to_one_connection_is_removed() {
+        let mut headers = map(&[
+            ("Connection", "close, X-Hop"),
+            ("Connection", "X-Other"),
+            ("X-Hop", "1"),
+            ("X-Other", "2"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "keep-alive"),
+            ("Proxy-Authorization", "Basic x"),
+            ("Proxy-Authenticate", "Basic"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "websocket"),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+            ("TE", "gzip"),
+            ("Trailer", "X-Sum"),
+            ("X-Customer", "acme"),
+            ("Accept", "*/*"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["accept", "trailer", "x-customer"]);
+    }
+
+    #[test]
+    fn te_keeps_trailers_and_nothing_else() {
+        for (given, kept) in
+            [("trailers", true), ("gzip, Trailers", true), ("gzip;q=0.5", false), ("trailers;q=1", false)]
+        {
+            let mut headers = map(&[("TE", given)]);
+            strip_hop_by_hop(&mut headers);
+            assert_eq!(headers.get(TE).map(HeaderValue::as_bytes), kept.then_some(b"trailers".as_slice()), "{given}");
+        }
+    }
+
+    #[test]
+    fn s13_connection_removes_neither_ours_nor_host_nor_length() {
+        let mut headers = map(&[
+            ("Connection", "X-Auth-User, Host, Content-Length, TE, X-Forwarded-For, X-Request-Id, Connection"),
+            ("Host", "api.example"),
+            ("Content-Length", "3"),
+            ("TE", "trailers"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        strip_claims(&mut headers, &rules());
+        identify(&mut headers, AuthMethod::ApiKey(KeyId::from_random(7)), &rules());
+        for kept in ["host", "content-length", "te", "x-auth-user", "x-forwarded-for", "x-request-id"] {
+            assert!(headers.contains_key(kept), "{kept}");
+        }
+        assert_eq!(headers[CONNECTION], "te");
+    }
+
+    #[test]
+    fn s12_identity_and_forwarding_fields_are_removed_in_every_spelling() {
+        for spelling in [
+            "X-Auth-User", "x_auth_user", "X-AUTH_USER", "X-Auth-Anything", "x.auth.user", "X_Auth-Key_Id",
+            "X-Forwarded-For", "X_Forwarded_For", "x-forwarded-anything", "Forwarded", "X-Real-IP", "x_real_ip",
+            "True-Client-Ip", "X-Original-URL", "X-Request-Id", "Authorization",
+        ] {
+            let mut headers = map(&[(spelling, "root"), (spelling, "twice"), ("Accept", "*/*")]);
+            strip_claims(&mut headers, &rules());
+            assert_eq!(names(&headers), ["accept"], "{spelling}");
+        }
+    }
+
+    #[test]
+    fn fields_that_only_look_alike_pass() {
+        let kept = ["X-Authority", "X-Auth", "X-Customer", "X-Api-Key", "From", "Xauth-user", "X-Forward", "Cookie"];
+        for name in kept {
+            let mut headers = map(&[(name, "1")]);
+            strip_claims(&mut headers, &rules());
+            assert_eq!(headers.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn s12_renamed_identity_fields_are_removed_and_the_standard_ones_too() {
+        let rules = IdentityRules::new(IdentityHeaders {
+            user: Some(HeaderName::from_static("remote-user")),
+            customer: None,
+            ..IdentityHeaders::default()
+        });
+        let mut headers = map(&[("Remote-User", "root"), ("remote_user", "root"), ("X-Auth-User", "root")]);
+        strip_claims(&mut headers, &rules);
+        assert!(headers.is_empty());
+        identify(&mut headers, AuthMethod::Password, &rules);
+        assert_eq!(headers["remote-user"], "alex");
+        assert!(!headers.contains_key("x-auth-customer") && !headers.contains_key("x-auth-user"));
+    }
+
+    #[test]
+    fn the_upstream_is_told_who_calls_and_how_they_came() {
+        let mut headers = map(&[("Host", "api.example:8443"), ("Via", "1.0 far")]);
+        let key = KeyId::from_random(7);
+        identify(&mut headers, AuthMethod::ApiKey(key), &rules());
+        for (name, value) in [
+            ("x-auth-customer", "acme"),
+            ("x-auth-user", "alex"),
+            ("x-auth-key-id", key.to_string().as_str()),
+            ("x-auth-method", "api-key"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "api.example:8443"),
+            ("x-request-id", "00000000000000ab"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+        }
+        let via: Vec<_> = headers.get_all(VIA).iter().collect();
+        assert_eq!(via, ["1.0 far", "1.1 latchkey"]);
+        assert!(!headers.contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn a_password_has_no_key_id() {
+        let mut headers = map(&[("Host", "api.example")]);
+        identify(&mut headers, AuthMethod::Password, &rules());
+        assert!(!headers.contains_key("x-auth-key-id"));
+        assert_eq!(headers["x-auth-method"], "password");
+    }
+
+    #[test]
+    fn s12_s69_trailers_carry_neither_identity_nor_framing() {
+        let mut trailers = map(&[
+            ("X-Auth-User", "root"), ("x_auth_user", "root"), ("Authorization", "ApiKey x"), ("Host", "other"),
+            ("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("X-Forwarded-For", "::1"), ("X-Sum", "1"),
+        ]);
+        strip_trailers(&mut trailers, &rules());
+        assert_eq!(names(&trailers), ["x-sum"]);
+    }
+
+    proptest! {
+        #[test]
+        fn s12_no_name_that_reads_as_an_identity_field_survives(
+            name in "[xX][-_.~!][aA][uU][tT][hH][-_.+][a-zA-Z_-]{0,12}", connection in "[ -~]{0,40}",
+        ) {
+            let mut headers = map(&[(&name, "root"), ("Connection", &connection)]);
+            strip_hop_by_hop(&mut headers);
+            strip_claims(&mut headers, &rules());
+            prop_assert!(headers.is_empty(), "{:?}", headers);
+        }
+    }
+}

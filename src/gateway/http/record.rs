@@ -1,0 +1,139 @@
+//! What is known of one request, kept until its answer has ended, and then written down once.
+//!
+//! Dropping it writes the access log and the metrics, so that no way out of a request can forget them: not a client
+//! that goes away while the upstream is asked, nor a body that breaks off. It decides nothing.
+
+use std::rc::Rc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request};
+use tokio::time::Instant;
+
+use super::HttpDoor;
+use super::client::ClientConnection;
+use super::deadlines::Spoken;
+use super::denial::Fault;
+use super::upstream::HttpUpstream;
+use crate::auth::{AuthMethod, Permit};
+use crate::model::{Service, Timestamp};
+use crate::telemetry::{AccessRecord, RequestId};
+
+/// One request from its head to the end of its answer.
+#[derive(Debug)]
+pub struct RequestRecord {
+    door: Rc<HttpDoor>,
+    client: Rc<ClientConnection>,
+    id: RequestId,
+    at: Timestamp,
+    began: Instant,
+    spoken: Spoken,
+    method: Method,
+    target: Option<PathAndQuery>,
+    permit: Option<Permit>,
+    upstream: Option<Rc<HttpUpstream>>,
+    status: u16,
+    reason: Option<&'static str>,
+    response_bytes: u64,
+}
+
+impl RequestRecord {
+    /// Begins with the head of `request`.
+    pub fn begin<B>(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, request: &Request<B>) -> Self {
+        client.watch.request_began();
+        Self {
+            door: Rc::clone(door),
+            client: Rc::clone(client),
+            id: door.request_ids.next_id(),
+            at: door.clock.now(),
+            began: Instant::now(),
+            spoken: match request.version() {
+                http::Version::HTTP_2 => Spoken::Http2,
+                _ => Spoken::Http1,
+            },
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            permit: None,
+            upstream: None,
+            status: 0,
+            reason: None,
+            response_bytes: 0,
+        }
+    }
+
+    /// The request's name.
+    pub const fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The request's name as the value of `X-Request-Id`.
+    pub fn id_value(&self) -> HeaderValue {
+        // Hexadecimal digits are always a header's value.
+        HeaderValue::from_bytes(&self.id.to_ascii()).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+
+    /// Does the request come over HTTP/2?
+    pub const fn spoken(&self) -> Spoken {
+        self.spoken
+    }
+
+    /// Who was let in, and where to.
+    pub fn admitted(&mut self, permit: Permit, upstream: Option<&Rc<HttpUpstream>>) {
+        self.permit = Some(permit);
+        self.upstream = upstream.map(Rc::clone);
+    }
+
+    /// The answer's status.
+    pub const fn answered(&mut self, status: http::StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// What went wrong; the first fault stays.
+    pub fn failed(&mut self, reason: &'static str) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// The gateway's own answer for `fault`.
+    pub fn refused(&mut self, fault: Fault) {
+        self.status = fault.status().as_u16();
+        self.reason = Some(fault.reason());
+        if let Fault::Denied(denial) = fault {
+            self.door.metrics.denied(denial.reason.as_str());
+        }
+    }
+
+    /// Bytes of the answer's body that were handed to the client's connection.
+    pub const fn sent(&mut self, bytes: usize) {
+        self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.client.watch.request_ended(self.spoken, now);
+        if self.status == 0 {
+            // Nothing was answered: only the client's going away drops a request that early.
+            self.reason = Some("client_gone");
+        }
+        self.door.metrics.answered(self.status);
+        let permit = self.permit.as_ref();
+        self.door.access_log.write(&AccessRecord {
+            at: self.at,
+            service: Service::Api,
+            listener: &self.door.name,
+            request_id: self.id,
+            client_ip: self.client.ip,
+            method: self.method.as_str(),
+            target: self.target.as_ref().map_or("", PathAndQuery::path),
+            status: self.status,
+            reason: self.reason,
+            customer: permit.map(Permit::customer),
+            user: permit.map(Permit::login),
+            key_id: permit.and_then(Permit::key_id),
+            auth_method: permit.map(Permit::method).map(AuthMethod::as_str),
+            upstream: self.upstream.as_ref().map(|upstream| upstream.name()),
+            duration_microseconds: u64::try_from(now.duration_since(self.began).as_micros()).unwrap_or(u64::MAX),
+            response_bytes: self.response_bytes,
+        });
+    }
+}

@@ -1,0 +1,308 @@
+//! A client's connection from its first byte to its last: TLS, which HTTP it speaks, its deadlines, its requests.
+//!
+//! hyper reads and writes the protocol. What is decided about a request stands in [`handle_request`] and below it.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::HttpDoor;
+use super::authorization::parse_authorization;
+use super::client::{ClientConnection, Transport};
+use super::deadlines::{ConnectionWatch, WatchedIo};
+use super::denial::{Fault, render_fault};
+use super::door_body::DoorBody;
+use super::forward::{discard, forward_request};
+use super::headers::X_REQUEST_ID;
+use super::record::RequestRecord;
+use super::target::settle_head;
+use crate::auth::{Attempt, Decision, DenialReason};
+use crate::config::{Limits, PlaintextCredentials};
+use crate::model::Service;
+
+/// What an HTTP/2 client says first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// hyper refuses a smaller buffer.
+const SMALLEST_BUFFER_BYTES: usize = 8_192;
+/// What hyper allows a head, and gives a body, by default.
+const USUAL_BUFFER_BYTES: usize = 8_192 + 4_096 * 100;
+
+/// Serves one connection until it ends, is silent for too long, or is drained.
+pub async fn serve(door: Rc<HttpDoor>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
+    let accepted = Instant::now();
+    let watch = ConnectionWatch::new(&door.limits, accepted);
+    let Some(tls) = door.tls.clone() else {
+        let head_due = accepted + Duration::from_secs(door.limits.http_header_seconds.into());
+        let mut stream = stream;
+        if let Ok(Ok((read_ahead, preface))) = timeout_at(head_due, read_preface(&mut stream)).await {
+            let io = WatchedIo::new(stream, read_ahead, Rc::clone(&watch));
+            let client = ClientConnection::new(peer, Transport::Plaintext, watch);
+            serve_protocol(door, io, client, preface, drain).await;
+        }
+        return;
+    };
+    let deadline = Duration::from_secs(door.limits.tls_handshake_seconds.into());
+    if let Ok(Ok(stream)) = timeout(deadline, TlsAcceptor::from(tls).accept(stream)).await {
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Preface::Http2,
+            _ => Preface::Http1,
+        };
+        let io = WatchedIo::new(stream, Bytes::new(), Rc::clone(&watch));
+        let client = ClientConnection::new(peer, Transport::Tls, watch);
+        serve_protocol(door, io, client, protocol, drain).await;
+    }
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preface {
+    Http1,
+    Http2,
+}
+
+/// Reads as much as tells the two apart without TLS (HTTP/2 with prior knowledge, RFC 9113 §3.3).
+async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Preface)> {
+    let mut read = Vec::with_capacity(PREFACE.len());
+    loop {
+        let wanted = PREFACE.len().saturating_sub(read.len()) as u64;
+        if (&mut *stream).take(wanted).read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !PREFACE.starts_with(&read) {
+            return Ok((read.into(), Preface::Http1));
+        }
+        if read.len() == PREFACE.len() {
+            return Ok((read.into(), Preface::Http2));
+        }
+    }
+}
+
+async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    door: Rc<HttpDoor>,
+    io: WatchedIo<S>,
+    client: Rc<ClientConnection>,
+    preface: Preface,
+    drain: CancellationToken,
+) {
+    let watch = Rc::clone(&client.watch);
+    let drain_limit = Duration::from_secs(door.limits.drain_seconds.into());
+    let builders = (http1_builder(&door.limits), http2_builder(&door.limits));
+    let service = service_fn(move |request| {
+        let (door, client) = (Rc::clone(&door), Rc::clone(&client));
+        async move { Ok::<_, Infallible>(handle_request(&door, &client, request).await) }
+    });
+    match preface {
+        Preface::Http1 => {
+            let connection = builders.0.serve_connection(TokioIo::new(io), service);
+            drive(connection, &watch, &drain, drain_limit).await;
+        }
+        Preface::Http2 => {
+            let connection = builders.1.serve_connection(TokioIo::new(io), service);
+            drive(connection, &watch, &drain, drain_limit).await;
+        }
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let head_bytes = usize::try_from(limits.http_header_bytes).unwrap_or(usize::MAX).max(SMALLEST_BUFFER_BYTES);
+    let mut builder = http1::Builder::new();
+    // Deadlines are `deadlines`' matter: hyper's own begins too late, and costs an allocation a request.
+    builder.header_read_timeout(None).timer(TokioTimer::new());
+    builder.max_header_size(head_bytes).max_buf_size(head_bytes.max(USUAL_BUFFER_BYTES));
+    let fields = usize::try_from(limits.http_header_fields).unwrap_or(usize::MAX);
+    if fields != 100 {
+        // 100 is what hyper's parser has room for without an allocation, and its default.
+        builder.max_headers(fields);
+    }
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<LocalTasks> {
+    let mut builder = http2::Builder::new(LocalTasks);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(limits.http_header_bytes);
+    builder
+}
+
+/// Runs HTTP/2 streams on the thread of their connection.
+#[derive(Clone, Copy, Debug)]
+struct LocalTasks;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalTasks {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(async move {
+            stream.await;
+        });
+    }
+}
+
+/// A connection that can be told to end after what it is doing.
+trait Drainable: Future {
+    /// How long it may take to say that it ends because it was silent.
+    const FAREWELL: Duration;
+
+    /// Takes no further request.
+    fn end_gently(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Drainable for http1::Connection<I, S>
+where
+    Self: Future,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// HTTP/1 says it by closing.
+    const FAREWELL: Duration = Duration::ZERO;
+
+    fn end_gently(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B> Drainable for http2::Connection<I, S, LocalTasks>
+where
+    Self: Future,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    LocalTasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    /// HTTP/2 sends GOAWAY (RFC 9113 §6.8).
+    const FAREWELL: Duration = Duration::from_secs(1);
+
+    fn end_gently(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection to its end, or to a deadline: the watch's, or that of draining.
+///
+/// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
+/// busy connection.
+async fn drive<C: Drainable>(connection: C, watch: &ConnectionWatch, drain: &CancellationToken, limit: Duration) {
+    let mut connection = pin!(connection);
+    let mut drained = pin!(drain.cancelled());
+    let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
+    let mut drain_end: Option<Instant> = None;
+    let mut farewell_end: Option<Instant> = None;
+    std::future::poll_fn(|cx| {
+        if drain_end.is_none() && drained.as_mut().poll(cx).is_ready() {
+            drain_end = Some(Instant::now() + limit);
+            connection.as_mut().end_gently();
+        }
+        loop {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let due = farewell_end.or_else(|| [watch.due(), drain_end].into_iter().flatten().min());
+            let Some(due) = due else { return Poll::Pending };
+            if !is_due(timer.as_mut(), due, cx) {
+                return Poll::Pending;
+            }
+            if farewell_end.is_some() || drain_end.is_some() {
+                return Poll::Ready(());
+            }
+            farewell_end = Some(Instant::now() + C::FAREWELL);
+            connection.as_mut().end_gently();
+        }
+    })
+    .await;
+}
+
+/// Is `due` past? Otherwise the task is woken then, or a little sooner.
+fn is_due(mut timer: Pin<&mut tokio::time::Sleep>, due: Instant, cx: &mut Context<'_>) -> bool {
+    if due < timer.deadline() {
+        timer.as_mut().reset(due);
+    }
+    while timer.as_mut().poll(cx).is_ready() {
+        if due <= Instant::now() {
+            return true;
+        }
+        timer.as_mut().reset(due);
+    }
+    false
+}
+
+/// One request: read it, have it judged, and pass it on or refuse it.
+async fn handle_request(
+    door: &Rc<HttpDoor>,
+    client: &Rc<ClientConnection>,
+    mut request: Request<Incoming>,
+) -> Response<DoorBody> {
+    let record = RequestRecord::begin(door, client, &request);
+    if let Err(fault) = check_manners(door, client, &mut request) {
+        return door.refuse(fault, request, record);
+    }
+    let Some(authorization) = parse_authorization(request.headers()) else {
+        let denial = door.authenticator.refuse_unreadable(client.ip);
+        return door.refuse(denial.into(), request, record);
+    };
+    let credential = authorization.credential();
+    match door.judge(Attempt { credential, service: Service::Api, client_ip: client.ip }).await {
+        Decision::Allow(permit) => forward_request(door, client, permit, request, record).await,
+        Decision::Deny(denial) => door.refuse(denial.into(), request, record),
+    }
+}
+
+/// What stands before any credential: the listener's list, credentials in clear, and the rules of HTTP.
+fn check_manners(door: &HttpDoor, client: &ClientConnection, request: &mut Request<Incoming>) -> Result<(), Fault> {
+    if !door.listener.allow_list.admits(client.ip) {
+        return Err(Fault::forbidden(DenialReason::AddressOutsideListenerList));
+    }
+    let in_clear = client.transport == Transport::Plaintext
+        && door.listener.plaintext_credentials == PlaintextCredentials::Refuse;
+    if in_clear && request.headers().contains_key(AUTHORIZATION) {
+        return Err(Fault::forbidden(DenialReason::PlaintextCredential));
+    }
+    settle_head(request, &door.limits)
+}
+
+impl HttpDoor {
+    /// The gateway's own answer to `request`, whose body is read away or cut off.
+    pub(super) fn refuse(&self, fault: Fault, request: Request<Incoming>, record: RequestRecord) -> Response<DoorBody> {
+        let (head, body) = request.into_parts();
+        discard(body, &head.headers, record.spoken(), &self.limits);
+        render_refusal(fault, record)
+    }
+
+    async fn judge(&self, attempt: Attempt<'_>) -> Decision {
+        #[cfg(test)]
+        if let Some(decision) = self.judged_by_test(&attempt) {
+            return decision;
+        }
+        self.authenticator.authenticate(attempt).await
+    }
+}
+
+/// The gateway's own answer.
+pub fn render_refusal(fault: Fault, mut record: RequestRecord) -> Response<DoorBody> {
+    record.refused(fault);
+    let id = record.id_value();
+    let mut response = render_fault(fault, record.id()).map(|body| DoorBody::own(body, record));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}

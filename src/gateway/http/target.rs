@@ -1,0 +1,186 @@
+//! Which host and path a request is for, and whether its target may be forwarded at all. Pure.
+//!
+//! It refuses what two servers could read differently, and changes nothing of what it lets pass: the path goes
+//! upstream byte for byte. Called by `server::handle_request` before any credential is read.
+
+use http::header::{EXPECT, HOST};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use super::denial::Fault;
+use crate::config::Limits;
+
+/// Checks the head against limits and rules, and settles `Host`: afterwards there is exactly one, and it agrees with
+/// the target.
+pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), Fault> {
+    if request.method() == Method::CONNECT || request.method() == Method::TRACE {
+        return Err(Fault::MethodRefused);
+    }
+    check_target(request.method(), request.uri(), limits)?;
+    let headers = request.headers();
+    if u32::try_from(headers.len()).map_or(true, |fields| fields > limits.http_header_fields) {
+        return Err(Fault::TooManyFields);
+    }
+    if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Fault::UnknownExpectation);
+    }
+    if let Some(host) = settled_host(request)? {
+        request.headers_mut().insert(HOST, host);
+    }
+    Ok(())
+}
+
+/// Origin form, absolute form of http and https, and `*` for OPTIONS (RFC 9112 §3.2).
+fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Fault> {
+    const FORM: Fault = Fault::Malformed("The request's target is not a path.");
+    let target = uri.path_and_query().map(PathAndQuery::as_str).ok_or(FORM)?;
+    if usize::try_from(limits.http_target_bytes).is_ok_and(|limit| target.len() > limit) {
+        return Err(Fault::TargetTooLong);
+    }
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::Malformed("The request's target holds characters that must be percent-encoded."));
+    }
+    if !target.starts_with('/') && !(target == "*" && *method == Method::OPTIONS) {
+        return Err(FORM);
+    }
+    match uri.scheme_str() {
+        None if uri.authority().is_some() => Err(FORM),
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => Err(FORM),
+    }
+}
+
+/// What `Host` must become; `None`: it is right as it is.
+///
+/// The target's authority (absolute form, or `:authority` of HTTP/2) outranks `Host` in HTTP/1 (RFC 9112 §3.2.2) and
+/// must agree with it in HTTP/2 (RFC 9113 §8.3.1).
+fn settled_host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
+    const NO_AUTHORITY: Fault = Fault::Malformed("The target's authority is not a host name.");
+    let mut fields = request.headers().get_all(HOST).iter();
+    let (field, doubled) = (fields.next(), fields.next().is_some());
+    if doubled {
+        return Err(Fault::Malformed("There is more than one Host header."));
+    }
+    if field.is_some_and(|field| host_name(field.as_bytes()).is_none()) {
+        return Err(Fault::Malformed("The Host header is not a host name."));
+    }
+    let Some(authority) = request.uri().authority().map(Authority::as_str) else {
+        return field.map(|_| None).ok_or(Fault::Malformed("The Host header is missing."));
+    };
+    if host_name(authority.as_bytes()).is_none() {
+        return Err(NO_AUTHORITY);
+    }
+    match field {
+        Some(field) if field.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => Ok(None),
+        Some(_) if request.version() == Version::HTTP_2 => {
+            Err(Fault::Malformed("The Host header and the authority differ."))
+        }
+        _ => HeaderValue::from_str(authority).map(Some).map_err(|_| NO_AUTHORITY),
+    }
+}
+
+/// The host of `host[:port]` without brackets, if it is one: letters, digits, `-`, `.`, `_`, or an IPv6 address in
+/// brackets. User names (`user@`) are none.
+pub fn host_name(text: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        address.parse::<std::net::Ipv6Addr>().ok()?;
+        return (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then_some(address);
+    }
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (!host.is_empty() && host.bytes().all(named) && port.is_none_or(is_port)).then_some(host)
+}
+
+/// Digits of a port, or none at all (RFC 3986 §3.2.3 lets a port be empty).
+fn is_port(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settled `Host`, or the status of the refusal.
+    fn settle(method: &str, target: &str, hosts: &[&str], version: Version) -> Result<String, u16> {
+        let mut request = Request::builder().method(method).uri(target).version(version);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let mut head = request.body(()).unwrap();
+        settle_head(&mut head, &Limits::default()).map_err(|fault| fault.status().as_u16())?;
+        let settled: Vec<_> = head.headers().get_all(HOST).iter().collect();
+        assert_eq!(settled.len(), 1);
+        Ok(settled[0].to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn s59_host_is_one_and_valid() {
+        let h1 = |hosts: &[&str]| settle("GET", "/a", hosts, Version::HTTP_11);
+        assert_eq!(h1(&["api.example:8443"]).unwrap(), "api.example:8443");
+        assert_eq!(h1(&["[::1]:80"]).unwrap(), "[::1]:80");
+        for hosts in [
+            &[][..], &["a.example", "a.example"], &["a.example", "b.example"], &[""], &["a b"], &["a.example:x"],
+            &["a.example:123456"], &["user@a.example"], &["a.example/b"], &["[::1"], &["[zz]"], &["a,b"], &["a\tb"],
+        ] {
+            assert_eq!(h1(hosts), Err(400), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn s59_an_absolute_target_overrides_host() {
+        let settled = settle("GET", "http://one.example/a", &["two.example"], Version::HTTP_11);
+        assert_eq!(settled.unwrap(), "one.example");
+        assert_eq!(settle("GET", "http://user@one.example/a", &["one.example"], Version::HTTP_11), Err(400));
+    }
+
+    #[test]
+    fn s51_authority_and_host_of_http2_must_agree() {
+        let h2 = |hosts: &[&str]| settle("GET", "https://one.example/a", hosts, Version::HTTP_2);
+        assert_eq!(h2(&[]).unwrap(), "one.example");
+        assert_eq!(h2(&["ONE.example"]).unwrap(), "ONE.example");
+        assert_eq!(h2(&["two.example"]), Err(400));
+        assert_eq!(settle("GET", "/a", &[], Version::HTTP_2), Err(400));
+    }
+
+    #[test]
+    fn s60_targets_that_are_no_path_are_refused() {
+        for (method, target, expected) in [
+            ("GET", "/v2/domains/?a=1&a=2", Ok(())),
+            ("GET", "/%2e%2e//;x/\\", Ok(())),
+            ("OPTIONS", "*", Ok(())),
+            ("GET", "*", Err(400)),
+            ("GET", "example.com", Err(400)),
+            ("GET", "ftp://one.example/a", Err(400)),
+            ("GET", "/ä", Err(400)),
+            ("CONNECT", "one.example:443", Err(405)),
+            ("TRACE", "/", Err(405)),
+            ("BREW", "/pot", Ok(())),
+        ] {
+            let settled = settle(method, target, &["one.example"], Version::HTTP_11).map(drop);
+            assert_eq!(settled, expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn s64_targets_and_fields_have_a_limit() {
+        let long = format!("/{}", "a".repeat(8_192));
+        assert_eq!(settle("GET", &long, &["one.example"], Version::HTTP_11), Err(414));
+        let mut request = Request::builder().uri("/").header(HOST, "one.example");
+        for number in 0..100 {
+            request = request.header(format!("x-{number}"), "1");
+        }
+        let mut head = request.body(()).unwrap();
+        assert_eq!(settle_head(&mut head, &Limits::default()), Err(Fault::TooManyFields));
+    }
+
+    #[test]
+    fn s68_an_unknown_expectation_is_refused() {
+        for (expectation, expected) in [("100-Continue", Ok(())), ("200-ok", Err(Fault::UnknownExpectation))] {
+            let request = Request::builder().uri("/").header(HOST, "one.example").header(EXPECT, expectation);
+            let mut head = request.body(()).unwrap();
+            assert_eq!(settle_head(&mut head, &Limits::default()), expected, "{expectation}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The accept loop of one listening socket.
+//!
+//! It limits, and hands on; it reads nothing from a connection. Runs once for each listener on each door thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{ConnectionSlot, ConnectionSlots};
+use crate::model::ClientIp;
+
+/// How long the loop rests when the system has no file descriptor or memory for another connection (S75).
+/// Long enough not to spin, short enough to be back within two seconds.
+const REST_WITHOUT_RESOURCES: Duration = Duration::from_millis(200);
+
+/// Accepts until `stop` and hands each connection on with its slot, which `on_connection` must keep while the
+/// connection is open. Connections beyond the limits are closed at once.
+///
+/// `on_connection` must not wait: it spawns a task on its own thread.
+pub async fn accept_connections(
+    listener: TcpListener,
+    slots: Arc<ConnectionSlots>,
+    stop: CancellationToken,
+    mut on_connection: impl FnMut(TcpStream, SocketAddr, ConnectionSlot),
+) {
+    let mut resting = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                resting = false;
+                let Some(slot) = slots.take(ClientIp::new(peer.ip())) else {
+                    tracing::debug!(%peer, "connection limit reached");
+                    continue;
+                };
+                // Without it small answers wait for the peer's delayed acknowledgement; where it fails, they do.
+                let _ = stream.set_nodelay(true);
+                on_connection(stream, peer, slot);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !resting {
+                    tracing::warn!(%error, "cannot accept connections; trying again");
+                }
+                resting = true;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(REST_WITHOUT_RESOURCES) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Did only this one connection fail, before it could be accepted? Then the next one can be taken at once.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn on_local_runtime(test: impl Future<Output = ()>) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        runtime.unwrap().block_on(test);
+    }
+
+    #[test]
+    fn connections_beyond_the_limit_are_closed_and_freed_places_are_taken_again() {
+        on_local_runtime(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let stop = CancellationToken::new();
+            let held = Rc::new(RefCell::new(Vec::new()));
+            let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+            let accepting = tokio::task::spawn_local({
+                let (held, stop) = (Rc::clone(&held), stop.clone());
+                accept_connections(listener, ConnectionSlots::new(10, 1), stop, move |stream, peer, slot| {
+                    assert!(stream.nodelay().unwrap());
+                    held.borrow_mut().push((stream, slot));
+                    arrived.send(peer).unwrap();
+                })
+            });
+
+            let first = TcpStream::connect(address).await.unwrap();
+            assert_eq!(arrivals.recv().await, Some(first.local_addr().unwrap()));
+            let mut second = TcpStream::connect(address).await.unwrap();
+            assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0, "the second is closed at once");
+            held.borrow_mut().clear();
+            let third = TcpStream::connect(address).await.unwrap();
+            assert_eq!(arrivals.recv().await, Some(third.local_addr().unwrap()));
+
+            stop.cancel();
+            accepting.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn only_faults_of_one_connection_are_passed_over() {
+        assert!(is_of_one_connection(&io::ErrorKind::ConnectionAborted.into()));
+        // 24 is EMFILE, 23 ENFILE: taking the next one at once would spin.
+        assert!(!is_of_one_connection(&io::Error::from_raw_os_error(24)));
+        assert!(!is_of_one_connection(&io::Error::from_raw_os_error(23)));
+    }
+}
