@@ -1,0 +1,141 @@
+//! What is told about a session: metrics for every answer, log lines for logins, refusals and the session's end.
+//!
+//! No line per `IS`: a session may ask a million names. Names asked and credentials are never written.
+
+use tokio::time::Instant;
+
+use super::server::DoorParts;
+use super::session::EndReason;
+use super::tally::{CommandFault, Tally};
+use crate::auth::{Denial, Permit};
+use crate::model::{ClientIp, Service, Timestamp};
+use crate::telemetry::{AccessRecord, RequestId};
+
+/// The journal of one session.
+#[derive(Debug)]
+pub struct Journal {
+    id: RequestId,
+    client_ip: ClientIp,
+    began_at: Timestamp,
+    began: Instant,
+    written_bytes: u64,
+}
+
+/// One line of the access log, as far as it differs from the others of the session.
+struct Line<'a> {
+    at: Timestamp,
+    verb: &'a str,
+    status: u16,
+    reason: Option<&'static str>,
+    permit: Option<&'a Permit>,
+    took: std::time::Duration,
+    bytes: u64,
+}
+
+impl Journal {
+    /// Begins with the connection.
+    pub fn begin(door: &DoorParts, client_ip: ClientIp) -> Self {
+        door.metrics.connection_opened();
+        Self {
+            id: door.request_ids.next_id(),
+            client_ip,
+            began_at: door.clock.now(),
+            began: Instant::now(),
+            written_bytes: 0,
+        }
+    }
+
+    /// The session's name in the logs.
+    pub const fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// So many bytes reached the client.
+    pub const fn wrote(&mut self, count: usize) {
+        self.written_bytes = self.written_bytes.saturating_add(count as u64);
+    }
+
+    /// A credential was judged, from `began` on; `verb` is `LOGIN`, or `IS` for the one-shot form.
+    pub fn judged(&self, door: &DoorParts, verb: &str, judged: Result<&Permit, Denial>, began: Instant) {
+        let reason = judged.err().map(|denial| denial.reason.as_str());
+        if let Some(reason) = reason {
+            door.metrics.denied(reason);
+        }
+        self.write(
+            door,
+            &Line {
+                at: door.clock.now(),
+                verb,
+                status: if judged.is_ok() { 100 } else { 400 },
+                reason,
+                permit: judged.ok(),
+                took: began.elapsed(),
+                bytes: 0,
+            },
+        );
+    }
+
+    /// What the session answered since the last call.
+    pub fn answered(&self, door: &DoorParts, tally: &Tally, permit: Option<&Permit>) {
+        for _ in 0..tally.succeeded {
+            door.metrics.answered(100);
+        }
+        for _ in 0..tally.refused {
+            door.metrics.answered(400);
+        }
+        for refused in &tally.refusals {
+            if let CommandFault::Denied(reason) = refused.fault {
+                door.metrics.denied(reason.as_str());
+            }
+            self.write(
+                door,
+                &Line {
+                    at: door.clock.now(),
+                    verb: refused.verb,
+                    status: 400,
+                    reason: Some(refused.fault.as_str()),
+                    permit,
+                    took: std::time::Duration::ZERO,
+                    bytes: 0,
+                },
+            );
+        }
+    }
+
+    /// The session's own line: status 100 if it ever logged in, the reason of its end, its whole time and bytes.
+    pub fn end(self, door: &DoorParts, reason: EndReason, permit: Option<&Permit>) {
+        let line = Line {
+            at: self.began_at,
+            verb: "SESSION",
+            status: if permit.is_some() { 100 } else { 0 },
+            reason: Some(reason.as_str()),
+            permit,
+            took: self.began.elapsed(),
+            bytes: self.written_bytes,
+        };
+        self.write(door, &line);
+        door.metrics.connection_closed();
+    }
+
+    fn write(&self, door: &DoorParts, line: &Line<'_>) {
+        let permit = line.permit;
+        door.access_log.write(&AccessRecord {
+            at: line.at,
+            service: Service::IsProxy,
+            listener: &door.listener_name,
+            request_id: self.id,
+            client_ip: self.client_ip,
+            method: line.verb,
+            target: "",
+            status: line.status,
+            reason: line.reason,
+            customer: permit.map(Permit::customer),
+            user: permit.map(Permit::login),
+            key_id: permit.and_then(Permit::key_id),
+            auth_method: permit.map(|permit| permit.method().as_str()),
+            upstream: permit.map(|_| door.listener.upstream.as_str()),
+            duration_microseconds: u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX),
+            response_bytes: line.bytes,
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! The session's side towards the upstream: what is asked, and exactly one reply for each of it.
+
+use tokio::time::Instant;
+
+use super::{Session, Step, Upstream, Waiting};
+use crate::gateway::isproxy::reply::{self, Answer, Availability, UpstreamLine};
+
+impl Session {
+    /// The connection to the upstream stands: functions first, then every name in the order asked.
+    pub fn on_upstream_connected(&mut self, now: Instant) {
+        self.upstream = Upstream::Open;
+        self.upstream_heard_at = now;
+        self.replays_unanswered = self.enabled.len();
+        let to_upstream = &mut self.to_upstream;
+        for function in &self.enabled {
+            to_upstream.push(&[function.line()]);
+        }
+        self.pending.for_each(|name| to_upstream.push(&[b"IS ", name, b"\r\n"]));
+        if let Waiting::Enable { function, .. } = self.waiting {
+            self.to_upstream.push(&[function.line()]);
+        }
+    }
+
+    /// The upstream cannot be reached, or broke off.
+    pub fn on_upstream_lost(&mut self, now: Instant) {
+        self.upstream = Upstream::Absent;
+        self.replays_unanswered = 0;
+        self.to_upstream.clear();
+        self.note_write(now);
+        let (to_client, tally) = (&mut self.to_client, &mut self.tally);
+        self.pending.take_all(|name| {
+            tally.succeeded += 1;
+            reply::write_reply(to_client, name, Availability::Error, b"");
+        });
+        self.finish_enable(Answer::Ok, now);
+    }
+
+    /// A line of the upstream, without its end. What answers no request is dropped.
+    pub fn on_upstream_line(&mut self, line: &[u8], now: Instant) {
+        self.upstream_heard_at = now;
+        match UpstreamLine::parse(line) {
+            UpstreamLine::Reply { name, availability, detail } => {
+                self.note_write(now);
+                if let Some(asked) = self.pending.take(name) {
+                    self.tally.succeeded += 1;
+                    reply::write_reply(&mut self.to_client, asked, availability, detail);
+                }
+            }
+            UpstreamLine::Done | UpstreamLine::Refused if self.replays_unanswered > 0 => {
+                self.replays_unanswered -= 1;
+            }
+            UpstreamLine::Done => self.finish_enable(Answer::Ok, now),
+            UpstreamLine::Refused if matches!(self.waiting, Waiting::Enable { .. }) => {
+                self.finish_enable(Answer::UnknownFunction, now);
+            }
+            // Whose request it refuses cannot be told, and none of them may wait for a reply that never comes.
+            UpstreamLine::Refused if !self.pending.is_empty() => self.drop_upstream(now),
+            UpstreamLine::Refused | UpstreamLine::Garbled => {}
+        }
+    }
+
+    /// The upstream sent what is no line of the protocol: nothing it says can be trusted to be whole.
+    pub fn on_upstream_fault(&mut self, now: Instant) {
+        self.drop_upstream(now);
+    }
+
+    pub(super) fn ask_upstream(&mut self, domain: &str, now: Instant) {
+        if domain.len() > reply::MAX_NAME_BYTES {
+            return self.refuse_too_long(now);
+        }
+        self.pending.add(domain.as_bytes(), now);
+        self.relay(&[b"IS ", domain.as_bytes(), b"\r\n"]);
+    }
+
+    /// Sends a line upstream; without a connection, the line is made again when one stands.
+    pub(super) fn relay(&mut self, line: &[&[u8]]) {
+        match self.upstream {
+            Upstream::Open => self.to_upstream.push(line),
+            Upstream::Connecting => {}
+            Upstream::Absent => {
+                self.upstream = Upstream::Connecting;
+                self.step = Some(Step::ConnectUpstream);
+            }
+        }
+    }
+
+    pub(super) fn drop_upstream(&mut self, now: Instant) {
+        self.on_upstream_lost(now);
+        self.step = Some(Step::DropUpstream);
+    }
+
+    /// Answers `ENABLE`. Without an upstream it is `100 OK` too: the function is replayed on the next connection.
+    pub(super) fn finish_enable(&mut self, answer: Answer, now: Instant) {
+        let Waiting::Enable { function, .. } = self.waiting else { return };
+        self.waiting = Waiting::Nothing;
+        if answer.is_success() && !self.enabled.contains(&function) {
+            self.enabled.push(function);
+        }
+        self.answer(answer, now);
+    }
+}

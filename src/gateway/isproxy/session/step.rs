@@ -1,0 +1,136 @@
+//! What a session is told and what it asks for: the words between it and the server. Data only.
+
+use std::sync::Arc;
+
+use crate::config::{Limits, PlaintextCredentials};
+use crate::model::Secret;
+
+/// What holds for every session of a listener.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Can `STARTTLS` be answered?
+    pub tls: TlsOffer,
+    /// Is a credential taken in clear?
+    pub plaintext_credentials: PlaintextCredentials,
+    /// Bounds and deadlines.
+    pub limits: Arc<Limits>,
+}
+
+/// Can `STARTTLS` be answered?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsOffer {
+    /// The listener has a certificate.
+    Offered,
+    /// It has none.
+    NotOffered,
+}
+
+/// What the server must do, beyond writing the outboxes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Judge this credential, then call [`Session::on_decision`].
+    Authenticate(Presented),
+    /// Everything is written: do the TLS handshake, then call [`Session::on_tls_established`].
+    UpgradeTls,
+    /// Connect, then call [`Session::on_upstream_connected`] or [`Session::on_upstream_lost`].
+    ConnectUpstream,
+    /// Close the connection to the upstream; the session has already given it up.
+    DropUpstream,
+    /// Everything is answered and written: close.
+    Close(EndReason),
+    /// Close now, whatever is unanswered or unwritten.
+    CloseAtOnce(EndReason),
+}
+
+/// A credential and what it is presented for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// The credential.
+    pub credential: PresentedCredential,
+    /// The name asked for by a one-shot `IS <apikey> <domain>`; `None`: it is a `LOGIN`.
+    pub one_shot: Option<String>,
+}
+
+/// A credential as it was sent; wiped when dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PresentedCredential {
+    /// An API key.
+    Key(Secret<String>),
+    /// A user's name and password.
+    Password {
+        /// `customer/user` as it was sent.
+        user: String,
+        /// The password.
+        password: Secret<String>,
+    },
+}
+
+/// The authenticator's answer, as far as the session must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Come in.
+    Admitted,
+    /// Stay out.
+    Refused,
+}
+
+/// Why a session ended, for the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// `QUIT` or `CLOSE`.
+    Quit,
+    /// The client closed its side.
+    EndOfInput,
+    /// A line too long, or with bytes that no line may hold.
+    BadLine,
+    /// HTTP or a TLS hello where a command was due.
+    ForeignProtocol,
+    /// Bytes behind `STARTTLS` (CVE-2011-0411).
+    BytesBehindStartTls,
+    /// `STARTTLS` where TLS cannot be offered.
+    TlsUnavailable,
+    /// Too many failed logins.
+    FailedLogins,
+    /// Nothing was asked for too long.
+    Idle,
+    /// The client took nothing of what was written to it.
+    WriteStalled,
+    /// The credential no longer lets in.
+    Revoked,
+    /// The gateway drains.
+    Draining,
+    /// The connection broke, or the client reset it.
+    ConnectionLost,
+    /// The TLS handshake failed or took too long.
+    TlsHandshakeFailed,
+}
+
+impl EndReason {
+    /// The name in the access log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quit => "quit",
+            Self::EndOfInput => "end_of_input",
+            Self::BadLine => "bad_line",
+            Self::ForeignProtocol => "foreign_protocol",
+            Self::BytesBehindStartTls => "bytes_behind_starttls",
+            Self::TlsUnavailable => "tls_unavailable",
+            Self::FailedLogins => "failed_logins",
+            Self::Idle => "idle",
+            Self::WriteStalled => "write_stalled",
+            Self::Revoked => "revoked",
+            Self::Draining => "draining",
+            Self::ConnectionLost => "connection_lost",
+            Self::TlsHandshakeFailed => "tls_handshake_failed",
+        }
+    }
+}
+
+/// A line that is no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFault<'a> {
+    /// Over the bound; its beginning.
+    TooLong(&'a [u8]),
+    /// A TLS record.
+    TlsHello,
+}
