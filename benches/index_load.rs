@@ -2,7 +2,11 @@
 //!
 //! `cargo bench --bench index_load` imports 10,000 and 1,000,000 keys, one user each and ten users a customer, into a
 //! store of its own, loads it, and prints time and resident memory. Both figures are of one process in one run.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench reports on stdout and ends at the first fault")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench reports on stdout and ends at the first fault"
+)]
 
 use std::time::Instant;
 
@@ -60,7 +64,8 @@ async fn import(store: &Store, keys: usize) {
     for batch in wanted.chunks(ROWS_PER_BATCH) {
         users.extend(import.add_users(batch).await.unwrap());
     }
-    let wanted: Vec<ImportedKey> = users.iter().zip(0_u64..).map(|(user, n)| imported_key(*user, n)).collect();
+    let wanted: Vec<ImportedKey> =
+        users.iter().zip(0_u64..).map(|(user, n)| imported_key(*user, n)).collect();
     for batch in wanted.chunks(ROWS_PER_BATCH) {
         import.add_keys(batch, "api,isproxy".parse().unwrap()).await.unwrap();
     }
@@ -70,10 +75,16 @@ async fn import(store: &Store, keys: usize) {
 /// A key whose digest is spread like a real one's.
 fn imported_key(user: latchkey::model::UserId, number: u64) -> ImportedKey {
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let digest = std::array::from_fn(|i| mixed.rotate_left(u32::try_from(i * 7 % 64).unwrap()).to_le_bytes()[i % 8]);
+    let digest =
+        std::array::from_fn(|i| mixed.rotate_left(u32::try_from(i * 7 % 64).unwrap()).to_le_bytes()[i % 8]);
     let mut digest: [u8; 32] = digest;
     digest[24..].copy_from_slice(&number.to_le_bytes());
-    ImportedKey { id: KeyId::from_random(number + 1), user, digest: KeyDigest(digest), last_characters: "abcd".into() }
+    ImportedKey {
+        id: KeyId::from_random(number + 1),
+        user,
+        digest: KeyDigest(digest),
+        last_characters: "abcd".into(),
+    }
 }
 
 fn resident_bytes() -> usize {

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use crate::config::{Config, HttpListener, IsProxyListener, IsProxyUpstream, Limits, ListenerProtocol, UpstreamProtocol};
+use crate::config::{
+    Config, HttpListener, IsProxyListener, IsProxyUpstream, Limits, ListenerProtocol, UpstreamProtocol,
+};
 use crate::crypto::random;
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::gateway::isproxy::{self, IsProxyDoor};
@@ -26,7 +28,7 @@ use crate::telemetry::{AccessLogWriter, RequestIds};
 
 /// How often a thread hands its buffered access log lines on.
 const FLUSH_ACCESS_LOG_EVERY: Duration = Duration::from_millis(200);
-/// What a connection is served by HTTP/2 and HTTP/1.1.
+/// What an API listener offers in the TLS handshake, preferred first.
 const HTTP_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// One listener as a door thread opens it.
@@ -71,7 +73,10 @@ pub(super) fn spawn(
             }
             ListenerProtocol::IsProxy(isproxy) => {
                 let tls = isproxy.tls.as_ref().map(|files| server_config(files, &[])).transpose()?;
-                Some((tls, DoorKind::IsProxy(isproxy.clone(), isproxy_upstream(&shared.config, &isproxy.upstream)?)))
+                Some((
+                    tls,
+                    DoorKind::IsProxy(isproxy.clone(), isproxy_upstream(&shared.config, &isproxy.upstream)?),
+                ))
             }
         };
         if let Some((tls, kind)) = plan {
@@ -120,30 +125,53 @@ fn run_thread(plan: ThreadPlan) -> Result<()> {
     runtime.block_on(async move {
         let limits = Arc::new(plan.shared.config.limits.clone());
         let access_log = Rc::new(plan.shared.access_log.writer());
+        let upstreams = http_upstreams(&plan.shared.config, &limits);
         let request_ids = Rc::new(RequestIds::new(plan.seed));
         let thread = Thread {
-            upstreams: http_upstreams(&plan.shared.config, &limits),
+            shared: plan.shared,
+            slots: plan.slots,
+            drain: plan.drain,
             access_log: Rc::clone(&access_log),
-            request_ids,
-            limits: Arc::clone(&limits),
             connections: TaskTracker::new(),
-            plan,
+            upstreams,
+            request_ids,
+            limits,
         };
         tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log)));
-        thread.serve().await?;
+        thread.accept_until_drain(plan.doors).await?;
         thread.connections.close();
-        let grace = Duration::from_secs(u64::from(limits.drain_seconds));
+        let grace = Duration::from_secs(u64::from(thread.limits.drain_seconds));
         if timeout(grace, thread.connections.wait()).await.is_err() {
-            tracing::warn!(connections = thread.connections.len(), "cutting connections that did not end in time");
+            tracing::warn!(
+                connections = thread.connections.len(),
+                "cutting connections that did not end in time"
+            );
         }
         access_log.flush();
         Ok(())
     })
 }
 
+/// This thread's connections to each HTTP upstream.
+fn http_upstreams(config: &Config, limits: &Arc<Limits>) -> HashMap<String, Rc<HttpUpstream>> {
+    config
+        .upstreams
+        .iter()
+        .filter_map(|upstream| match &upstream.protocol {
+            UpstreamProtocol::Http(http) => {
+                let pool = HttpUpstream::new(upstream.name.as_str(), http, Arc::clone(limits));
+                Some((upstream.name.clone(), pool))
+            }
+            UpstreamProtocol::IsProxy(_) => None,
+        })
+        .collect()
+}
+
 /// One door thread at work.
 struct Thread {
-    plan: ThreadPlan,
+    shared: Shared,
+    slots: Arc<ConnectionSlots>,
+    drain: CancellationToken,
     limits: Arc<Limits>,
     upstreams: HashMap<String, Rc<HttpUpstream>>,
     access_log: Rc<AccessLogWriter>,
@@ -152,49 +180,95 @@ struct Thread {
 }
 
 impl Thread {
-    /// Accepts on all listeners until the drain.
-    async fn serve(&self) -> Result<()> {
+    /// Accepts on all listeners until the drain, and closes them then.
+    async fn accept_until_drain(&self, doors: Vec<(Arc<DoorPlan>, TcpListener)>) -> Result<()> {
         let accepting = TaskTracker::new();
-        for (plan, socket) in &self.plan.doors {
-            let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
-            let (connections, drain) = (self.connections.clone(), self.plan.drain.clone());
-            let metrics = self.plan.shared.metrics.clone();
-            let slots = Arc::clone(&self.plan.slots);
+        for (plan, socket) in doors {
             match &plan.kind {
-                DoorKind::Http(http) => {
-                    let door = Rc::new(self.http_door(plan, http)?);
-                    let counted = metrics.door(Service::Api);
-                    accepting.spawn_local(accept_connections(listener, slots, drain.clone(), move |stream, peer, slot| {
-                        let serving = Rc::clone(&door).serve_connection(stream, peer, drain.clone());
-                        let counted = counted.clone();
-                        connections.spawn_local(async move {
-                            counted.connection_opened();
-                            serving.await;
-                            counted.connection_closed();
-                            drop(slot);
-                        });
-                    }));
+                DoorKind::Http(listener) => {
+                    let door = Rc::new(HttpDoor::new(self.http_parts(&plan, listener)?));
+                    accepting.spawn_local(self.accept(socket, move |stream, peer, drain| {
+                        Rc::clone(&door).serve_connection(stream, peer, drain)
+                    })?);
                 }
-                DoorKind::IsProxy(isproxy, upstream) => {
-                    let door = Rc::new(self.isproxy_door(plan, isproxy, upstream));
-                    accepting.spawn_local(accept_connections(
-                        listener,
-                        slots,
-                        drain.clone(),
-                        move |stream: TcpStream, peer: SocketAddr, slot| {
-                            let serving = Rc::clone(&door).serve_connection(stream, peer, drain.clone());
-                            connections.spawn_local(async move {
-                                serving.await;
-                                drop(slot);
-                            });
-                        },
-                    ));
+                DoorKind::IsProxy(listener, upstream) => {
+                    let door = Rc::new(IsProxyDoor::new(self.isproxy_parts(&plan, listener, upstream)));
+                    accepting.spawn_local(self.accept(socket, move |stream, peer, drain| {
+                        Rc::clone(&door).serve_connection(stream, peer, drain)
+                    })?);
                 }
             }
         }
         accepting.close();
         accepting.wait().await;
         Ok(())
+    }
+
+    /// Accepts on one socket and serves each connection in a task of its own.
+    fn accept<F: Future<Output = ()> + 'static>(
+        &self,
+        socket: TcpListener,
+        serve: impl Fn(TcpStream, SocketAddr, CancellationToken) -> F + 'static,
+    ) -> Result<impl Future<Output = ()> + 'static> {
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        let (connections, drain) = (self.connections.clone(), self.drain.clone());
+        Ok(accept_connections(
+            listener,
+            Arc::clone(&self.slots),
+            self.drain.clone(),
+            move |stream, peer, slot| {
+                let serving = serve(stream, peer, drain.clone());
+                connections.spawn_local(async move {
+                    serving.await;
+                    drop(slot);
+                });
+            },
+        ))
+    }
+
+    fn http_parts(&self, plan: &DoorPlan, listener: &HttpListener) -> Result<HttpDoorParts> {
+        let routes = listener
+            .routes
+            .iter()
+            .map(|route| {
+                let upstream = self.upstreams.get(&route.upstream).map(Rc::clone);
+                let upstream =
+                    upstream.ok_or_else(|| anyhow!("there is no upstream `{}`", route.upstream))?;
+                Ok((route.clone(), upstream))
+            })
+            .collect::<Result<_>>()?;
+        Ok(HttpDoorParts {
+            name: plan.listener_name.clone(),
+            listener: listener.clone(),
+            limits: Arc::clone(&self.limits),
+            tls: plan.tls.clone(),
+            authenticator: Arc::clone(&self.shared.authenticator),
+            routes,
+            metrics: self.shared.metrics.door(Service::Api),
+            access_log: Rc::clone(&self.access_log),
+            request_ids: Rc::clone(&self.request_ids),
+            clock: self.shared.clock.clone(),
+        })
+    }
+
+    fn isproxy_parts(
+        &self,
+        plan: &DoorPlan,
+        listener: &IsProxyListener,
+        upstream: &IsProxyUpstream,
+    ) -> isproxy::DoorParts {
+        isproxy::DoorParts {
+            listener_name: plan.listener_name.clone(),
+            listener: listener.clone(),
+            limits: Arc::clone(&self.limits),
+            tls: plan.tls.clone(),
+            authenticator: Arc::clone(&self.shared.authenticator),
+            upstream: upstream.clone(),
+            metrics: self.shared.metrics.door(Service::IsProxy),
+            access_log: Rc::clone(&self.access_log),
+            request_ids: Rc::clone(&self.request_ids),
+            clock: self.shared.clock.clone(),
+        }
     }
 }
 

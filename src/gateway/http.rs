@@ -105,7 +105,12 @@ impl HttpDoor {
 
     /// Serves one accepted connection to its end. After `drain` it takes no further request, and ends within
     /// `limits.drain_seconds`. Runs on a `LocalRuntime`: it spawns local tasks.
-    pub async fn serve_connection(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
+    pub async fn serve_connection(
+        self: Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        drain: CancellationToken,
+    ) {
         let metrics = self.metrics.clone();
         metrics.connection_opened();
         let _open = OpenConnection(&metrics);

@@ -114,7 +114,9 @@ mod tests {
             None => "unreadable".to_owned(),
             Some(authorization) => match authorization.credential() {
                 Credential::ApiKey(key) => format!("key {}", String::from_utf8_lossy(key.0)),
-                Credential::Password { user, password } => format!("user {user} password {}", password.expose()),
+                Credential::Password { user, password } => {
+                    format!("user {user} password {}", password.expose())
+                }
             },
         }
     }
@@ -147,9 +149,26 @@ mod tests {
         let too_long = basic(&format!("acme/alex:{}", "x".repeat(3_000)));
         let latin1 = [b"Basic ".as_slice(), STANDARD.encode(b"acme/alex:\xe4").as_bytes()].concat();
         let cases: [&[u8]; 20] = [
-            b"", b"ApiKey", b"ApiKey ", b" ApiKey abc", b"ApiKey\tabc", b"ApiKey abc def", b"ApiKey abc, Basic def",
-            b"ApiKey abc\0", b"ApiKey \xffabc", b"ApiKey: abc", b"Bearer abc", b"Session ABCDEFGHIJ0123456789",
-            b"abc", b"Basic ???", b"Basic YWJj ZGVm", &no_colon, &control, &line, &too_long, &latin1,
+            b"",
+            b"ApiKey",
+            b"ApiKey ",
+            b" ApiKey abc",
+            b"ApiKey\tabc",
+            b"ApiKey abc def",
+            b"ApiKey abc, Basic def",
+            b"ApiKey abc\0",
+            b"ApiKey \xffabc",
+            b"ApiKey: abc",
+            b"Bearer abc",
+            b"Session ABCDEFGHIJ0123456789",
+            b"abc",
+            b"Basic ???",
+            b"Basic YWJj ZGVm",
+            &no_colon,
+            &control,
+            &line,
+            &too_long,
+            &latin1,
         ];
         for field in cases {
             assert_eq!(read(field), "unreadable", "{}", String::from_utf8_lossy(field));
@@ -168,7 +187,8 @@ mod tests {
 
     #[test]
     fn s40_what_was_read_prints_no_secret() {
-        let printed = format!("{:?} {:?}", parse_credential(b"ApiKey abc"), parse_credential(&basic("a/b:secret")));
+        let printed =
+            format!("{:?} {:?}", parse_credential(b"ApiKey abc"), parse_credential(&basic("a/b:secret")));
         assert!(!printed.contains("abc") && !printed.contains("secret"), "{printed}");
     }
 

@@ -126,7 +126,11 @@ impl<S> WatchedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.read_ahead.has_remaining() {
             let count = self.read_ahead.remaining().min(buf.remaining());
             buf.put_slice(&self.read_ahead.split_to(count));

@@ -105,7 +105,9 @@ impl Fault {
             Self::BodyBroken => {
                 (StatusCode::BAD_REQUEST, INVALID, "The request's body ended early or is malformed.")
             }
-            Self::NoRoute => (StatusCode::NOT_FOUND, "NotFound", "Nothing is served under this host and path."),
+            Self::NoRoute => {
+                (StatusCode::NOT_FOUND, "NotFound", "Nothing is served under this host and path.")
+            }
             Self::UpstreamUnreachable => {
                 (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway cannot be reached.")
             }
@@ -213,9 +215,8 @@ mod tests {
             Refusal::TooManyFailures { retry_after_seconds },
             Refusal::Busy,
         ];
-        let denials = refusals
-            .into_iter()
-            .flat_map(|refusal| DenialReason::ALL.map(|reason| denied(refusal, reason)));
+        let denials =
+            refusals.into_iter().flat_map(|refusal| DenialReason::ALL.map(|reason| denied(refusal, reason)));
         denials
             .chain([
                 Fault::Malformed("The Host header is missing."),

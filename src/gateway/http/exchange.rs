@@ -108,7 +108,8 @@ impl UpstreamConnection {
         if !std::future::poll_fn(|cx| Poll::Ready(self.is_open(cx))).await {
             return Outcome::NothingSent(request);
         }
-        let continued = progress.filter(|progress| progress.awaits_continue()).map(|_| watch_for_continue(&mut request));
+        let continued =
+            progress.filter(|progress| progress.awaits_continue()).map(|_| watch_for_continue(&mut request));
         let waiting = Waiting { upstream, progress, continued, total_due, sent_at: Instant::now() };
         match waiting.answer(&mut self, request).await {
             Ok(response) => self.hand_over(upstream, response, total_due),
@@ -188,7 +189,9 @@ impl NoHead {
 
     fn fault(self, progress: Option<&Rc<SendProgress>>) -> Fault {
         match self {
-            Self::Connection(_) => progress.and_then(|progress| progress.fault()).unwrap_or(Fault::UpstreamBroke),
+            Self::Connection(_) => {
+                progress.and_then(|progress| progress.fault()).unwrap_or(Fault::UpstreamBroke)
+            }
             Self::Deadline(fault) => fault,
         }
     }
@@ -250,7 +253,9 @@ impl Waiting<'_> {
             Some(progress) if progress.awaits_continue() => {
                 (self.sent_at + CONTINUE_WAIT, Fault::UpstreamTooSlow)
             }
-            Some(progress) if progress.has_ended() => (progress.moved_at() + first_byte, Fault::UpstreamTooSlow),
+            Some(progress) if progress.has_ended() => {
+                (progress.moved_at() + first_byte, Fault::UpstreamTooSlow)
+            }
             Some(progress) => (progress.moved_at() + body_idle, progress.stall()),
         };
         match self.total_due {

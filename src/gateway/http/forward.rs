@@ -17,9 +17,7 @@ use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
 use super::exchange::UpstreamBody;
-use super::headers::{
-    X_REQUEST_ID, append_via, replace_identity, strip_claims, strip_hop_by_hop,
-};
+use super::headers::{X_REQUEST_ID, append_via, replace_identity, strip_claims, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::target::host_name;

@@ -132,7 +132,8 @@ impl Drop for RequestRecord {
             key_id: permit.and_then(Permit::key_id),
             auth_method: permit.map(Permit::method).map(AuthMethod::as_str),
             upstream: self.upstream.as_ref().map(|upstream| upstream.name()),
-            duration_microseconds: u64::try_from(now.duration_since(self.began).as_micros()).unwrap_or(u64::MAX),
+            duration_microseconds: u64::try_from(now.duration_since(self.began).as_micros())
+                .unwrap_or(u64::MAX),
             response_bytes: self.response_bytes,
         });
     }

@@ -47,7 +47,8 @@ impl<U> Resolved<U> {
 fn starts_with_segments(path: &str, prefix: &str) -> bool {
     // `OPTIONS *` asks about the server as a whole: it goes where `/` goes.
     let path = if path == "*" { "/" } else { path };
-    path.strip_prefix(prefix).is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -121,7 +121,8 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
-    let head_bytes = usize::try_from(limits.http_header_bytes).unwrap_or(usize::MAX).max(SMALLEST_BUFFER_BYTES);
+    let head_bytes =
+        usize::try_from(limits.http_header_bytes).unwrap_or(usize::MAX).max(SMALLEST_BUFFER_BYTES);
     let mut builder = http1::Builder::new();
     // Deadlines are `deadlines`' matter: hyper's own begins too late, and costs an allocation a request.
     builder.header_read_timeout(None).timer(TokioTimer::new());
@@ -203,7 +204,12 @@ where
 ///
 /// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
 /// busy connection.
-async fn drive<C: Drainable>(connection: C, watch: &ConnectionWatch, drain: &CancellationToken, limit: Duration) {
+async fn drive<C: Drainable>(
+    connection: C,
+    watch: &ConnectionWatch,
+    drain: &CancellationToken,
+    limit: Duration,
+) {
     let mut connection = pin!(connection);
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
@@ -269,7 +275,11 @@ async fn handle_request(
 }
 
 /// What stands before any credential: the listener's list, credentials in clear, and the rules of HTTP.
-fn check_manners(door: &HttpDoor, client: &ClientConnection, request: &mut Request<Incoming>) -> Result<(), Fault> {
+fn check_manners(
+    door: &HttpDoor,
+    client: &ClientConnection,
+    request: &mut Request<Incoming>,
+) -> Result<(), Fault> {
     if !door.listener.allow_list.admits(client.ip) {
         return Err(Fault::forbidden(DenialReason::AddressOutsideListenerList));
     }
@@ -283,7 +293,12 @@ fn check_manners(door: &HttpDoor, client: &ClientConnection, request: &mut Reque
 
 impl HttpDoor {
     /// The gateway's own answer to `request`, whose body is read away or cut off.
-    pub(super) fn refuse(&self, fault: Fault, request: Request<Incoming>, record: RequestRecord) -> Response<DoorBody> {
+    pub(super) fn refuse(
+        &self,
+        fault: Fault,
+        request: Request<Incoming>,
+        record: RequestRecord,
+    ) -> Response<DoorBody> {
         let (head, body) = request.into_parts();
         discard(body, &head.headers, record.spoken(), &self.limits);
         render_refusal(fault, record)

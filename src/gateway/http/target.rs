@@ -121,8 +121,19 @@ mod tests {
         assert_eq!(h1(&["api.example:8443"]).unwrap(), "api.example:8443");
         assert_eq!(h1(&["[::1]:80"]).unwrap(), "[::1]:80");
         for hosts in [
-            &[][..], &["a.example", "a.example"], &["a.example", "b.example"], &[""], &["a b"], &["a.example:x"],
-            &["a.example:123456"], &["user@a.example"], &["a.example/b"], &["[::1"], &["[zz]"], &["a,b"], &["a\tb"],
+            &[][..],
+            &["a.example", "a.example"],
+            &["a.example", "b.example"],
+            &[""],
+            &["a b"],
+            &["a.example:x"],
+            &["a.example:123456"],
+            &["user@a.example"],
+            &["a.example/b"],
+            &["[::1"],
+            &["[zz]"],
+            &["a,b"],
+            &["a\tb"],
         ] {
             assert_eq!(h1(hosts), Err(400), "{hosts:?}");
         }
@@ -177,7 +188,8 @@ mod tests {
 
     #[test]
     fn s68_an_unknown_expectation_is_refused() {
-        for (expectation, expected) in [("100-Continue", Ok(())), ("200-ok", Err(Fault::UnknownExpectation))] {
+        for (expectation, expected) in [("100-Continue", Ok(())), ("200-ok", Err(Fault::UnknownExpectation))]
+        {
             let request = Request::builder().uri("/").header(HOST, "one.example").header(EXPECT, expectation);
             let mut head = request.body(()).unwrap();
             assert_eq!(settle_head(&mut head, &Limits::default()), expected, "{expectation}");

@@ -1,7 +1,7 @@
 //! The door over real sockets, with an upstream that records every byte.
+use super::HttpDoor;
 use crate::auth::{Attempt, AuthMethod, Credential, Decision, Permit};
 use crate::model::KeyId;
-use super::HttpDoor;
 impl HttpDoor {
     /// Lets the test's key in, and leaves everything else to the authenticator.
     pub(super) fn judged_by_test(&self, attempt: &Attempt<'_>) -> Option<Decision> {

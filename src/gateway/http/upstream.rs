@@ -41,7 +41,11 @@ pub struct HttpUpstream {
 
 impl HttpUpstream {
     /// The upstream called `name`, without a connection yet.
-    pub fn new(name: impl Into<String>, config: &crate::config::HttpUpstream, limits: Arc<Limits>) -> Rc<Self> {
+    pub fn new(
+        name: impl Into<String>,
+        config: &crate::config::HttpUpstream,
+        limits: Arc<Limits>,
+    ) -> Rc<Self> {
         let server = config.server.clone();
         Rc::new(Self {
             name: name.into(),
