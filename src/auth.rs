@@ -10,6 +10,8 @@ mod key_ring;
 mod live_sessions;
 mod password_check;
 pub mod policy;
+#[cfg(test)]
+pub mod testing;
 mod throttle;
 
 pub use attempt::{Attempt, Credential, PresentedKey};

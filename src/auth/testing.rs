@@ -1,0 +1,128 @@
+//! For unit tests of `auth` and of the doors: an authenticator over a store of its own, with a customer, a user and keys.
+//!
+//! Compiled for tests only.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Attempt, Authenticator, AuthenticatorParts, Credential, Decision, PresentedKey};
+use crate::clock::Clock;
+use crate::config::{Limits, Policy};
+use crate::crypto::{DigestKey, KeyRing, KeyText, TagKey, hash_password};
+use crate::model::{
+    AccessPoints, AllowList, ApiKeyRecord, ClientIp, KeyId, MfaRequirement, Permissions, Secret, Service,
+    Timestamp, UserId, UserName,
+};
+use crate::store::{Index, KeyUse, NewCustomer, NewUser, Store};
+
+/// Where the clock stands.
+pub const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+/// The user's password.
+pub const PASSWORD: &str = "a password of the tests";
+
+/// An authenticator over a store of its own, which a test changes directly and then loads again.
+pub struct World {
+    _folder: tempfile::TempDir,
+    pub store: Store,
+    pub key_ring: Arc<KeyRing>,
+    pub clock: Clock,
+    pub uses: mpsc::Receiver<KeyUse>,
+    pub authenticator: Arc<Authenticator>,
+    pub user: UserId,
+    index: Arc<Index>,
+}
+
+impl World {
+    pub async fn new(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let mut change = store.mutate().await.unwrap();
+        let new =
+            NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };
+        let customer = change.insert_customer(&new).await.unwrap();
+        let new = NewUser {
+            customer,
+            login: "alex".parse().unwrap(),
+            full_name: String::new(),
+            email: String::new(),
+            administrator: false,
+            permissions: Permissions::default(),
+            access_points: AccessPoints::ALL,
+            password_hash: Some(hash_password(&Secret::new(PASSWORD.into())).unwrap()),
+            mfa: MfaRequirement::Optional,
+            created_at: NOW,
+        };
+        let user = change.insert_user(&new).await.unwrap();
+        change.commit().await.unwrap();
+        let key_ring = Arc::new(KeyRing { digest: DigestKey::new([1; 32]), tag: TagKey::new([2; 32]) });
+        let clock = Clock::given(NOW);
+        let (key_uses, noted) = mpsc::channel(10);
+        let index = Arc::new(Index::load(&store).await.unwrap());
+        let authenticator = Arc::new(
+            Authenticator::new(AuthenticatorParts {
+                index: Arc::clone(&index),
+                key_ring: Arc::clone(&key_ring),
+                policy: Policy::default(),
+                limits: Arc::new(limits),
+                clock: clock.clone(),
+                key_uses,
+                password_threads: 1,
+            })
+            .unwrap(),
+        );
+        Self { _folder: folder, store, key_ring, clock, uses: noted, authenticator, user, index }
+    }
+
+    pub async fn add_key(&self, scope: &str) -> (String, ApiKeyRecord) {
+        let text = KeyText::draw(&self.key_ring.tag).unwrap();
+        let record = ApiKeyRecord {
+            id: KeyId::from_random(crate::crypto::random::bits().unwrap()),
+            user: self.user,
+            digest: self.key_ring.digest.digest(text.expose().as_bytes()),
+            last_characters: text.last_characters().into(),
+            description: "test".into(),
+            scope: scope.parse().unwrap(),
+            enabled: true,
+            expires_at: None,
+            allow_list: AllowList::default(),
+            created_at: NOW,
+        };
+        let mut change = self.store.mutate().await.unwrap();
+        change.insert_key(&record).await.unwrap();
+        change.commit().await.unwrap();
+        self.reload().await;
+        (text.expose().to_owned(), record)
+    }
+
+    pub async fn change_user(&self, edit: impl FnOnce(&mut crate::store::UserRecord)) {
+        let mut change = self.store.mutate().await.unwrap();
+        let name: UserName = "acme/alex".parse().unwrap();
+        let mut user = change.user(&name).await.unwrap().unwrap();
+        edit(&mut user);
+        change.update_user(&user).await.unwrap();
+        change.commit().await.unwrap();
+        self.reload().await;
+    }
+
+    pub async fn reload(&self) {
+        self.index.resynchronise(&self.store).await.unwrap();
+    }
+
+    pub async fn key(&self, text: &str, service: Service) -> Decision {
+        self.attempt(Credential::ApiKey(PresentedKey(text.as_bytes())), service).await
+    }
+
+    pub async fn password(&self, password: &str, service: Service) -> Decision {
+        self.attempt(
+            Credential::Password { user: "acme/alex", password: Secret::new(password.into()) },
+            service,
+        )
+        .await
+    }
+
+    pub async fn attempt(&self, credential: Credential<'_>, service: Service) -> Decision {
+        let client_ip = ClientIp::new("192.0.2.1".parse().unwrap());
+        self.authenticator.authenticate(Attempt { credential, service, client_ip }).await
+    }
+}
