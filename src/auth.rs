@@ -10,6 +10,8 @@ mod key_ring;
 mod live_sessions;
 mod password_check;
 pub mod policy;
+#[cfg(test)]
+pub mod test_world;
 mod throttle;
 
 pub use attempt::{Attempt, Credential, PresentedKey};
