@@ -11,7 +11,9 @@ mod live_sessions;
 mod password_check;
 pub mod policy;
 #[cfg(test)]
-pub mod testing;
+pub mod test_world;
+#[cfg(test)]
+mod testing;
 mod throttle;
 
 pub use attempt::{Attempt, Credential, PresentedKey};

@@ -76,9 +76,6 @@ pub struct HttpDoor {
     access_log: Rc<AccessLogWriter>,
     request_ids: Rc<RequestIds>,
     clock: Clock,
-    /// Stands in for the authenticator in tests of what lies behind it.
-    #[cfg(test)]
-    test_key: Option<&'static str>,
 }
 
 /// Counts an open connection for as long as it lives.
@@ -98,8 +95,6 @@ impl HttpDoor {
             access_log: parts.access_log,
             request_ids: parts.request_ids,
             clock: parts.clock,
-            #[cfg(test)]
-            test_key: None,
         }
     }
 

@@ -219,8 +219,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth::AuthMethod;
-    use crate::model::{ClientIp, KeyId};
+    use crate::auth::test_world::TestWorld;
+    use crate::config::Limits;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -243,17 +243,17 @@ mod tests {
         IdentityRules::new(IdentityHeaders::default())
     }
 
-    fn permit(method: AuthMethod) -> Permit {
-        Permit::for_test("acme", "alex", method, ClientIp::new("192.0.2.7".parse().unwrap()))
+    async fn world() -> TestWorld {
+        TestWorld::new(Limits::default()).await
     }
 
-    fn identify(headers: &mut HeaderMap, method: AuthMethod, rules: &IdentityRules) {
+    fn identify(headers: &mut HeaderMap, permit: &Permit, rules: &IdentityRules) {
         let facts = ConnectionFacts {
             forwarded_for: HeaderValue::from_static("192.0.2.7"),
             forwarded_proto: HeaderValue::from_static("https"),
         };
         let id = HeaderValue::from_static("00000000000000ab");
-        replace_identity(headers, &permit(method), rules, &facts, &id, Version::HTTP_11);
+        replace_identity(headers, permit, rules, &facts, &id, Version::HTTP_11);
     }
 
     #[test]
@@ -294,8 +294,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn s13_connection_removes_neither_ours_nor_host_nor_length() {
+    #[tokio::test]
+    async fn s13_connection_removes_neither_ours_nor_host_nor_length() {
         let mut headers = map(&[
             (
                 "Connection",
@@ -307,7 +307,7 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut headers);
         strip_claims(&mut headers, &rules());
-        identify(&mut headers, AuthMethod::ApiKey(KeyId::from_random(7)), &rules());
+        identify(&mut headers, &world().await.permit_by_key().await, &rules());
         for kept in ["host", "content-length", "te", "x-auth-user", "x-forwarded-for", "x-request-id"] {
             assert!(headers.contains_key(kept), "{kept}");
         }
@@ -351,8 +351,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn s12_renamed_identity_fields_are_removed_and_the_standard_ones_too() {
+    #[tokio::test]
+    async fn s12_renamed_identity_fields_are_removed_and_the_standard_ones_too() {
         let rules = IdentityRules::new(IdentityHeaders {
             user: Some(HeaderName::from_static("remote-user")),
             customer: None,
@@ -361,16 +361,17 @@ mod tests {
         let mut headers = map(&[("Remote-User", "root"), ("remote_user", "root"), ("X-Auth-User", "root")]);
         strip_claims(&mut headers, &rules);
         assert!(headers.is_empty());
-        identify(&mut headers, AuthMethod::Password, &rules);
+        identify(&mut headers, &world().await.permit_by_password().await, &rules);
         assert_eq!(headers["remote-user"], "alex");
         assert!(!headers.contains_key("x-auth-customer") && !headers.contains_key("x-auth-user"));
     }
 
-    #[test]
-    fn the_upstream_is_told_who_calls_and_how_they_came() {
+    #[tokio::test]
+    async fn the_upstream_is_told_who_calls_and_how_they_came() {
         let mut headers = map(&[("Host", "api.example:8443"), ("Via", "1.0 far")]);
-        let key = KeyId::from_random(7);
-        identify(&mut headers, AuthMethod::ApiKey(key), &rules());
+        let permit = world().await.permit_by_key().await;
+        let key = permit.key_id().unwrap();
+        identify(&mut headers, &permit, &rules());
         for (name, value) in [
             ("x-auth-customer", "acme"),
             ("x-auth-user", "alex"),
@@ -388,10 +389,10 @@ mod tests {
         assert!(!headers.contains_key(CONNECTION));
     }
 
-    #[test]
-    fn a_password_has_no_key_id() {
+    #[tokio::test]
+    async fn a_password_has_no_key_id() {
         let mut headers = map(&[("Host", "api.example")]);
-        identify(&mut headers, AuthMethod::Password, &rules());
+        identify(&mut headers, &world().await.permit_by_password().await, &rules());
         assert!(!headers.contains_key("x-auth-key-id"));
         assert_eq!(headers["x-auth-method"], "password");
     }

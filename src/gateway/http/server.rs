@@ -268,7 +268,7 @@ async fn handle_request(
         return door.refuse(denial.into(), request, record);
     };
     let credential = authorization.credential();
-    match door.judge(Attempt { credential, service: Service::Api, client_ip: client.ip }).await {
+    match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip: client.ip }).await {
         Decision::Allow(permit) => forward_request(door, client, permit, request, record).await,
         Decision::Deny(denial) => door.refuse(denial.into(), request, record),
     }
@@ -302,14 +302,6 @@ impl HttpDoor {
         let (head, body) = request.into_parts();
         discard(body, &head.headers, record.spoken(), &self.limits);
         render_refusal(fault, record)
-    }
-
-    async fn judge(&self, attempt: Attempt<'_>) -> Decision {
-        #[cfg(test)]
-        if let Some(decision) = self.judged_by_test(&attempt) {
-            return decision;
-        }
-        self.authenticator.authenticate(attempt).await
     }
 }
 
