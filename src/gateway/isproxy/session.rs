@@ -996,8 +996,8 @@ mod tests {
     #[test]
     fn beyond_the_bound_of_pending_requests_the_client_is_not_read() {
         let mut dialogue = Dialogue::connected();
-        let lines: String = (0..12).map(|n| format!("IS n{n}.com\r\n")).collect();
-        dialogue.client(&lines);
+        let lines: Vec<String> = (0..12).map(|n| format!("IS n{n}.com\r\n")).collect();
+        dialogue.client(&lines.concat());
         assert_eq!(dialogue.sent().lines().count(), 8);
         assert!(!dialogue.session.reads_client());
         assert_eq!(dialogue.upstream("n3.com available\r\n"), "n3.com available\r\n");
@@ -1075,7 +1075,7 @@ mod tests {
             lines in proptest::collection::vec(any_line(), 0..30),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
         ) {
-            let text = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>() + "QUIT\r\n";
+            let text = lines.join("\r\n") + "\r\nQUIT\r\n";
             let outcome = |cuts: &[usize]| {
                 let mut dialogue = Dialogue::logged_in();
                 let mut from = 0;
@@ -1108,8 +1108,8 @@ mod tests {
             deeds in proptest::collection::vec((0u8..8, any::<prop::sample::Index>()), 0..80),
         ) {
             let mut dialogue = Dialogue::logged_in();
-            let text: String = names.iter().map(|name| format!("IS {name}\r\n")).collect();
-            let mut answered = dialogue.client(&text);
+            let text: Vec<String> = names.iter().map(|name| format!("IS {name}\r\n")).collect();
+            let mut answered = dialogue.client(&text.concat());
             let mut owed: Vec<String> = Vec::new();
             let mut open = false;
             for (deed, which) in deeds {
