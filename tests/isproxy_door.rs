@@ -1,12 +1,17 @@
 //! The `IsProxy` door on real sockets, with a real authenticator and the sample upstream; the rules themselves are
 //! tested without sockets beside `gateway::isproxy::session`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where it fails; outside of #[test] functions the lints do not know that"
+)]
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchkey::auth::{Authenticator, AuthenticatorParts};
+use latchkey::auth::{Authenticator, AuthenticatorParts, DenialReason};
 use latchkey::cli::isproxy_client::{AskError, AskOptions, Security, ask, load_ca_file};
 use latchkey::clock::Clock;
 use latchkey::config::{IsProxyListener, IsProxyUpstream, Limits, PlaintextCredentials, Policy};
@@ -43,12 +48,19 @@ struct Given {
     allow_list: &'static str,
     upstream: Option<u16>,
     limits: Limits,
+    access_log: AccessLog,
 }
 
 impl Default for Given {
     fn default() -> Self {
         let plaintext_credentials = PlaintextCredentials::Allow;
-        Self { plaintext_credentials, allow_list: "", upstream: None, limits: Limits::default() }
+        Self {
+            plaintext_credentials,
+            allow_list: "",
+            upstream: None,
+            limits: Limits::default(),
+            access_log: AccessLog::off(),
+        }
     }
 }
 
@@ -71,7 +83,7 @@ impl Door {
             password_threads: 1,
         });
         let authenticator = Arc::new(authenticator.unwrap());
-        let metrics = Arc::new(Metrics::new(&[]));
+        let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
         let drain = CancellationToken::new();
         let upstream = match given.upstream {
             Some(port) => port,
@@ -90,7 +102,7 @@ impl Door {
             authenticator: Arc::clone(&authenticator),
             upstream: IsProxyUpstream { host: "127.0.0.1".into(), port: upstream },
             metrics: metrics.door(Service::IsProxy),
-            access_log: Rc::new(AccessLog::off().writer()),
+            access_log: Rc::new(given.access_log.writer()),
             request_ids: Rc::new(RequestIds::new(7)),
             clock: clock.clone(),
         });
@@ -285,7 +297,9 @@ async fn a_client_outside_the_listeners_list_is_closed_unanswered() {
         .run_until(async {
             let door = Door::open(Given { allow_list: "192.0.2.0/24", ..Given::default() }).await;
             assert_eq!(door.says("HELP\r\n").await, "");
-            assert!(!door.metrics.render().contains("latchkey_connections_total{service=\"isproxy\"} 1"));
+            let counted =
+                r#"latchkey_denials_total{door="isproxy",reason="address_outside_listener_list"} 1"#;
+            assert!(door.metrics.render().contains(counted), "{}", door.metrics.render());
         })
         .await;
 }
@@ -296,7 +310,7 @@ async fn an_overlong_line_is_answered_although_the_client_goes_on_sending() {
         .run_until(async {
             let door = Door::open(Given::default()).await;
             let mut client = door.connect().await;
-            client.write_all(&[b'x'; 60_000]).await.unwrap();
+            client.write_all("x".repeat(60_000).as_bytes()).await.unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();
             assert_eq!(answer, "400 Line too long\r\n");
@@ -337,6 +351,64 @@ async fn an_upstream_that_cannot_be_reached_gives_error() {
                 client.write_all(b"IS a.com\r\n").await.unwrap();
                 assert_eq!(line(&mut client).await, "a.com error");
             }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_is_replaced_and_told_the_functions_again() {
+    LocalSet::new()
+        .run_until(async {
+            let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = upstream.local_addr().unwrap().port();
+            let door = Door::open(Given { upstream: Some(port), ..Given::default() }).await;
+            let mut client = door.login().await;
+            client.write_all(b"ENABLE reason\r\nIS a.com\r\nIS b.com\r\n").await.unwrap();
+            let mut first = BufReader::new(upstream.accept().await.unwrap().0);
+            assert_eq!(line(&mut first).await, "ENABLE reason");
+            first.write_all(b"100 OK\r\n").await.unwrap();
+            assert_eq!(
+                (line(&mut first).await, line(&mut first).await),
+                ("IS a.com".into(), "IS b.com".into())
+            );
+            first.write_all(b"b.com available\r\na.com avai").await.unwrap();
+            assert_eq!(line(&mut client).await, "100 OK");
+            assert_eq!(line(&mut client).await, "b.com available");
+            drop(first);
+            assert_eq!(line(&mut client).await, "a.com error");
+            client.write_all(b"IS c.com\r\n").await.unwrap();
+            let mut second = BufReader::new(upstream.accept().await.unwrap().0);
+            assert_eq!(
+                (line(&mut second).await, line(&mut second).await),
+                ("ENABLE reason".into(), "IS c.com".into())
+            );
+            second.write_all(b"100 OK\r\nc.com available\r\n").await.unwrap();
+            assert_eq!(line(&mut client).await, "c.com available");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn every_wait_on_a_peer_ends() {
+    LocalSet::new()
+        .run_until(async {
+            let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let limits = Limits {
+                isproxy_login_seconds: 1,
+                isproxy_reply_seconds: 1,
+                tls_handshake_seconds: 1,
+                ..Limits::default()
+            };
+            let upstream = Some(silent.local_addr().unwrap().port());
+            let door = Door::open(Given { upstream, limits, ..Given::default() }).await;
+            let idle = async { assert_eq!(door.says("").await, "") };
+            let handshake = async { assert_eq!(door.says("STARTTLS\r\n").await, "100 OK\r\n") };
+            let late = async {
+                let said = door.says(&format!("LOGIN {}\r\nIS a.com\r\nQUIT\r\n", door.key)).await;
+                assert_eq!(said, "100 Login ok\r\na.com error\r\n");
+            };
+            let all = async { tokio::join!(idle, handshake, late) };
+            tokio::time::timeout(Duration::from_secs(10), all).await.unwrap();
         })
         .await;
 }
@@ -387,7 +459,7 @@ async fn a_client_that_does_not_read_is_not_read_and_ends() {
                 }
                 2_000
             };
-            let rounds = tokio::time::timeout(Duration::from_secs(60), flood).await.unwrap();
+            let rounds = tokio::time::timeout(Duration::from_mins(1), flood).await.unwrap();
             assert!(rounds < 2_000, "the door took 120 MB from a client that reads nothing");
         })
         .await;
@@ -395,7 +467,7 @@ async fn a_client_that_does_not_read_is_not_read_and_ends() {
 
 #[tokio::test]
 async fn pipelined_requests_of_many_sessions_get_exactly_one_right_reply_each() {
-    const SESSIONS: usize = 16;
+    const SESSIONS: usize = 64;
     const NAMES: usize = 1_000;
     LocalSet::new()
         .run_until(async {
@@ -429,4 +501,52 @@ async fn pipelined_requests_of_many_sessions_get_exactly_one_right_reply_each() 
             }
         })
         .await;
+}
+
+#[tokio::test]
+async fn s40_logins_refusals_and_the_end_of_a_session_are_logged_without_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.jsonl");
+    let access_log = AccessLog::open(&path).unwrap();
+    let local = LocalSet::new();
+    let key = local
+        .run_until(async {
+            let door = Door::open(Given { access_log, ..Given::default() }).await;
+            let text = format!(
+                "IS secret.com\r\nLOGIN 0123456789abcdef\r\nLOGIN {}\r\nIS secret.com\r\nQUIT\r\n",
+                door.key
+            );
+            door.says(&text).await;
+            let counted = r#"latchkey_answers_total{door="isproxy",status="1xx"} 2"#;
+            assert!(door.metrics.render().contains(counted), "{}", door.metrics.render());
+            while door.authenticator.open_sessions() > 0 {
+                tokio::task::yield_now().await;
+            }
+            door.key.clone()
+        })
+        .await;
+    // The last writer is dropped with the tasks, and waits until its lines are in the file.
+    drop(local);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains(&key) && !text.contains("0123456789abcdef") && !text.contains("secret.com"));
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (line["method"].as_str().unwrap(), line["status"].as_u64().unwrap(), line["reason"].as_str())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("IS", 400, Some("no_credential")),
+            ("LOGIN", 400, Some("unknown_key")),
+            ("LOGIN", 100, None),
+            ("SESSION", 100, Some("quit")),
+        ]
+    );
+    let session = lines.last().unwrap();
+    assert_eq!((session["customer"].as_str(), session["user"].as_str()), (Some("acme"), Some("alex")));
+    assert_eq!(session["upstream"].as_str(), Some("availability"));
 }

@@ -21,7 +21,9 @@ use super::session::{
 };
 use super::stream::{ClientStream, Duplex, Exchange};
 use super::upstream::{Fetch, UpstreamEvent, UpstreamLink};
-use crate::auth::{Attempt, Authenticator, Credential, Decision, LiveSession, Permit, PresentedKey};
+use crate::auth::{
+    Attempt, Authenticator, Credential, Decision, DenialReason, LiveSession, Permit, PresentedKey, Refusal,
+};
 use crate::clock::Clock;
 use crate::config::{IsProxyListener, IsProxyUpstream, Limits};
 use crate::model::{ClientIp, Service};
@@ -78,6 +80,8 @@ impl IsProxyDoor {
 
     /// Serves one client until it leaves, its credential ends, or `drain` is cancelled and what is pending is
     /// answered. A client outside the listener's list is closed without an answer.
+    ///
+    /// `drain` should be a child of the process's token, one a thread: its lock is taken whenever a session wakes.
     pub async fn serve_connection(
         self: Rc<Self>,
         stream: TcpStream,
@@ -86,8 +90,9 @@ impl IsProxyDoor {
     ) {
         let client_ip = ClientIp::new(peer.ip());
         if !self.parts.listener.allow_list.admits(client_ip) {
-            self.parts.metrics.denied(crate::auth::DenialReason::AddressOutsideListenerList.as_str());
-            return;
+            self.parts.metrics.denied(DenialReason::AddressOutsideListenerList.as_str());
+            let journal = Journal::begin(&self.parts, client_ip);
+            return journal.end(&self.parts, EndReason::AddressOutsideListenerList, None);
         }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a client was gone before it was served");
@@ -154,7 +159,7 @@ impl<'d> Connection<'d> {
             upstream: UpstreamLink::absent(),
             permit: None,
             journal: Journal::begin(&door.parts, client_ip),
-            timer: Box::pin(sleep_until(now)),
+            timer: Box::pin(sleep_until(now + FAR)),
             drain: Drain::Awaited,
         }
     }
@@ -356,6 +361,8 @@ impl<'d> Connection<'d> {
     /// Has a credential judged; a `LOGIN` that succeeds is registered, so that it ends with its credential.
     async fn authenticate(&mut self, presented: Presented) -> Option<LiveSession> {
         self.reader.wipe_taken();
+        // What was refused before it stands before it in the log.
+        self.tell_journal();
         let parts = &self.door.parts;
         let began = Instant::now();
         let verb = if presented.one_shot.is_some() { "IS" } else { "LOGIN" };
@@ -376,7 +383,8 @@ impl<'d> Connection<'d> {
             }
             Decision::Deny(denial) => {
                 self.journal.judged(parts, verb, Err(denial), began);
-                self.session.on_decision(Verdict::Refused, Instant::now());
+                let verdict = if denial.refusal == Refusal::Busy { Verdict::Busy } else { Verdict::Refused };
+                self.session.on_decision(verdict, Instant::now());
                 None
             }
         }

@@ -255,6 +255,7 @@ impl Session {
         self.active_at = now;
         match (verdict, one_shot) {
             (Verdict::Refused, _) => self.on_failed_login(now),
+            (Verdict::Busy, _) => self.answer(Answer::LoginFailed, now),
             (Verdict::Admitted, Some(domain)) => self.ask_upstream(&domain, now),
             (Verdict::Admitted, None) => {
                 self.login = Login::In;
@@ -477,6 +478,11 @@ mod tests {
                     match step {
                         Step::Authenticate(presented) => {
                             self.judged += 1;
+                            if matches!(&presented.credential, PresentedCredential::Key(key) if key.expose() == "busy")
+                            {
+                                self.session.on_decision(Verdict::Busy, self.now);
+                                continue;
+                            }
                             let right = match &presented.credential {
                                 PresentedCredential::Key(key) => key.expose() == "good",
                                 PresentedCredential::Password { user, password } => {
@@ -775,6 +781,14 @@ mod tests {
         assert_eq!(dialogue.closed(), None);
         assert_eq!(dialogue.pass(1), "400 Login failed\r\n");
         assert_eq!((dialogue.closed(), dialogue.judged), (Some(EndReason::FailedLogins), 3));
+    }
+
+    #[test]
+    fn a_credential_that_could_not_be_judged_is_no_failed_login() {
+        let mut dialogue = Dialogue::plain();
+        assert_eq!(dialogue.client("LOGIN busy\r\nIS busy a.com\r\n"), "400 Login failed\r\n".repeat(2));
+        assert_eq!(dialogue.client("LOGIN busy\r\nLOGIN busy\r\n"), "400 Login failed\r\n".repeat(2));
+        assert_eq!(dialogue.client("LOGIN good\r\n"), "100 Login ok\r\n");
     }
 
     #[test]
