@@ -1,7 +1,7 @@
 //! One client's session: every rule of PROTOCOL section 1, and no socket, clock or credential check.
 //!
 //! Events go in (`on_…`), bytes for both peers gather in two outboxes, and what else is to be done comes out as a
-//! [`Step`]. `server` does the steps; it holds the permit, without which it sends nothing of the second outbox.
+//! [`Step`]. `connection` does the steps; it holds the permit, without which it sends nothing of the second outbox.
 //! The protocol's promise is kept here: exactly one reply a request, whatever the upstream does.
 
 mod deadlines;

@@ -1,4 +1,4 @@
-//! What a session is told and what it asks for: the words between it and the server. Data only.
+//! What a session is told and what it asks for: the words between it and the connection. Data only.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub enum TlsOffer {
     NotOffered,
 }
 
-/// What the server must do, beyond writing the outboxes.
+/// What the connection must do, beyond writing the outboxes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Judge this credential, then call [`Session::on_decision`].
