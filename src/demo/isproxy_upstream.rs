@@ -225,7 +225,7 @@ mod tests {
                 .map(String::from)
                 .to_vec();
         for number in 0..200 {
-            asked.push_str(&format!("IS n{number}.com\r\n"));
+            asked.extend(["IS n", &number.to_string(), ".com\r\n"]);
             expected.push(format!("n{number}.com available"));
         }
         client.write_all((asked + "QUIT\r\n").as_bytes()).await.unwrap();

@@ -1,37 +1,22 @@
-//! Does on sockets what the session says: one task a client, which waits on client, upstream, deadline, drain and
-//! the end of its credential at once.
+//! The door of one listener in one thread: what it is made of, and who may come in at all.
 //!
 //! No rule of the protocol stands here. Called by the accept loop of a door thread, for each connection.
 
-use std::future::{Future, pending};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::Connection;
 use super::journal::Journal;
-use super::line::{LineReader, NextLine};
-use super::session::{
-    EndReason, LineFault, Presented, PresentedCredential, Rules, Session, Step, TlsOffer, Verdict,
-};
-use super::stream::{ClientStream, Duplex, Exchange};
-use super::upstream::{Fetch, UpstreamEvent, UpstreamLink};
-use crate::auth::{Attempt, Authenticator, Credential, Decision, LiveSession, Permit, PresentedKey};
+use super::session::{EndReason, Rules, TlsOffer};
+use crate::auth::{Authenticator, DenialReason};
 use crate::clock::Clock;
 use crate::config::{IsProxyListener, IsProxyUpstream, Limits};
-use crate::model::{ClientIp, Service};
+use crate::model::ClientIp;
 use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
-
-/// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1_024;
-/// The timer's next look where the session has no deadline.
-const FAR: Duration = Duration::from_hours(1);
 
 /// What a door is made of.
 #[derive(Debug)]
@@ -78,6 +63,8 @@ impl IsProxyDoor {
 
     /// Serves one client until it leaves, its credential ends, or `drain` is cancelled and what is pending is
     /// answered. A client outside the listener's list is closed without an answer.
+    ///
+    /// `drain` should be a child of the process's token, one a thread: its lock is taken whenever a session wakes.
     pub async fn serve_connection(
         self: Rc<Self>,
         stream: TcpStream,
@@ -86,333 +73,16 @@ impl IsProxyDoor {
     ) {
         let client_ip = ClientIp::new(peer.ip());
         if !self.parts.listener.allow_list.admits(client_ip) {
-            self.parts.metrics.denied(crate::auth::DenialReason::AddressOutsideListenerList.as_str());
-            return;
+            self.parts.metrics.denied(DenialReason::AddressOutsideListenerList.as_str());
+            let journal = Journal::begin(&self.parts, client_ip);
+            return journal.end(&self.parts, EndReason::AddressOutsideListenerList, None);
         }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a client was gone before it was served");
             return;
         }
-        let mut connection = Connection::new(&self, client_ip);
+        let mut connection = Connection::new(&self.parts, self.rules.clone(), client_ip);
         let reason = connection.serve(stream, drain).await;
         connection.end(reason);
-    }
-}
-
-/// One client's connection.
-struct Connection<'d> {
-    door: &'d IsProxyDoor,
-    client_ip: ClientIp,
-    session: Session,
-    reader: LineReader,
-    client_input: Input,
-    upstream: UpstreamLink,
-    /// Leave to send what the session has for the upstream.
-    permit: Option<Permit>,
-    journal: Journal,
-    timer: Pin<Box<Sleep>>,
-    drain: Drain,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
-    Open,
-    Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    Awaited,
-    Noticed,
-}
-
-/// Why the loop hands back the client's stream.
-enum Phase {
-    LoggedIn(LiveSession),
-    UpgradeTls,
-    Closing(EndReason),
-    Ended(EndReason),
-}
-
-enum Event {
-    CredentialEnded,
-    Drained,
-    Deadline,
-    Upstream(UpstreamEvent),
-    Client(Exchange),
-}
-
-impl<'d> Connection<'d> {
-    fn new(door: &'d IsProxyDoor, client_ip: ClientIp) -> Self {
-        let now = Instant::now();
-        Self {
-            door,
-            client_ip,
-            session: Session::new(door.rules.clone(), now),
-            reader: LineReader::new(),
-            client_input: Input::Open,
-            upstream: UpstreamLink::absent(),
-            permit: None,
-            journal: Journal::begin(&door.parts, client_ip),
-            timer: Box::pin(sleep_until(now)),
-            drain: Drain::Awaited,
-        }
-    }
-
-    fn end(self, reason: EndReason) {
-        let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
-        self.journal.end(&self.door.parts, reason, permit);
-    }
-
-    /// The phases of a connection: in clear, inside TLS, logged in.
-    async fn serve(&mut self, stream: TcpStream, drain: CancellationToken) -> EndReason {
-        let mut client = Duplex::new(ClientStream::Plain(stream));
-        let mut live = None;
-        let mut drained = pin!(drain.cancelled_owned());
-        loop {
-            let phase = {
-                let ended = pin!(ended(live.as_ref()));
-                self.run(&mut client, ended, drained.as_mut()).await
-            };
-            match phase {
-                Phase::LoggedIn(session) => live = Some(session),
-                Phase::UpgradeTls => match self.upgrade(client).await {
-                    Some(inside_tls) => client = inside_tls,
-                    None => return EndReason::TlsHandshakeFailed,
-                },
-                Phase::Closing(reason) => {
-                    self.upstream.disconnect();
-                    let _ = timeout(LINGER, client.close_gently(&mut self.reader, LINGER_BYTES)).await;
-                    return reason;
-                }
-                Phase::Ended(reason) => return reason,
-            }
-        }
-    }
-
-    /// Until the phase is over: do what is to be done, wait for what comes, tell the session.
-    async fn run(
-        &mut self,
-        client: &mut Duplex<ClientStream>,
-        mut ended: Pin<&mut impl Future<Output = ()>>,
-        mut drained: Pin<&mut impl Future<Output = ()>>,
-    ) -> Phase {
-        loop {
-            if let Some(phase) = self.settle().await {
-                self.tell_journal();
-                return phase;
-            }
-            self.tell_journal();
-            let event = self.next_event(client, ended.as_mut(), drained.as_mut()).await;
-            if let Some(phase) = self.on_event(event) {
-                return phase;
-            }
-        }
-    }
-
-    async fn next_event(
-        &mut self,
-        client: &mut Duplex<ClientStream>,
-        ended: Pin<&mut impl Future<Output = ()>>,
-        drained: Pin<&mut impl Future<Output = ()>>,
-    ) -> Event {
-        // The timer is only ever moved forward, or set anew after it fired: a line costs no timer operation.
-        if let Some(deadline) = self.session.deadline().filter(|at| *at < self.timer.deadline()) {
-            self.timer.as_mut().reset(deadline);
-        }
-        let session = &self.session;
-        let reads_client = session.reads_client() && self.client_input == Input::Open;
-        let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
-        tokio::select! {
-            biased;
-            () = ended => Event::CredentialEnded,
-            () = drained, if self.drain == Drain::Awaited => Event::Drained,
-            () = self.timer.as_mut() => Event::Deadline,
-            event = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch) => {
-                Event::Upstream(event)
-            }
-            exchange = client.exchange(reads_client.then_some(&mut self.reader), session.to_client()) => {
-                Event::Client(exchange)
-            }
-        }
-    }
-
-    fn on_event(&mut self, event: Event) -> Option<Phase> {
-        let now = Instant::now();
-        match event {
-            Event::CredentialEnded => self.session.on_revoked(),
-            Event::Drained => {
-                self.drain = Drain::Noticed;
-                self.session.on_drain();
-            }
-            Event::Deadline => {
-                self.session.on_deadline(now);
-                self.timer.as_mut().reset(self.session.deadline().unwrap_or(now + FAR));
-            }
-            Event::Upstream(event) => self.on_upstream_event(event, now),
-            Event::Client(Exchange::Wrote(count)) => {
-                self.journal.wrote(count);
-                self.session.on_written(count, now);
-            }
-            Event::Client(Exchange::Read(0)) => self.client_input = Input::Ended,
-            Event::Client(Exchange::Read(_)) => {}
-            Event::Client(Exchange::Failed(error)) => {
-                tracing::debug!(session = %self.journal.id(), %error, "a client's connection broke");
-                return Some(Phase::Ended(EndReason::ConnectionLost));
-            }
-        }
-        None
-    }
-
-    fn on_upstream_event(&mut self, event: UpstreamEvent, now: Instant) {
-        match event {
-            UpstreamEvent::Connected => self.session.on_upstream_connected(now),
-            UpstreamEvent::Wrote(count) => self.session.on_written_upstream(count),
-            UpstreamEvent::Read => {}
-            UpstreamEvent::Lost(loss) => {
-                if self.session.awaits_upstream() {
-                    let (session, upstream) = (self.journal.id(), &self.door.parts.listener.upstream);
-                    tracing::warn!(%session, upstream, %loss, "an IsProxy upstream failed");
-                }
-                self.session.on_upstream_lost(now);
-            }
-        }
-    }
-
-    /// Does every step and hands in every line that can be, until there is something to wait for.
-    async fn settle(&mut self) -> Option<Phase> {
-        let now = Instant::now();
-        loop {
-            while let Some(step) = self.session.next_step() {
-                if let Some(phase) = self.perform(step).await {
-                    return Some(phase);
-                }
-            }
-            if !self.session.is_logged_in() && !self.session.awaits_upstream() {
-                self.permit = None;
-            }
-            if !self.take_upstream_line(now) && !self.take_client_line(now) {
-                return None;
-            }
-        }
-    }
-
-    /// `true`: there was one.
-    fn take_upstream_line(&mut self, now: Instant) -> bool {
-        match self.upstream.next_line() {
-            NextLine::Complete(line, _) => self.session.on_upstream_line(line, now),
-            NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(now),
-            NextLine::Incomplete => return false,
-        }
-        true
-    }
-
-    /// `true`: there was one, or the end of all.
-    fn take_client_line(&mut self, now: Instant) -> bool {
-        if !self.session.reads_client() {
-            return false;
-        }
-        match self.reader.next_line() {
-            NextLine::Complete(line, behind) => self.session.on_line(line, behind, now),
-            NextLine::TooLong(beginning) => self.session.on_line_fault(LineFault::TooLong(beginning), now),
-            NextLine::TlsHello => self.session.on_line_fault(LineFault::TlsHello, now),
-            NextLine::Incomplete if self.client_input == Input::Ended => self.session.on_end_of_input(),
-            NextLine::Incomplete => return false,
-        }
-        true
-    }
-
-    async fn perform(&mut self, step: Step) -> Option<Phase> {
-        match step {
-            Step::Authenticate(presented) => self.authenticate(presented).await.map(Phase::LoggedIn),
-            Step::UpgradeTls => Some(Phase::UpgradeTls),
-            Step::ConnectUpstream => {
-                self.connect_upstream();
-                None
-            }
-            Step::DropUpstream => {
-                let (session, upstream) = (self.journal.id(), &self.door.parts.listener.upstream);
-                tracing::warn!(%session, upstream, "an IsProxy upstream was late, or refused what it was asked");
-                self.upstream.disconnect();
-                None
-            }
-            Step::Close(reason) => Some(Phase::Closing(reason)),
-            Step::CloseAtOnce(reason) => Some(Phase::Ended(reason)),
-        }
-    }
-
-    fn connect_upstream(&mut self) {
-        let parts = &self.door.parts;
-        match &self.permit {
-            Some(permit) => {
-                let within = Duration::from_millis(parts.limits.upstream_connect_milliseconds.into());
-                self.upstream.connect(permit, &parts.upstream, within);
-            }
-            // The session asks only after a verdict that came with a permit; without one nothing may be sent.
-            None => self.session.on_upstream_lost(Instant::now()),
-        }
-    }
-
-    /// Has a credential judged; a `LOGIN` that succeeds is registered, so that it ends with its credential.
-    async fn authenticate(&mut self, presented: Presented) -> Option<LiveSession> {
-        self.reader.wipe_taken();
-        let parts = &self.door.parts;
-        let began = Instant::now();
-        let verb = if presented.one_shot.is_some() { "IS" } else { "LOGIN" };
-        let credential = match &presented.credential {
-            PresentedCredential::Key(key) => Credential::ApiKey(PresentedKey(key.expose().as_bytes())),
-            PresentedCredential::Password { user, password } => {
-                Credential::Password { user, password: password.clone() }
-            }
-        };
-        let attempt = Attempt { credential, service: Service::IsProxy, client_ip: self.client_ip };
-        match parts.authenticator.authenticate(attempt).await {
-            Decision::Allow(permit) => {
-                self.journal.judged(parts, verb, Ok(&permit), began);
-                let live = presented.one_shot.is_none().then(|| parts.authenticator.open_session(&permit));
-                self.permit = Some(permit);
-                self.session.on_decision(Verdict::Admitted, Instant::now());
-                live
-            }
-            Decision::Deny(denial) => {
-                self.journal.judged(parts, verb, Err(denial), began);
-                self.session.on_decision(Verdict::Refused, Instant::now());
-                None
-            }
-        }
-    }
-
-    /// The handshake, within its deadline. The reader is empty: the session ends what sends bytes behind `STARTTLS`.
-    async fn upgrade(&mut self, client: Duplex<ClientStream>) -> Option<Duplex<ClientStream>> {
-        let parts = &self.door.parts;
-        let ClientStream::Plain(stream) = client.into_inner() else { return None };
-        let acceptor = TlsAcceptor::from(Arc::clone(parts.tls.as_ref()?));
-        let within = Duration::from_secs(parts.limits.tls_handshake_seconds.into());
-        match timeout(within, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                self.reader.clear();
-                self.session.on_tls_established(Instant::now());
-                Some(Duplex::new(ClientStream::Tls(Box::new(stream))))
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(session = %self.journal.id(), %error, "a TLS handshake behind STARTTLS failed");
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
-    fn tell_journal(&mut self) {
-        let tally = self.session.take_tally();
-        let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
-        self.journal.answered(&self.door.parts, &tally, permit);
-    }
-}
-
-/// Completes when the credential of a logged-in session no longer lets in; before a login, never.
-async fn ended(live: Option<&LiveSession>) {
-    match live {
-        Some(live) => live.ended().await,
-        None => pending().await,
     }
 }

@@ -1,7 +1,7 @@
 //! One client's session: every rule of PROTOCOL section 1, and no socket, clock or credential check.
 //!
 //! Events go in (`on_…`), bytes for both peers gather in two outboxes, and what else is to be done comes out as a
-//! [`Step`]. `server` does the steps; it holds the permit, without which it sends nothing of the second outbox.
+//! [`Step`]. `connection` does the steps; it holds the permit, without which it sends nothing of the second outbox.
 //! The protocol's promise is kept here: exactly one reply a request, whatever the upstream does.
 
 mod deadlines;
@@ -255,6 +255,7 @@ impl Session {
         self.active_at = now;
         match (verdict, one_shot) {
             (Verdict::Refused, _) => self.on_failed_login(now),
+            (Verdict::Busy, _) => self.answer(Answer::LoginFailed, now),
             (Verdict::Admitted, Some(domain)) => self.ask_upstream(&domain, now),
             (Verdict::Admitted, None) => {
                 self.login = Login::In;
@@ -477,6 +478,11 @@ mod tests {
                     match step {
                         Step::Authenticate(presented) => {
                             self.judged += 1;
+                            if matches!(&presented.credential, PresentedCredential::Key(key) if key.expose() == "busy")
+                            {
+                                self.session.on_decision(Verdict::Busy, self.now);
+                                continue;
+                            }
                             let right = match &presented.credential {
                                 PresentedCredential::Key(key) => key.expose() == "good",
                                 PresentedCredential::Password { user, password } => {
@@ -778,6 +784,14 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_that_could_not_be_judged_is_no_failed_login() {
+        let mut dialogue = Dialogue::plain();
+        assert_eq!(dialogue.client("LOGIN busy\r\nIS busy a.com\r\n"), "400 Login failed\r\n".repeat(2));
+        assert_eq!(dialogue.client("LOGIN busy\r\nLOGIN busy\r\n"), "400 Login failed\r\n".repeat(2));
+        assert_eq!(dialogue.client("LOGIN good\r\n"), "100 Login ok\r\n");
+    }
+
+    #[test]
     fn enable_is_relayed_and_holds_back_the_lines_behind_it() {
         let mut dialogue = Dialogue::connected();
         assert_eq!(dialogue.client("IS a.com\r\nENABLE Reason\r\nIS b.com\r\nQUIT\r\n"), "");
@@ -996,8 +1010,8 @@ mod tests {
     #[test]
     fn beyond_the_bound_of_pending_requests_the_client_is_not_read() {
         let mut dialogue = Dialogue::connected();
-        let lines: String = (0..12).map(|n| format!("IS n{n}.com\r\n")).collect();
-        dialogue.client(&lines);
+        let lines: Vec<String> = (0..12).map(|n| format!("IS n{n}.com\r\n")).collect();
+        dialogue.client(&lines.concat());
         assert_eq!(dialogue.sent().lines().count(), 8);
         assert!(!dialogue.session.reads_client());
         assert_eq!(dialogue.upstream("n3.com available\r\n"), "n3.com available\r\n");
@@ -1075,7 +1089,7 @@ mod tests {
             lines in proptest::collection::vec(any_line(), 0..30),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
         ) {
-            let text = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>() + "QUIT\r\n";
+            let text = lines.join("\r\n") + "\r\nQUIT\r\n";
             let outcome = |cuts: &[usize]| {
                 let mut dialogue = Dialogue::logged_in();
                 let mut from = 0;
@@ -1108,8 +1122,8 @@ mod tests {
             deeds in proptest::collection::vec((0u8..8, any::<prop::sample::Index>()), 0..80),
         ) {
             let mut dialogue = Dialogue::logged_in();
-            let text: String = names.iter().map(|name| format!("IS {name}\r\n")).collect();
-            let mut answered = dialogue.client(&text);
+            let text: Vec<String> = names.iter().map(|name| format!("IS {name}\r\n")).collect();
+            let mut answered = dialogue.client(&text.concat());
             let mut owed: Vec<String> = Vec::new();
             let mut open = false;
             for (deed, which) in deeds {

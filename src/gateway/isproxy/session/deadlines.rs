@@ -1,6 +1,6 @@
 //! The session's deadlines: the client's silence, replies it does not take, replies the upstream owes, held refusals.
 //!
-//! They are computed from what the session remembers, never kept as timers: the server holds the only timer.
+//! They are computed from what the session remembers, never kept as timers: the connection holds the only timer.
 
 use tokio::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a session is told and what it asks for: the words between it and the server. Data only.
+//! What a session is told and what it asks for: the words between it and the connection. Data only.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub enum TlsOffer {
     NotOffered,
 }
 
-/// What the server must do, beyond writing the outboxes.
+/// What the connection must do, beyond writing the outboxes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Judge this credential, then call [`Session::on_decision`].
@@ -72,6 +72,8 @@ pub enum Verdict {
     Admitted,
     /// Stay out.
     Refused,
+    /// Not judged, for want of a hashing thread: answered like a refusal, and not counted as one (PROTOCOL section 2).
+    Busy,
 }
 
 /// Why a session ended, for the access log.
@@ -99,6 +101,8 @@ pub enum EndReason {
     Revoked,
     /// The gateway drains.
     Draining,
+    /// The client is outside the listener's list.
+    AddressOutsideListenerList,
     /// The connection broke, or the client reset it.
     ConnectionLost,
     /// The TLS handshake failed or took too long.
@@ -120,6 +124,7 @@ impl EndReason {
             Self::WriteStalled => "write_stalled",
             Self::Revoked => "revoked",
             Self::Draining => "draining",
+            Self::AddressOutsideListenerList => "address_outside_listener_list",
             Self::ConnectionLost => "connection_lost",
             Self::TlsHandshakeFailed => "tls_handshake_failed",
         }

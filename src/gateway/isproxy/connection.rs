@@ -1,0 +1,351 @@
+//! Does on sockets what the session says: one task a client, which waits on client, upstream, deadline, drain and
+//! the end of its credential at once.
+//!
+//! No rule of the protocol stands here; the permit does, without which nothing goes upstream. Called by `server`.
+
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::journal::Journal;
+use super::line::{LineReader, NextLine};
+use super::server::DoorParts;
+use super::session::{EndReason, LineFault, Presented, PresentedCredential, Rules, Session, Step, Verdict};
+use super::stream::{ClientStream, Duplex, Exchange};
+use super::upstream::{Fetch, UpstreamEvent, UpstreamLink};
+use crate::auth::{Attempt, Credential, Decision, LiveSession, Permit, PresentedKey, Refusal};
+use crate::model::{ClientIp, Service};
+
+/// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1_024;
+/// The timer's next look where the session has no deadline.
+const FAR: Duration = Duration::from_hours(1);
+
+/// One client's connection.
+pub struct Connection<'d> {
+    door: &'d DoorParts,
+    client_ip: ClientIp,
+    session: Session,
+    reader: LineReader,
+    client_input: Input,
+    upstream: UpstreamLink,
+    /// Leave to send what the session has for the upstream.
+    permit: Option<Permit>,
+    journal: Journal,
+    timer: Pin<Box<Sleep>>,
+    drain: Drain,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    Awaited,
+    Noticed,
+}
+
+/// Why the loop hands back the client's stream.
+enum Phase {
+    LoggedIn(LiveSession),
+    UpgradeTls,
+    Closing(EndReason),
+    Ended(EndReason),
+}
+
+enum Event {
+    CredentialEnded,
+    Drained,
+    Deadline,
+    Upstream(UpstreamEvent),
+    Client(Exchange),
+}
+
+impl<'d> Connection<'d> {
+    /// A connection that has just been accepted.
+    pub fn new(door: &'d DoorParts, rules: Rules, client_ip: ClientIp) -> Self {
+        let now = Instant::now();
+        Self {
+            door,
+            client_ip,
+            session: Session::new(rules, now),
+            reader: LineReader::new(),
+            client_input: Input::Open,
+            upstream: UpstreamLink::absent(),
+            permit: None,
+            journal: Journal::begin(door, client_ip),
+            timer: Box::pin(sleep_until(now + FAR)),
+            drain: Drain::Awaited,
+        }
+    }
+
+    /// Writes the session's last line to the log.
+    pub fn end(self, reason: EndReason) {
+        let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
+        self.journal.end(self.door, reason, permit);
+    }
+
+    /// Serves it through its phases: in clear, inside TLS, logged in.
+    pub async fn serve(&mut self, stream: TcpStream, drain: CancellationToken) -> EndReason {
+        let mut client = Duplex::new(ClientStream::Plain(stream));
+        let mut live = None;
+        let mut drained = pin!(drain.cancelled_owned());
+        loop {
+            let phase = {
+                let ended = pin!(ended(live.as_ref()));
+                self.run(&mut client, ended, drained.as_mut()).await
+            };
+            match phase {
+                Phase::LoggedIn(session) => live = Some(session),
+                Phase::UpgradeTls => match self.upgrade(client).await {
+                    Some(inside_tls) => client = inside_tls,
+                    None => return EndReason::TlsHandshakeFailed,
+                },
+                Phase::Closing(reason) => {
+                    self.upstream.disconnect();
+                    let _ = timeout(LINGER, client.close_gently(&mut self.reader, LINGER_BYTES)).await;
+                    return reason;
+                }
+                Phase::Ended(reason) => return reason,
+            }
+        }
+    }
+
+    /// Until the phase is over: do what is to be done, wait for what comes, tell the session.
+    async fn run(
+        &mut self,
+        client: &mut Duplex<ClientStream>,
+        mut ended: Pin<&mut impl Future<Output = ()>>,
+        mut drained: Pin<&mut impl Future<Output = ()>>,
+    ) -> Phase {
+        loop {
+            if let Some(phase) = self.settle().await {
+                self.tell_journal();
+                return phase;
+            }
+            self.tell_journal();
+            let event = self.next_event(client, ended.as_mut(), drained.as_mut()).await;
+            if let Some(phase) = self.on_event(event) {
+                return phase;
+            }
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        client: &mut Duplex<ClientStream>,
+        ended: Pin<&mut impl Future<Output = ()>>,
+        drained: Pin<&mut impl Future<Output = ()>>,
+    ) -> Event {
+        // The timer is only moved to an earlier moment, or set anew after it fired: a line costs no timer operation.
+        if let Some(deadline) = self.session.deadline().filter(|at| *at < self.timer.deadline()) {
+            self.timer.as_mut().reset(deadline);
+        }
+        let session = &self.session;
+        let reads_client = session.reads_client() && self.client_input == Input::Open;
+        let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
+        tokio::select! {
+            biased;
+            () = ended => Event::CredentialEnded,
+            () = drained, if self.drain == Drain::Awaited => Event::Drained,
+            () = self.timer.as_mut() => Event::Deadline,
+            event = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch) => {
+                Event::Upstream(event)
+            }
+            exchange = client.exchange(reads_client.then_some(&mut self.reader), session.to_client()) => {
+                Event::Client(exchange)
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Option<Phase> {
+        let now = Instant::now();
+        match event {
+            Event::CredentialEnded => self.session.on_revoked(),
+            Event::Drained => {
+                self.drain = Drain::Noticed;
+                self.session.on_drain();
+            }
+            Event::Deadline => {
+                self.session.on_deadline(now);
+                self.timer.as_mut().reset(self.session.deadline().unwrap_or(now + FAR));
+            }
+            Event::Upstream(event) => self.on_upstream_event(event, now),
+            Event::Client(Exchange::Wrote(count)) => {
+                self.journal.wrote(count);
+                self.session.on_written(count, now);
+            }
+            Event::Client(Exchange::Read(0)) => self.client_input = Input::Ended,
+            Event::Client(Exchange::Read(_)) => {}
+            Event::Client(Exchange::Failed(error)) => {
+                tracing::debug!(session = %self.journal.id(), %error, "a client's connection broke");
+                return Some(Phase::Ended(EndReason::ConnectionLost));
+            }
+        }
+        None
+    }
+
+    fn on_upstream_event(&mut self, event: UpstreamEvent, now: Instant) {
+        match event {
+            UpstreamEvent::Connected => self.session.on_upstream_connected(now),
+            UpstreamEvent::Wrote(count) => self.session.on_written_upstream(count),
+            UpstreamEvent::Read => {}
+            UpstreamEvent::Lost(loss) => {
+                if self.session.awaits_upstream() {
+                    let (session, upstream) = (self.journal.id(), &self.door.listener.upstream);
+                    tracing::warn!(%session, upstream, %loss, "an IsProxy upstream failed");
+                }
+                self.session.on_upstream_lost(now);
+            }
+        }
+    }
+
+    /// Does every step and hands in every line that can be, until there is something to wait for.
+    async fn settle(&mut self) -> Option<Phase> {
+        let now = Instant::now();
+        loop {
+            while let Some(step) = self.session.next_step() {
+                if let Some(phase) = self.perform(step).await {
+                    return Some(phase);
+                }
+            }
+            if !self.session.is_logged_in() && !self.session.awaits_upstream() {
+                self.permit = None;
+            }
+            if !self.take_upstream_line(now) && !self.take_client_line(now) {
+                return None;
+            }
+        }
+    }
+
+    /// `true`: there was one.
+    fn take_upstream_line(&mut self, now: Instant) -> bool {
+        match self.upstream.next_line() {
+            NextLine::Complete(line, _) => self.session.on_upstream_line(line, now),
+            NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(now),
+            NextLine::Incomplete => return false,
+        }
+        true
+    }
+
+    /// `true`: there was one, or the end of all.
+    fn take_client_line(&mut self, now: Instant) -> bool {
+        if !self.session.reads_client() {
+            return false;
+        }
+        match self.reader.next_line() {
+            NextLine::Complete(line, behind) => self.session.on_line(line, behind, now),
+            NextLine::TooLong(beginning) => self.session.on_line_fault(LineFault::TooLong(beginning), now),
+            NextLine::TlsHello => self.session.on_line_fault(LineFault::TlsHello, now),
+            NextLine::Incomplete if self.client_input == Input::Ended => self.session.on_end_of_input(),
+            NextLine::Incomplete => return false,
+        }
+        true
+    }
+
+    async fn perform(&mut self, step: Step) -> Option<Phase> {
+        match step {
+            Step::Authenticate(presented) => self.authenticate(presented).await.map(Phase::LoggedIn),
+            Step::UpgradeTls => Some(Phase::UpgradeTls),
+            Step::ConnectUpstream => {
+                self.connect_upstream();
+                None
+            }
+            Step::DropUpstream => {
+                let (session, upstream) = (self.journal.id(), &self.door.listener.upstream);
+                tracing::warn!(%session, upstream, "an IsProxy upstream was late, or refused what it was asked");
+                self.upstream.disconnect();
+                None
+            }
+            Step::Close(reason) => Some(Phase::Closing(reason)),
+            Step::CloseAtOnce(reason) => Some(Phase::Ended(reason)),
+        }
+    }
+
+    fn connect_upstream(&mut self) {
+        let parts = self.door;
+        match &self.permit {
+            Some(permit) => {
+                let within = Duration::from_millis(parts.limits.upstream_connect_milliseconds.into());
+                self.upstream.connect(permit, &parts.upstream, within);
+            }
+            // The session asks only after a verdict that came with a permit; without one nothing may be sent.
+            None => self.session.on_upstream_lost(Instant::now()),
+        }
+    }
+
+    /// Has a credential judged; a `LOGIN` that succeeds is registered, so that it ends with its credential.
+    async fn authenticate(&mut self, presented: Presented) -> Option<LiveSession> {
+        self.reader.wipe_taken();
+        // What was refused before it stands before it in the log.
+        self.tell_journal();
+        let parts = self.door;
+        let began = Instant::now();
+        let verb = if presented.one_shot.is_some() { "IS" } else { "LOGIN" };
+        let credential = match &presented.credential {
+            PresentedCredential::Key(key) => Credential::ApiKey(PresentedKey(key.expose().as_bytes())),
+            PresentedCredential::Password { user, password } => {
+                Credential::Password { user, password: password.clone() }
+            }
+        };
+        let attempt = Attempt { credential, service: Service::IsProxy, client_ip: self.client_ip };
+        match parts.authenticator.authenticate(attempt).await {
+            Decision::Allow(permit) => {
+                self.journal.judged(parts, verb, Ok(&permit), began);
+                let live = presented.one_shot.is_none().then(|| parts.authenticator.open_session(&permit));
+                self.permit = Some(permit);
+                self.session.on_decision(Verdict::Admitted, Instant::now());
+                live
+            }
+            Decision::Deny(denial) => {
+                self.journal.judged(parts, verb, Err(denial), began);
+                let verdict = if denial.refusal == Refusal::Busy { Verdict::Busy } else { Verdict::Refused };
+                self.session.on_decision(verdict, Instant::now());
+                None
+            }
+        }
+    }
+
+    /// The handshake, within its deadline. The reader is empty: the session ends what sends bytes behind `STARTTLS`.
+    async fn upgrade(&mut self, client: Duplex<ClientStream>) -> Option<Duplex<ClientStream>> {
+        let parts = self.door;
+        let ClientStream::Plain(stream) = client.into_inner() else { return None };
+        let acceptor = TlsAcceptor::from(Arc::clone(parts.tls.as_ref()?));
+        let within = Duration::from_secs(parts.limits.tls_handshake_seconds.into());
+        match timeout(within, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                self.reader.clear();
+                self.session.on_tls_established(Instant::now());
+                Some(Duplex::new(ClientStream::Tls(Box::new(stream))))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(session = %self.journal.id(), %error, "a TLS handshake behind STARTTLS failed");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn tell_journal(&mut self) {
+        let tally = self.session.take_tally();
+        let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
+        self.journal.answered(self.door, &tally, permit);
+    }
+}
+
+/// Completes when the credential of a logged-in session no longer lets in; before a login, never.
+async fn ended(live: Option<&LiveSession>) {
+    match live {
+        Some(live) => live.ended().await,
+        None => pending().await,
+    }
+}
