@@ -96,10 +96,15 @@ impl LineReader {
         NextLine::Complete(line, if self.start == self.end { Behind::Nothing } else { Behind::Bytes })
     }
 
-    /// Wipes the lines that were taken out: one of them carried a credential.
+    /// Wipes all but what is still to be taken: a line that was taken out carried a credential, and parts of it may
+    /// stand where the line was before it was moved.
     pub fn wipe_taken(&mut self) {
-        if let Some(taken) = self.buffer.get_mut(..self.start) {
+        let (start, end) = (self.start, self.end);
+        if let Some(taken) = self.buffer.get_mut(..start) {
             taken.zeroize();
+        }
+        if let Some(stale) = self.buffer.get_mut(end..) {
+            stale.zeroize();
         }
     }
 
@@ -186,10 +191,12 @@ mod tests {
     #[test]
     fn a_line_with_a_credential_is_wiped_from_the_buffer() {
         let mut reader = LineReader::new();
-        feed(&mut reader, b"LOGIN secret\r\nIS a.com\r\n");
+        feed(&mut reader, b"HELP and more of it\r\nLOGIN sec");
+        assert!(matches!(reader.next_line(), NextLine::Complete(b"HELP and more of it", _)));
+        feed(&mut reader, b"ret\r\nIS a.com\r\n");
         assert!(matches!(reader.next_line(), NextLine::Complete(b"LOGIN secret", _)));
         reader.wipe_taken();
-        assert!(!reader.buffer.windows(6).any(|window| window == b"secret"));
+        assert!(!reader.buffer.windows(3).any(|window| window == b"sec" || window == b"ret"));
         assert_eq!(reader.next_line(), NextLine::Complete(b"IS a.com", Behind::Nothing));
     }
 

@@ -180,7 +180,7 @@ impl Session {
     /// A line of the client, without its end.
     pub fn on_line(&mut self, line: &[u8], behind: Behind, now: Instant) {
         let command = Command::parse(line);
-        if command != Command::Empty {
+        if !matches!(command, Command::Empty) {
             self.active_at = now;
         }
         match command {
