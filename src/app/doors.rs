@@ -94,7 +94,8 @@ pub(super) fn spawn(
             shared: shared.clone(),
             doors,
             slots: Arc::clone(&slots),
-            drain: drain.clone(),
+            // A token of the thread's own: its lock is taken at every wake of every session.
+            drain: drain.child_token(),
             seed: random::bits()?,
         };
         let locks = Arc::clone(&locks);

@@ -72,7 +72,8 @@ impl TestWorld {
 
     async fn permit(&self, credential: Credential<'_>) -> Permit {
         let client_ip = ClientIp::new("192.0.2.7".parse().unwrap());
-        match self.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await {
+        match self.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await
+        {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => panic!("{denial:?}"),
         }

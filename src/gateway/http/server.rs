@@ -268,7 +268,11 @@ async fn handle_request(
         return door.refuse(denial.into(), request, record);
     };
     let credential = authorization.credential();
-    match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip: client.ip }).await {
+    match door
+        .authenticator
+        .authenticate(Attempt { credential, service: Service::Api, client_ip: client.ip })
+        .await
+    {
         Decision::Allow(permit) => forward_request(door, client, permit, request, record).await,
         Decision::Deny(denial) => door.refuse(denial.into(), request, record),
     }

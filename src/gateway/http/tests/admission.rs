@@ -28,9 +28,16 @@ fn a_right_key_reaches_the_upstream_which_is_told_who_calls() {
         let seen = upstream.seen().concat();
         assert!(seen.starts_with("GET /v2//domains/%2e%2E/?a=1&a=2;&= HTTP/1.1\r\n"), "{seen}");
         for line in [
-            "host: api.example:8443", "content-length: 0", "x-customer: acme", "x-auth-customer: acme",
-            "x-auth-user: alex", "x-auth-method: api-key", "x-forwarded-for: 127.0.0.1", "x-forwarded-proto: http",
-            "x-forwarded-host: api.example:8443", "via: 1.1 latchkey",
+            "host: api.example:8443",
+            "content-length: 0",
+            "x-customer: acme",
+            "x-auth-customer: acme",
+            "x-auth-user: alex",
+            "x-auth-method: api-key",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-proto: http",
+            "x-forwarded-host: api.example:8443",
+            "via: 1.1 latchkey",
         ] {
             assert!(seen.contains(&format!("\r\n{line}\r\n")), "{line} in {seen}");
         }
@@ -50,7 +57,11 @@ fn s01_s10_every_request_is_judged_and_refusals_never_reach_the_upstream() {
         for (credential, status, kind) in [
             (String::new(), 401, "AuthenticationError"),
             ("Authorization: ApiKey wrong\r\n".into(), 401, "AuthenticationError"),
-            ("Authorization: ApiKey {key}\r\nAuthorization: ApiKey {key}\r\n".into(), 401, "AuthenticationError"),
+            (
+                "Authorization: ApiKey {key}\r\nAuthorization: ApiKey {key}\r\n".into(),
+                401,
+                "AuthenticationError",
+            ),
             ("Authorization: ApiKey {key} x\r\n".into(), 401, "AuthenticationError"),
             ("X-API-Key: {key}\r\n".into(), 401, "AuthenticationError"),
             (format!("Authorization: ApiKey {}\r\n", door.world.isproxy_key), 403, "AuthorizationError"),
@@ -144,8 +155,14 @@ fn s40_each_request_is_written_down_once_and_without_its_key() {
         let log = door.access_log(2).await;
         assert_eq!(log.len(), 2);
         for (member, value) in [
-            ("listener", "api"), ("method", "GET"), ("target", "/v2/x"), ("customer", "acme"), ("user", "alex"),
-            ("upstream", "registry"), ("request_id", id.as_str()), ("auth_method", "api-key"),
+            ("listener", "api"),
+            ("method", "GET"),
+            ("target", "/v2/x"),
+            ("customer", "acme"),
+            ("user", "alex"),
+            ("upstream", "registry"),
+            ("request_id", id.as_str()),
+            ("auth_method", "api-key"),
         ] {
             assert_eq!(log[0][member], value, "{log:?}");
         }

@@ -67,11 +67,13 @@ fn s12_http2_bodies_and_trailers_pass_and_claims_in_trailers_do_not() {
         let mut trailers = http::HeaderMap::new();
         trailers.insert("x-check", "3".parse().unwrap());
         trailers.insert("x-auth-user", "root".parse().unwrap());
-        let frames = [Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"abc"))), Ok(Frame::trailers(trailers))];
+        let frames =
+            [Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"abc"))), Ok(Frame::trailers(trailers))];
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let mut client = http2_client(&door).await;
-        let request =
-            http2_request(&door, Method::POST).header("te", "trailers").header("trailer", "x-check, x-auth-user");
+        let request = http2_request(&door, Method::POST)
+            .header("te", "trailers")
+            .header("trailer", "x-check, x-auth-user");
         let response = client.send_request(request.body(body).unwrap()).await.unwrap();
         let collected = response.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");

@@ -61,10 +61,15 @@ fn s04_s05_s06_s62_s63_ambiguous_heads_are_refused() {
 #[test]
 fn s07_a_malformed_chunk_never_completes_the_upstreams_request() {
     on_door_thread(async {
-        for chunks in
-            ["0x4\r\nabcd\r\n0\r\n\r\n", "+4\r\nabcd\r\n0\r\n\r\n", "fffffffffffffffff\r\nabcd\r\n0\r\n\r\n", "4\r\nabcdX\r\n0\r\n\r\n", "4\nabcd\n0\n\n"]
-        {
-            let (said, seen) = exchange(&request("POST /v2/a", "Transfer-Encoding: chunked\r\n", chunks)).await;
+        for chunks in [
+            "0x4\r\nabcd\r\n0\r\n\r\n",
+            "+4\r\nabcd\r\n0\r\n\r\n",
+            "fffffffffffffffff\r\nabcd\r\n0\r\n\r\n",
+            "4\r\nabcdX\r\n0\r\n\r\n",
+            "4\nabcd\n0\n\n",
+        ] {
+            let (said, seen) =
+                exchange(&request("POST /v2/a", "Transfer-Encoding: chunked\r\n", chunks)).await;
             assert!(!said.contains(" 200 "), "{chunks:?}: {said}");
             assert!(!seen.contains("\r\n0\r\n"), "{chunks:?}: {seen}");
         }
@@ -207,12 +212,18 @@ fn a_silent_old_upstream_gets_the_body_after_a_second() {
 #[test]
 fn s57_s58_tunnels_and_mirrors_are_refused() {
     on_door_thread(async {
-        for (line, status) in [("CONNECT api.example:443", "405"), ("TRACE /v2/a", "405"), ("GET file:///v2/a", "400"), ("GET v2", "400")] {
+        for (line, status) in [
+            ("CONNECT api.example:443", "405"),
+            ("TRACE /v2/a", "405"),
+            ("GET file:///v2/a", "400"),
+            ("GET v2", "400"),
+        ] {
             let (said, seen) = exchange(&request(line, "", "")).await;
             assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {said}");
             assert_eq!(seen, "", "{line}");
         }
-        let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+        let upgrade =
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
         let (said, seen) = exchange(&request("GET /v2/a", upgrade, "")).await;
         assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
         assert!(!seen.contains("upgrade") && !seen.contains("http2-settings"), "{seen}");
@@ -223,12 +234,17 @@ fn s57_s58_tunnels_and_mirrors_are_refused() {
 fn s59_s67_hosts_and_forwards_are_counted() {
     on_door_thread(async {
         for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n"] {
-            let (said, seen) = exchange(&format!("GET /v2/a HTTP/1.1\r\n{hosts}Authorization: ApiKey {{key}}\r\n\r\n")).await;
+            let (said, seen) =
+                exchange(&format!("GET /v2/a HTTP/1.1\r\n{hosts}Authorization: ApiKey {{key}}\r\n\r\n"))
+                    .await;
             assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("InvalidMessage"), "{said}");
             assert_eq!(seen, "");
         }
         let (_, seen) = exchange(&request("GET http://other.example/v2/a", "", "")).await;
-        assert!(seen.starts_with("GET /v2/a HTTP/1.1\r\n") && seen.contains("host: other.example\r\n"), "{seen}");
+        assert!(
+            seen.starts_with("GET /v2/a HTTP/1.1\r\n") && seen.contains("host: other.example\r\n"),
+            "{seen}"
+        );
         assert!(!seen.contains("api.example"), "{seen}");
         let (said, seen) = exchange(&request("OPTIONS /v2/a", "Max-Forwards: 0\r\n", "")).await;
         assert!(said.starts_with("HTTP/1.1 200 ") && seen.is_empty(), "{said} {seen}");
@@ -258,7 +274,10 @@ fn s64_heads_targets_and_bodies_have_limits() {
         assert_eq!(door.ask(&request("POST /v2/a", "Content-Length: 4\r\n", "abcd")).await.status, 200);
         assert_eq!(door.ask(&request("POST /v2/b", "Content-Length: 5\r\n", "abcde")).await.status, 413);
         let chunks = "4\r\nabcd\r\n1\r\ne\r\n0\r\n\r\n";
-        assert_eq!(door.ask(&request("POST /v2/c", "Transfer-Encoding: chunked\r\n", chunks)).await.status, 413);
+        assert_eq!(
+            door.ask(&request("POST /v2/c", "Transfer-Encoding: chunked\r\n", chunks)).await.status,
+            413
+        );
         let seen = upstream.seen().concat();
         assert!(!seen.contains("/v2/b") && !seen.contains("\r\n0\r\n"), "{seen}");
     });

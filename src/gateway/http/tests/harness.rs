@@ -291,7 +291,8 @@ async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, head: &str, end
         body.append(buffer);
         let end = if chunked {
             let text = String::from_utf8_lossy(&body).into_owned();
-            let last = if text.starts_with("0\r\n") { Some(1) } else { text.find("\r\n0\r\n").map(|at| at + 3) };
+            let last =
+                if text.starts_with("0\r\n") { Some(1) } else { text.find("\r\n0\r\n").map(|at| at + 3) };
             last.and_then(|last| text[last..].find("\r\n\r\n").map(|at| last + at + 4))
         } else {
             match (length, ends) {

@@ -7,8 +7,7 @@ use tokio::time::{Instant, timeout};
 use super::harness::{RawUpstream, Session, TestDoor, on_door_thread};
 
 const GET: &str = "GET /v2/x HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {key}\r\n\r\n";
-const POST: &str =
-    "POST /v2/x HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {key}\r\nContent-Length: 4\r\n\r\nabcd";
+const POST: &str = "POST /v2/x HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {key}\r\nContent-Length: 4\r\n\r\nabcd";
 
 #[test]
 fn connections_are_kept_and_used_again() {
@@ -192,7 +191,9 @@ fn a_body_that_stops_is_cut_and_an_event_stream_may_rest() {
         for (kind, cut) in [("text/plain", true), ("text/event-stream", false)] {
             let upstream = RawUpstream::start(async move |mut session: Session| {
                 session.request().await;
-                session.say(&format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 8\r\n\r\nhalf")).await;
+                session
+                    .say(&format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 8\r\n\r\nhalf"))
+                    .await;
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 session.say("half").await;
             })
