@@ -3,21 +3,41 @@
 //! [`Authenticator`] answers the data plane from memory; the use cases (`api_keys`, `users`, …) write the store.
 //! Protocol modules see [`Attempt`], [`Decision`], [`Permit`] and [`Denial`], never the store or the crypto behind them.
 
+mod access;
+mod allow_lists;
+mod api_keys;
 mod attempt;
 mod authenticator;
+mod control_plane;
+mod customers;
 mod decision;
+mod key_import;
 mod key_ring;
+mod key_test;
 mod live_sessions;
 mod password_check;
+mod passwords;
 pub mod policy;
 #[cfg(test)]
 pub mod test_world;
 #[cfg(test)]
 mod testing;
 mod throttle;
+mod users;
 
+pub use access::{AccessCell, AccessTable};
+pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
+pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
+pub use control_plane::{ControlError, ControlPlane, MissingStore};
+pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
+pub use key_import::{
+    ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
+};
 pub use key_ring::{KeyRingError, open_key_ring};
+pub use key_test::KeyTest;
 pub use live_sessions::LiveSession;
+pub use passwords::PasswordFault;
+pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};

@@ -1,3 +1,149 @@
-//! cli
+//! The command line: one file a command group. The only layer that prints.
+//!
+//! Data go to stdout, everything else to stderr. Exit codes: 0 done, 1 it failed, 2 wrong usage or bad configuration.
 
+mod allow;
+mod check;
+mod customer;
+mod demo;
+mod import;
+mod isproxy;
 pub mod isproxy_client;
+mod key;
+mod operator;
+mod output;
+mod prompt;
+mod serve;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Faults;
+
+/// Reverse-proxy authentication gateway for HTTP APIs and the `IsProxy` line protocol.
+#[derive(Debug, Parser)]
+#[command(name = "latchkey", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Example: latchkey demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArguments),
+    Serve(serve::ServeArguments),
+    Check(check::CheckArguments),
+    Schema(check::SchemaArguments),
+    Customer(customer::CustomerArguments),
+    User(user::UserArguments),
+    Key(key::KeyArguments),
+    Allow(allow::AllowArguments),
+    Isproxy(isproxy::IsProxyArguments),
+}
+
+/// The command was used wrongly: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// What was asked for is wrong, and it has been said: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has faults")]
+struct AlreadyReported;
+
+/// Reads the arguments of the process and does what they say.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with code 0, faults to stderr with code 2; a closed pipe is no fault.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Schema(_) => check::schema(),
+        Command::Customer(arguments) => customer::run(arguments),
+        Command::User(arguments) => user::run(arguments),
+        Command::Key(arguments) => key::run(arguments),
+        Command::Allow(arguments) => allow::run(arguments),
+        Command::Isproxy(arguments) => isproxy::run(arguments),
+    }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    if error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    {
+        // Whoever read our output has had enough.
+        return ExitCode::SUCCESS;
+    }
+    if error.is::<AlreadyReported>() {
+        return ExitCode::from(2);
+    }
+    if let Some(faults) = error.downcast_ref::<Faults>() {
+        output::note(&faults.to_string());
+        return ExitCode::from(2);
+    }
+    output::note(&format!("error: {}", sentence(error)));
+    if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// The error and its causes in one line; a cause that its error tells already is not repeated.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(example.contains("Example"), "`{path} --help` has no example");
+            for subcommand in command.get_subcommands() {
+                check(subcommand, &path);
+            }
+        }
+        check(&Cli::command(), "");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = std::io::Error::other("the disk is full");
+        let error = anyhow::Error::from(inner).context("the key cannot be written");
+        assert_eq!(sentence(&error), "the key cannot be written: the disk is full");
+        let told = anyhow::anyhow!("a: the disk is full").context("a: the disk is full");
+        assert_eq!(sentence(&told), "a: the disk is full");
+    }
+}

@@ -175,7 +175,7 @@ async fn clear(connection: &mut SqliteConnection, import: i64) -> Result<(), Sto
     Ok(())
 }
 
-fn hex(digest: &KeyDigest) -> String {
+pub(super) fn hex(digest: &KeyDigest) -> String {
     use std::fmt::Write;
     digest.0.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.

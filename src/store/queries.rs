@@ -2,7 +2,7 @@
 
 use sqlx::{Row, SqliteConnection};
 
-use super::records::{CustomerRecord, LastUse, UserRecord, key_from_row};
+use super::records::{CustomerRecord, LastUse, ListedKey, UserRecord, key_from_row};
 use super::{Store, StoreError};
 use crate::model::{
     ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, Timestamp, UserId, UserName,
@@ -37,6 +37,50 @@ impl Store {
     /// A customer's users, by login name.
     pub async fn users_of(&self, customer: CustomerId) -> Result<Vec<UserRecord>, StoreError> {
         users_of(&mut *self.readers.acquire().await?, customer).await
+    }
+
+    /// All users, by name.
+    pub async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
+        sqlx::query(
+            "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
+             JOIN visible_customers c ON c.id = u.customer_id ORDER BY c.handle, u.login",
+        )
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(UserRecord::from_row)
+        .collect()
+    }
+
+    /// A user's keys, or all, oldest first, with what a list shows beside them.
+    pub async fn list_keys(&self, user: Option<UserId>) -> Result<Vec<ListedKey>, StoreError> {
+        sqlx::query(
+            "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
+             JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
+             LEFT JOIN key_last_used l ON l.key_id = k.id \
+             WHERE ?1 IS NULL OR k.user_id = ?1 ORDER BY k.created_at, k.id",
+        )
+        .bind(user.map(|id| id.0))
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(ListedKey::from_row)
+        .collect()
+    }
+
+    /// The key of that id, with what a list shows beside it.
+    pub async fn listed_key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError> {
+        sqlx::query(
+            "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
+             JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
+             LEFT JOIN key_last_used l ON l.key_id = k.id WHERE k.id = ?",
+        )
+        .bind(id.to_stored())
+        .fetch_optional(&self.readers)
+        .await?
+        .as_ref()
+        .map(ListedKey::from_row)
+        .transpose()
     }
 
     /// The key of that id.

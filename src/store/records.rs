@@ -114,6 +114,17 @@ pub struct LastUse {
     pub address: String,
 }
 
+/// A key with what a list shows beside it.
+#[derive(Clone, Debug)]
+pub struct ListedKey {
+    /// The key.
+    pub key: ApiKeyRecord,
+    /// Whose it is.
+    pub user: UserName,
+    /// Its last use, where one was noted.
+    pub last_use: Option<LastUse>,
+}
+
 pub(super) const fn stored_requirement(mfa: MfaRequirement) -> bool {
     matches!(mfa, MfaRequirement::Required)
 }
@@ -158,16 +169,7 @@ impl UserRecord {
         Ok(Self {
             id: UserId(row.try_get("id")?),
             customer: CustomerId(row.try_get("customer_id")?),
-            name: UserName {
-                customer: row
-                    .try_get::<&str, _>("handle")?
-                    .parse()
-                    .map_err(|_| StoreError::Corrupt("customer handle"))?,
-                login: row
-                    .try_get::<&str, _>("login")?
-                    .parse()
-                    .map_err(|_| StoreError::Corrupt("login name"))?,
-            },
+            name: user_name(row)?,
             full_name: row.try_get("full_name")?,
             email: row.try_get("email")?,
             administrator: row.try_get("administrator")?,
@@ -184,6 +186,30 @@ impl UserRecord {
             customer_allow_list: allow_list(row.try_get("customer_allow_list")?)?,
             created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
         })
+    }
+}
+
+/// The name in the columns `handle` and `login`.
+fn user_name(row: &SqliteRow) -> Result<UserName, StoreError> {
+    let customer = row.try_get::<&str, _>("handle")?.parse();
+    let login = row.try_get::<&str, _>("login")?.parse();
+    Ok(UserName {
+        customer: customer.map_err(|_| StoreError::Corrupt("customer handle"))?,
+        login: login.map_err(|_| StoreError::Corrupt("login name"))?,
+    })
+}
+
+impl ListedKey {
+    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        let last_use = match row.try_get::<Option<i64>, _>("used_at")? {
+            Some(at) => Some(LastUse {
+                at: Timestamp::from_unix_milliseconds(at),
+                service: row.try_get("service")?,
+                address: row.try_get("address")?,
+            }),
+            None => None,
+        };
+        Ok(Self { key: key_from_row(row)?, user: user_name(row)?, last_use })
     }
 }
 

@@ -1,0 +1,207 @@
+//! "How this user gets in": the table of who may enter where with what, by the same rules as the doors.
+
+use std::fmt;
+
+use super::control_plane::{ControlError, ControlPlane};
+use super::decision::DenialReason;
+use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge};
+use super::users::mfa_state;
+use crate::model::{Service, UserName};
+use crate::store::{ListedKey, UserRecord};
+
+/// How a user gets in: three entrances, two credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessTable {
+    /// The console, by password.
+    pub console_password: AccessCell,
+    /// The API, by password.
+    pub api_password: AccessCell,
+    /// The API, by key.
+    pub api_key: AccessCell,
+    /// `IsProxy`, by password.
+    pub isproxy_password: AccessCell,
+    /// `IsProxy`, by key.
+    pub isproxy_key: AccessCell,
+}
+
+/// One cell of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessCell {
+    /// In; what with.
+    In(String),
+    /// Out; why.
+    Out(String),
+}
+
+impl AccessCell {
+    /// Does the credential let in?
+    pub const fn admits(&self) -> bool {
+        matches!(self, Self::In(_))
+    }
+
+    /// What with, or why not.
+    pub fn note(&self) -> &str {
+        match self {
+            Self::In(note) | Self::Out(note) => note,
+        }
+    }
+
+    fn out(reason: DenialReason) -> Self {
+        Self::Out(reason.explanation().to_owned())
+    }
+}
+
+impl fmt::Display for AccessCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(note) if note.is_empty() => f.write_str("yes"),
+            Self::In(note) if note.starts_with("then") => write!(f, "yes, {note}"),
+            Self::In(note) => write!(f, "yes  {note}"),
+            Self::Out(note) => write!(f, "no   {note}"),
+        }
+    }
+}
+
+impl ControlPlane {
+    /// How `name` gets in, wherever from; addresses are not asked.
+    pub async fn access(&self, name: &UserName) -> Result<AccessTable, ControlError> {
+        let user = self.user(name).await?;
+        let keys = self.list_keys(Some(name)).await?;
+        let password = |entrance| self.password_cell(&user, entrance);
+        Ok(AccessTable {
+            console_password: password(Entrance::Console),
+            api_password: password(Entrance::ApiPassword),
+            api_key: self.key_cell(&user, &keys, Service::Api),
+            isproxy_password: password(Entrance::IsProxyPassword),
+            isproxy_key: self.key_cell(&user, &keys, Service::IsProxy),
+        })
+    }
+
+    /// Would `key` let `user` in at `service`?
+    pub(super) fn judge_key(
+        &self,
+        user: &UserRecord,
+        key: &ListedKey,
+        service: Service,
+        at: Circumstances,
+    ) -> Verdict {
+        let facts = KeyFacts {
+            enabled: key.key.enabled,
+            expires_at: key.key.expires_at,
+            scope: key.key.scope,
+            list: &key.key.allow_list,
+        };
+        judge(Entrance::Key(service, &facts), &user_facts(user), at, &self.policy)
+    }
+
+    fn anywhere(&self) -> Circumstances {
+        Circumstances { client_ip: None, now: self.clock.now() }
+    }
+
+    fn password_cell(&self, user: &UserRecord, entrance: Entrance<'_>) -> AccessCell {
+        if user.password_hash.is_none() {
+            return AccessCell::Out(String::from("no password is set"));
+        }
+        match judge(entrance, &user_facts(user), self.anywhere(), &self.policy) {
+            Verdict::Allowed => AccessCell::In(String::new()),
+            Verdict::AllowedWithFactor => AccessCell::In(String::from("then MFA")),
+            Verdict::SetUpPageOnly => {
+                AccessCell::Out(String::from("set-up page only: MFA is required and not set up"))
+            }
+            Verdict::Refused(reason) => AccessCell::out(reason),
+        }
+    }
+
+    fn key_cell(&self, user: &UserRecord, keys: &[ListedKey], service: Service) -> AccessCell {
+        let door = match service {
+            Service::Api => "API",
+            Service::IsProxy => "IsProxy",
+        };
+        if keys.is_empty() {
+            return AccessCell::Out(String::from("no key exists"));
+        }
+        let for_door: Vec<_> = keys.iter().filter(|key| key.key.scope.holds(service)).collect();
+        let verdicts: Vec<_> =
+            for_door.iter().map(|key| self.judge_key(user, key, service, self.anywhere())).collect();
+        let admitted = verdicts.iter().filter(|verdict| **verdict == Verdict::Allowed).count();
+        match (admitted, verdicts.first()) {
+            (0, None) => AccessCell::Out(format!("no key has {door} access")),
+            (0, Some(Verdict::Refused(reason))) => AccessCell::out(*reason),
+            (1, _) => AccessCell::In(String::from("1 key")),
+            (admitted, _) => AccessCell::In(format!("{admitted} keys")),
+        }
+    }
+}
+
+/// What the rules need to know of a stored user.
+pub(super) fn user_facts(user: &UserRecord) -> UserFacts<'_> {
+    UserFacts {
+        active: user.active,
+        access_points: user.access_points,
+        mfa: mfa_state(user),
+        password_off_by_key: user.password_off_by_key,
+        customer_list: &user.customer_allow_list,
+        user_list: &user.allow_list,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::super::control_plane::tests::plane;
+    use super::super::{Activation, KeyToMake, PasswordEnd, UserChanges};
+    use super::*;
+    use crate::model::MfaRequirement;
+
+    fn cells(table: &AccessTable) -> [String; 5] {
+        [
+            &table.console_password,
+            &table.api_password,
+            &table.api_key,
+            &table.isproxy_password,
+            &table.isproxy_key,
+        ]
+        .map(ToString::to_string)
+    }
+
+    #[tokio::test]
+    async fn the_table_says_how_and_why() {
+        let (_folder, plane) = plane().await;
+        let alex: UserName = "acme/alex".parse().unwrap();
+        assert_eq!(
+            cells(&plane.access(&alex).await.unwrap()),
+            ["yes", "yes", "no   no key exists", "yes", "no   no key exists"]
+        );
+        let two = NonZeroU32::new(2).unwrap();
+        let order = KeyToMake::new(alex.clone(), "CI", "api".parse().unwrap());
+        plane.create_keys(&order, two, PasswordEnd::Accepted).await.unwrap();
+        assert_eq!(
+            cells(&plane.access(&alex).await.unwrap()),
+            [
+                "yes",
+                "no   an API key exists or existed",
+                "yes  2 keys",
+                "yes",
+                "no   no key has IsProxy access"
+            ]
+        );
+        let forced = UserChanges { mfa: Some(MfaRequirement::Required), ..UserChanges::default() };
+        plane.update_user(&alex, &forced).await.unwrap();
+        let off = "no   MFA is required and not set up";
+        assert_eq!(
+            cells(&plane.access(&alex).await.unwrap()),
+            [
+                "no   set-up page only: MFA is required and not set up",
+                off,
+                "yes  2 keys",
+                off,
+                "no   no key has IsProxy access"
+            ]
+        );
+        plane.set_activation(&alex, Activation::Deactivated).await.unwrap();
+        let table = plane.access(&alex).await.unwrap();
+        assert!(!table.api_key.admits());
+        assert_eq!(table.api_key.note(), "the user is deactivated");
+    }
+}

@@ -1,0 +1,316 @@
+//! Making, listing, disabling and deleting API keys.
+//!
+//! The text of a key exists in the answer to its making and nowhere else (R10). Importing is `key_import`'s.
+
+use std::num::NonZeroU32;
+
+use super::control_plane::{ControlError, ControlPlane, check_text, require_user};
+use super::users::mfa_state;
+use crate::crypto::{KeyText, random};
+use crate::model::{AllowList, ApiKeyRecord, KeyId, MfaState, Revision, ServiceScope, Timestamp, UserName};
+use crate::store::{ListedKey, UserRecord};
+
+/// What is wanted of a new key.
+#[derive(Clone, Debug)]
+pub struct KeyToMake {
+    /// Whose it will be.
+    pub user: UserName,
+    /// What it is for, in its owner's words.
+    pub description: String,
+    /// What it opens.
+    pub scope: ServiceScope,
+    /// From this moment on it is refused; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// Narrows where it may come from.
+    pub allow_list: AllowList,
+}
+
+impl KeyToMake {
+    /// A key that never expires and may come from anywhere.
+    pub fn new(user: UserName, description: &str, scope: ServiceScope) -> Self {
+        let description = description.to_owned();
+        Self { user, description, scope, expires_at: None, allow_list: AllowList::default() }
+    }
+}
+
+/// Has whoever asks for a first key agreed that it ends the access by password?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordEnd {
+    /// Yes.
+    Accepted,
+    /// Not yet: fail with [`ControlError::EndsPasswordAccess`] where it would.
+    NotAccepted,
+}
+
+/// A key that was made.
+#[derive(Debug)]
+pub struct MadeKey {
+    /// Its public name.
+    pub id: KeyId,
+    /// The key itself, to be shown once.
+    pub text: KeyText,
+}
+
+/// Keys that were made.
+#[derive(Debug)]
+pub struct MadeKeys {
+    /// In the order of making.
+    pub keys: Vec<MadeKey>,
+    /// When every gateway lets them in, and has ended the user's password.
+    pub revision: Revision,
+}
+
+/// May a key be used?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// As far as the key is concerned, yes.
+    Active,
+    /// Not until it is enabled again.
+    Disabled,
+    /// Not any more.
+    Expired,
+}
+
+impl KeyState {
+    /// The state of `key` at `now`.
+    pub fn of(key: &ApiKeyRecord, now: Timestamp) -> Self {
+        if !key.enabled {
+            Self::Disabled
+        } else if key.expires_at.is_some_and(|end| end <= now) {
+            Self::Expired
+        } else {
+            Self::Active
+        }
+    }
+
+    /// The word for lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Would a first key end something that this user's password opens now or once it is let in again?
+///
+/// Where MFA is on or required the password opens no door anyway, so that nothing ends.
+pub(super) fn first_key_ends_password(user: &UserRecord) -> bool {
+    user.password_hash.is_some() && !user.password_off_by_key && mfa_state(user) == MfaState::Off
+}
+
+impl ControlPlane {
+    /// Makes `count` equal keys in one change; the user's first one ends the access to the API by password in the same change (R8).
+    pub async fn create_keys(
+        &self,
+        order: &KeyToMake,
+        count: NonZeroU32,
+        password_end: PasswordEnd,
+    ) -> Result<MadeKeys, ControlError> {
+        let now = self.clock.now();
+        check_order(order, now)?;
+        let mut change = self.store.mutate().await?;
+        let mut user = require_user(&mut change, &order.user).await?;
+        if password_end == PasswordEnd::NotAccepted && first_key_ends_password(&user) {
+            return Err(ControlError::EndsPasswordAccess(user.name));
+        }
+        let mut keys = Vec::new();
+        for _ in 0..count.get() {
+            let text = KeyText::draw(&self.key_ring.tag)?;
+            let record = ApiKeyRecord {
+                id: KeyId::from_random(random::bits()?),
+                user: user.id,
+                digest: self.key_ring.digest.digest(text.expose().as_bytes()),
+                last_characters: text.last_characters().to_owned(),
+                description: order.description.clone(),
+                scope: order.scope,
+                enabled: true,
+                expires_at: order.expires_at,
+                allow_list: order.allow_list.clone(),
+                created_at: now,
+            };
+            change.insert_key(&record).await?;
+            keys.push(MadeKey { id: record.id, text });
+        }
+        if !user.password_off_by_key {
+            user.password_off_by_key = true;
+            change.update_user(&user).await?;
+        }
+        Ok(MadeKeys { keys, revision: change.commit().await? })
+    }
+
+    /// A user's keys, or everybody's, oldest first.
+    pub async fn list_keys(&self, user: Option<&UserName>) -> Result<Vec<ListedKey>, ControlError> {
+        let user = match user {
+            Some(name) => Some(self.user(name).await?.id),
+            None => None,
+        };
+        Ok(self.store.list_keys(user).await?)
+    }
+
+    /// A key.
+    pub async fn key(&self, id: KeyId) -> Result<ListedKey, ControlError> {
+        self.store.listed_key(id).await?.ok_or(ControlError::UnknownKey(id))
+    }
+
+    /// Disables a key: refused like an unknown one from now on, and its open sessions end.
+    pub async fn disable_key(&self, id: KeyId) -> Result<Revision, ControlError> {
+        self.edit_key(id, |key| key.enabled = false).await
+    }
+
+    /// Enables a key again.
+    pub async fn enable_key(&self, id: KeyId) -> Result<Revision, ControlError> {
+        self.edit_key(id, |key| key.enabled = true).await
+    }
+
+    /// Deletes a key for good. The password that it ended stays off (R21).
+    pub async fn delete_key(&self, id: KeyId) -> Result<Revision, ControlError> {
+        let mut change = self.store.mutate().await?;
+        let key = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
+        change.delete_key(&key, self.clock.now()).await?;
+        Ok(change.commit().await?)
+    }
+
+    async fn edit_key(
+        &self,
+        id: KeyId,
+        edit: impl FnOnce(&mut ApiKeyRecord),
+    ) -> Result<Revision, ControlError> {
+        let mut change = self.store.mutate().await?;
+        let mut key = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
+        edit(&mut key);
+        change.update_key(&key).await?;
+        Ok(change.commit().await?)
+    }
+}
+
+fn check_order(order: &KeyToMake, now: Timestamp) -> Result<(), ControlError> {
+    if order.description.trim().is_empty() {
+        return Err(ControlError::Text {
+            what: "an empty description",
+            allowed: "say what the key is for, in one line",
+        });
+    }
+    check_text("the description", &order.description)?;
+    if order.scope.manages() && order.allow_list.is_empty() {
+        return Err(ControlError::ManageKeyWithoutList);
+    }
+    if order.expires_at.is_some_and(|end| end <= now) {
+        return Err(ControlError::ExpiresInThePast);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control_plane::tests::{NOW, plane};
+    use super::super::{UserChanges, UserToMake};
+    use super::*;
+    use crate::model::MfaRequirement;
+
+    fn alex() -> UserName {
+        "acme/alex".parse().unwrap()
+    }
+
+    fn order(scope: &str) -> KeyToMake {
+        KeyToMake::new(alex(), "CI", scope.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn r8_the_first_key_of_any_scope_ends_the_password_in_the_same_change() {
+        for scope in ["api", "isproxy"] {
+            let (_folder, plane) = plane().await;
+            let refused = plane.create_keys(&order(scope), NonZeroU32::MIN, PasswordEnd::NotAccepted).await;
+            assert!(matches!(refused, Err(ControlError::EndsPasswordAccess(_))));
+            assert!(plane.list_keys(Some(&alex())).await.unwrap().is_empty());
+            plane.create_keys(&order(scope), NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap();
+            assert!(plane.user(&alex()).await.unwrap().password_off_by_key);
+            // The second key ends nothing more.
+            plane.create_keys(&order(scope), NonZeroU32::MIN, PasswordEnd::NotAccepted).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_key_that_ends_nothing_needs_no_consent_and_sets_the_mark_all_the_same() {
+        let (_folder, plane) = plane().await;
+        let mut other = order("api");
+        other.user = "acme/bot".parse().unwrap();
+        plane.create_user(UserToMake::new(other.user.clone())).await.unwrap();
+        plane.create_keys(&other, NonZeroU32::MIN, PasswordEnd::NotAccepted).await.unwrap();
+        assert!(plane.user(&other.user).await.unwrap().password_off_by_key);
+
+        let force = UserChanges { mfa: Some(MfaRequirement::Required), ..UserChanges::default() };
+        plane.update_user(&alex(), &force).await.unwrap();
+        plane.create_keys(&order("api"), NonZeroU32::MIN, PasswordEnd::NotAccepted).await.unwrap();
+        assert!(plane.user(&alex()).await.unwrap().password_off_by_key);
+    }
+
+    #[tokio::test]
+    async fn r5_and_r16_keys_stand_in_the_list_at_once_and_are_deleted_alone() {
+        let (_folder, plane) = plane().await;
+        let made = plane
+            .create_keys(&order("api"), NonZeroU32::new(3).unwrap(), PasswordEnd::Accepted)
+            .await
+            .unwrap();
+        let listed = plane.list_keys(Some(&alex())).await.unwrap();
+        assert_eq!(listed.len(), 3);
+        let texts: std::collections::HashSet<_> =
+            made.keys.iter().map(|key| key.text.expose().to_owned()).collect();
+        assert_eq!(texts.len(), 3);
+        let gone = made.keys[1].id;
+        plane.delete_key(gone).await.unwrap();
+        let left: Vec<_> = plane.list_keys(None).await.unwrap().into_iter().map(|key| key.key.id).collect();
+        assert_eq!(left.len(), 2);
+        assert!(!left.contains(&gone));
+        for result in [plane.delete_key(gone).await, plane.disable_key(gone).await] {
+            assert!(matches!(result, Err(ControlError::UnknownKey(id)) if id == gone));
+        }
+    }
+
+    #[tokio::test]
+    async fn r10_nothing_that_is_kept_or_printed_shows_the_key() {
+        let (_folder, plane) = plane().await;
+        let made = plane.create_keys(&order("api"), NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap();
+        let text = made.keys[0].text.expose();
+        let listed = plane.key(made.keys[0].id).await.unwrap();
+        assert_eq!(listed.key.last_characters, text[40..]);
+        for shown in [format!("{listed:?}"), format!("{made:?}"), format!("{plane:?}")] {
+            assert!(!shown.contains(&text[..40]), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_disabled_enabled_and_expires() {
+        let (_folder, plane) = plane().await;
+        let ends = KeyToMake { expires_at: Some(NOW.plus_seconds(60)), ..order("api") };
+        let id = plane.create_keys(&ends, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id;
+        let state = async |now| KeyState::of(&plane.key(id).await.unwrap().key, now);
+        assert_eq!(state(NOW).await, KeyState::Active);
+        assert_eq!(state(NOW.plus_seconds(60)).await, KeyState::Expired);
+        plane.disable_key(id).await.unwrap();
+        assert_eq!(state(NOW).await, KeyState::Disabled);
+        plane.enable_key(id).await.unwrap();
+        assert_eq!(state(NOW).await, KeyState::Active);
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused_before_anything_is_made() {
+        let (_folder, plane) = plane().await;
+        let wrong = [
+            KeyToMake { description: "  ".into(), ..order("api") },
+            KeyToMake { description: "a\u{1b}[2J".into(), ..order("api") },
+            KeyToMake { expires_at: Some(NOW), ..order("api") },
+            order("api,manage"),
+        ];
+        for order in wrong {
+            assert!(
+                plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.is_err(),
+                "{order:?}"
+            );
+        }
+        assert!(!plane.user(&alex()).await.unwrap().password_off_by_key);
+        let listed = KeyToMake { allow_list: "192.0.2.0/24".parse().unwrap(), ..order("manage") };
+        plane.create_keys(&listed, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap();
+    }
+}

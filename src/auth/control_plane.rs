@@ -1,0 +1,220 @@
+//! What the use cases work on, and what can go wrong in them.
+//!
+//! The use cases themselves are methods of [`ControlPlane`] in the files beside this one. They check rules about the
+//! data, never who is asking: the command line acts for the operator, and a console must ask for permissions first.
+//! Callers: the command line; later the console and the management API.
+
+use std::sync::Arc;
+
+use super::key_ring::{KeyRingError, open_key_ring};
+use super::passwords::PasswordFault;
+use crate::clock::Clock;
+use crate::config::{Config, Policy, StoreLocation};
+use crate::crypto::KeyRing;
+use crate::crypto::random::RandomError;
+use crate::model::{CustomerHandle, KeyId, UserName};
+use crate::store::{CustomerRecord, Mutation, Store, StoreError, UserRecord};
+
+/// Everything that reading and changing customers, users and keys needs. Clones share the store.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    /// Where the records are.
+    pub store: Store,
+    /// What keys are made and found with.
+    pub key_ring: Arc<KeyRing>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// The rules that the operator chose.
+    pub policy: Policy,
+}
+
+/// What to do where no store is yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingStore {
+    /// Make it, with a new key ring and, where it is a file, a new master key.
+    Make,
+    /// Fail with [`StoreError::Missing`].
+    Refuse,
+}
+
+/// Why a use case did not do what it was asked for; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// No such customer.
+    #[error("there is no customer `{0}`")]
+    UnknownCustomer(CustomerHandle),
+    /// No such user.
+    #[error("there is no user `{0}`")]
+    UnknownUser(UserName),
+    /// No such key, or not any more.
+    #[error("there is no key {0}; perhaps it was deleted")]
+    UnknownKey(KeyId),
+    /// The login name is taken.
+    #[error("user `{0}` exists already")]
+    UserExists(UserName),
+    /// PROTOCOL section 3, point 3.
+    #[error(
+        "`{user}` is the last active administrator of customer `{customer}`, and one active administrator always \
+         remains; make another one first, or delete the whole customer",
+        customer = .0.customer, user = .0
+    )]
+    LastAdministrator(UserName),
+    /// PROTOCOL section 3, point 4.
+    #[error(
+        "customer `{customer}` requires MFA of all its users, so that it cannot be optional for `{user}` alone; it can \
+         be made optional for the customer",
+        customer = .0.customer, user = .0
+    )]
+    MfaRequiredByCustomer(UserName),
+    /// PROTOCOL section 3, point 1.
+    #[error("`{user}` still has {keys} API key(s); the password can be allowed again once none is left")]
+    KeysLeft {
+        /// Whose keys.
+        user: UserName,
+        /// How many are left.
+        keys: usize,
+    },
+    /// The first key would end what the password opens, and nobody has agreed to that.
+    #[error(
+        "this is the first API key of `{0}`: it ends the access to the API by password, also after the key is deleted"
+    )]
+    EndsPasswordAccess(UserName),
+    /// PROTOCOL section 3, point 5.
+    #[error("a key of scope `manage` needs an allow-list of its own: name at least one network for it")]
+    ManageKeyWithoutList,
+    /// The end lies behind us.
+    #[error("the key would expire in the past")]
+    ExpiresInThePast,
+    /// A text that people read is empty, too long, or would disturb a terminal.
+    #[error("{what} is not allowed: {allowed}")]
+    Text {
+        /// Which text.
+        what: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The network to remove is not in the list.
+    #[error("{0} is not in the list")]
+    NotListed(ipnet::IpNet),
+    /// The password is not allowed.
+    #[error(transparent)]
+    Password(#[from] PasswordFault),
+    /// A password could not be hashed.
+    #[error("the password could not be hashed: {0}")]
+    Hashing(String),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The data keys cannot be opened.
+    #[error(transparent)]
+    KeyRing(#[from] KeyRingError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ControlPlane {
+    /// Opens the store that `config` names, and its key ring.
+    pub async fn open(config: &Config, clock: Clock, missing: MissingStore) -> Result<Self, ControlError> {
+        let StoreLocation::Sqlite(path) = &config.store;
+        let store = match missing {
+            MissingStore::Make => Store::open_or_create(path).await?,
+            MissingStore::Refuse => Store::open(path).await?,
+        };
+        let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
+        Ok(Self { store, key_ring, clock, policy: config.policy.clone() })
+    }
+}
+
+/// Text that people wrote about a person or a key: one line that cannot disturb a terminal or a table.
+pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), ControlError> {
+    const MAX_CHARACTERS: usize = 200;
+    if text.chars().count() > MAX_CHARACTERS || text.chars().any(char::is_control) {
+        return Err(ControlError::Text { what, allowed: "one line of at most 200 characters" });
+    }
+    Ok(())
+}
+
+pub(super) async fn require_customer(
+    change: &mut Mutation,
+    handle: &CustomerHandle,
+) -> Result<CustomerRecord, ControlError> {
+    change.customer(handle).await?.ok_or_else(|| ControlError::UnknownCustomer(handle.clone()))
+}
+
+pub(super) async fn require_user(change: &mut Mutation, name: &UserName) -> Result<UserRecord, ControlError> {
+    change.user(name).await?.ok_or_else(|| ControlError::UnknownUser(name.clone()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::MasterKeySource;
+    use crate::crypto::{DigestKey, TagKey};
+    use crate::model::{Secret, Timestamp};
+
+    pub(in crate::auth) const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+    /// A control plane on a new store, with customer `acme` (MFA optional), `acme/admin` and `acme/alex`, both with a password.
+    pub(in crate::auth) async fn plane() -> (tempfile::TempDir, ControlPlane) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let key_ring = KeyRing { digest: DigestKey::new([1; 32]), tag: TagKey::new([2; 32]) };
+        let plane = ControlPlane {
+            store,
+            key_ring: Arc::new(key_ring),
+            clock: Clock::given(NOW),
+            policy: Policy::default(),
+        };
+        let order = super::super::CustomerToMake {
+            mfa: Some(crate::model::MfaRequirement::Optional),
+            admin_password: Some(password()),
+            ..super::super::CustomerToMake::new("acme".parse().unwrap())
+        };
+        plane.create_customer(order).await.unwrap();
+        let alex = super::super::UserToMake {
+            password: Some(password()),
+            ..super::super::UserToMake::new("acme/alex".parse().unwrap())
+        };
+        plane.create_user(alex).await.unwrap();
+        (folder, plane)
+    }
+
+    pub(in crate::auth) fn password() -> Secret<String> {
+        Secret::new("correct horse battery".to_owned())
+    }
+
+    fn config(folder: &std::path::Path) -> Config {
+        Config {
+            store: StoreLocation::Sqlite(folder.join("data/latchkey.db")),
+            master_key: MasterKeySource::File(folder.join("master.key")),
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            threads: std::num::NonZeroUsize::MIN,
+            policy: Policy::default(),
+            limits: crate::config::Limits::default(),
+            access_log: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_is_made_only_where_that_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let open = |missing| ControlPlane::open(&config, Clock::given(NOW), missing);
+        let error = open(MissingStore::Refuse).await.unwrap_err();
+        assert!(matches!(error, ControlError::Store(StoreError::Missing(_))), "{error}");
+        assert!(!folder.path().join("master.key").exists());
+        let made = open(MissingStore::Make).await.unwrap();
+        let again = open(MissingStore::Refuse).await.unwrap();
+        assert_eq!(made.key_ring.tag.tag(b"random part"), again.key_ring.tag.tag(b"random part"));
+    }
+
+    #[test]
+    fn text_that_would_disturb_a_terminal_is_refused() {
+        assert!(check_text("the description", "CI of the shop, ünïcode is fine").is_ok());
+        for text in ["two\nlines", "\u{1b}[31mred", "a\u{7}", &"x".repeat(201)] {
+            assert!(check_text("the description", text).is_err(), "{text:?}");
+        }
+    }
+}

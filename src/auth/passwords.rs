@@ -1,0 +1,91 @@
+//! Which passwords may be set (S42): long enough, nothing else. No composition rules.
+//!
+//! Checks and hashes new passwords; checking a presented one is the authenticator's. Callers: the use cases here.
+
+use super::control_plane::ControlError;
+use crate::crypto::{PasswordHash, hash_password};
+use crate::model::{MfaState, Secret};
+
+/// Fewest characters where the password is the only factor (NIST SP 800-63B §3.1.1.2).
+const ALONE_MIN_CHARACTERS: usize = 15;
+/// Fewest characters where MFA stands beside it.
+const WITH_MFA_MIN_CHARACTERS: usize = 8;
+/// More would only feed the hash function.
+const MAX_BYTES: usize = 1_024;
+
+/// Why a password may not be set; says nothing of the password itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordFault {
+    /// Too few characters for a password without MFA.
+    #[error(
+        "the password is too short: at least 15 characters, any that you like (8 where MFA is on or required)"
+    )]
+    TooShortAlone,
+    /// Too few characters even beside MFA.
+    #[error("the password is too short: at least 8 characters, any that you like")]
+    TooShort,
+    /// Too many bytes.
+    #[error("the password is too long: at most 1,024 bytes")]
+    TooLong,
+    /// Line ends and other control characters, which nobody can type at a sign-in.
+    #[error("the password holds a control character; it is one line of text")]
+    ControlCharacter,
+}
+
+/// May `password` be set for a user whose MFA stands so?
+pub fn check_password(password: &Secret<String>, mfa: MfaState) -> Result<(), PasswordFault> {
+    let text = password.expose();
+    if text.len() > MAX_BYTES {
+        return Err(PasswordFault::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(PasswordFault::ControlCharacter);
+    }
+    let characters = text.chars().count();
+    match mfa {
+        MfaState::Off if characters < ALONE_MIN_CHARACTERS => Err(PasswordFault::TooShortAlone),
+        _ if characters < WITH_MFA_MIN_CHARACTERS => Err(PasswordFault::TooShort),
+        _ => Ok(()),
+    }
+}
+
+/// Hashes a password that was checked, off the async threads: it takes some 20 ms of one core.
+pub(super) async fn hash_off_thread(password: Secret<String>) -> Result<PasswordHash, ControlError> {
+    tokio::task::spawn_blocking(move || hash_password(&password))
+        .await
+        .map_err(|error| ControlError::Hashing(error.to_string()))?
+        .map_err(|error| ControlError::Hashing(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str, mfa: MfaState) -> Result<(), PasswordFault> {
+        check_password(&Secret::new(text.to_owned()), mfa)
+    }
+
+    #[test]
+    fn s42_the_least_length_depends_on_mfa_and_counts_characters() {
+        assert_eq!(checked("fourteen chars", MfaState::Off), Err(PasswordFault::TooShortAlone));
+        assert_eq!(checked("fifteen chars ü", MfaState::Off), Ok(()));
+        for mfa in [MfaState::On, MfaState::RequiredNotSetUp] {
+            assert_eq!(checked("seven c", mfa), Err(PasswordFault::TooShort));
+            assert_eq!(checked("eight ch", mfa), Ok(()));
+        }
+    }
+
+    #[test]
+    fn s42_long_ones_are_allowed_and_no_composition_is_asked_for() {
+        assert_eq!(checked(&"a".repeat(1_024), MfaState::Off), Ok(()));
+        assert_eq!(checked(&"a".repeat(1_025), MfaState::Off), Err(PasswordFault::TooLong));
+        assert_eq!(checked("two lines of text\nin one", MfaState::Off), Err(PasswordFault::ControlCharacter));
+    }
+
+    #[test]
+    fn a_fault_repeats_nothing_of_the_password() {
+        for (text, mfa) in [("hunter2", MfaState::Off), ("hunter2", MfaState::On)] {
+            assert!(!checked(text, mfa).unwrap_err().to_string().contains("hunter2"));
+        }
+    }
+}

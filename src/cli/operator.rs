@@ -1,0 +1,93 @@
+//! What every command beside a gateway needs: the configuration, the store, and the gateways' answers.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::runtime::Runtime;
+
+use super::{UsageError, output};
+use crate::auth::{ControlPlane, MissingStore};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::model::Revision;
+use crate::store::Acknowledgement;
+
+/// How long the gateways may take to answer before they are called silent.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which installation to act on.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ConfigArgument {
+    /// The configuration file; `LATCHKEY_CONFIG` where it is not given
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        env = "LATCHKEY_CONFIG",
+        hide_env_values = true,
+        global = true
+    )]
+    path: Option<PathBuf>,
+}
+
+impl ConfigArgument {
+    /// The path that was given.
+    pub(super) fn path(&self) -> Result<&PathBuf> {
+        self.path.as_ref().ok_or_else(|| {
+            UsageError(String::from("which configuration? give --config FILE, or set LATCHKEY_CONFIG")).into()
+        })
+    }
+
+    /// Reads the configuration; all its faults are told at once.
+    pub(super) fn load(&self) -> Result<Config> {
+        Ok(config::load(self.path()?, &|name| std::env::var(name).ok())?)
+    }
+}
+
+/// An operator at the command line: acts with the rights of whoever may read the master key and write the store.
+pub(super) struct Operator {
+    runtime: Runtime,
+    pub(super) control: ControlPlane,
+}
+
+impl Operator {
+    /// Opens the store that the configuration names.
+    pub(super) fn open(config: &ConfigArgument, missing: MissingStore) -> Result<Self> {
+        let config = config.load()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("the runtime could not be started")?;
+        let control = runtime.block_on(ControlPlane::open(&config, Clock::system(), missing))?;
+        Ok(Self { runtime, control })
+    }
+
+    /// Runs a use case.
+    pub(super) fn run<T>(&self, doing: impl Future<Output = T>) -> T {
+        self.runtime.block_on(doing)
+    }
+
+    /// Waits until every running gateway has `revision`, and tells what was done and what it ended.
+    pub(super) fn announce(&self, done: &str, revision: Revision) -> Result<()> {
+        let began = Instant::now();
+        let answers = self.run(self.control.store.await_acknowledgements(revision, PATIENCE))?;
+        let took = began.elapsed().as_millis();
+        let mut told = vec![done.to_owned()];
+        told.extend(answers.iter().map(|answer| match answer {
+            Acknowledgement::Applied { gateway, ended_sessions: 0 } => {
+                format!("in force at the gateway with {gateway} after {took} ms")
+            }
+            Acknowledgement::Applied { gateway, ended_sessions } => {
+                let ended = usize::try_from(*ended_sessions).unwrap_or(usize::MAX);
+                let ended = output::count(ended, "open session");
+                format!("{ended} ended at the gateway with {gateway} in {took} ms")
+            }
+            Acknowledgement::Silent { gateway } => {
+                format!("the gateway with {gateway} did not answer within 1 s")
+            }
+        }));
+        output::note(&told.join("; "));
+        Ok(())
+    }
+}

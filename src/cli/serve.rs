@@ -1,0 +1,21 @@
+//! `latchkey serve`.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::operator::ConfigArgument;
+use crate::telemetry::init_logging;
+
+/// Run the gateway until SIGTERM or SIGINT, then drain
+#[derive(Args, Debug)]
+#[command(after_help = "Example: latchkey serve --config /etc/latchkey/latchkey.yaml")]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+}
+
+pub(super) fn run(arguments: &ServeArguments) -> Result<()> {
+    let config = arguments.config.load()?;
+    init_logging();
+    crate::app::serve(config)
+}

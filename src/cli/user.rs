@@ -1,0 +1,365 @@
+//! `latchkey user`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::operator::{ConfigArgument, Operator};
+use super::{output, prompt};
+use crate::auth::{AccessCell, Activation, MissingStore, UserChanges, UserToMake, mfa_state};
+use crate::model::{
+    AccessPoints, CustomerHandle, MfaRequirement, MfaState, Permission, Permissions, UserName,
+};
+use crate::store::UserRecord;
+
+/// Make, change, show and delete users
+#[derive(Args, Debug)]
+#[command(after_help = "Example: latchkey user create acme/alex --permission MANAGE_API_KEY")]
+pub(super) struct UserArguments {
+    #[command(subcommand)]
+    command: UserCommand,
+    #[command(flatten)]
+    config: ConfigArgument,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Make a user
+    #[command(
+        after_help = "Example: latchkey user create acme/alex --access api --password-file - < password"
+    )]
+    Create(CreateArguments),
+    /// List users
+    #[command(after_help = "Example: latchkey user list acme --json")]
+    List {
+        /// Of this customer only
+        customer: Option<CustomerHandle>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a user
+    #[command(after_help = "Example: latchkey user show acme/alex")]
+    Show {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a user
+    #[command(after_help = "Example: latchkey user update acme/alex --force-mfa --access console,api")]
+    Update(UpdateArguments),
+    /// Set a user's password; what the old one opened ends
+    #[command(after_help = "Example: latchkey user set-password acme/alex --password-file - < password")]
+    SetPassword {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+        /// The first line of this file (`-`: stdin) is the password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Let the password into the API again, once no key is left
+    #[command(after_help = "Example: latchkey user allow-password acme/alex --yes")]
+    AllowPassword {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// End every access of a user
+    #[command(after_help = "Example: latchkey user deactivate acme/alex")]
+    Deactivate {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+    },
+    /// Give a deactivated user everything back
+    #[command(after_help = "Example: latchkey user reactivate acme/alex")]
+    Reactivate {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+    },
+    /// How this user gets in: where, with what, and why not
+    #[command(after_help = "Example: latchkey user access acme/alex")]
+    Access {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a user and its keys
+    #[command(after_help = "Example: latchkey user delete acme/alex --yes")]
+    Delete {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+struct CreateArguments {
+    /// CUSTOMER/LOGIN
+    user: UserName,
+    /// Holds every permission
+    #[arg(long)]
+    administrator: bool,
+    /// MANAGE_API_KEY, MANAGE_USER, MANAGE_IP_WHITELIST or VIEW_AUDIT; may be given several times
+    #[arg(long = "permission", value_name = "P")]
+    permissions: Vec<Permission>,
+    /// The first line of this file (`-`: stdin) is the password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The person's e-mail address
+    #[arg(long, value_name = "E", default_value = "")]
+    email: String,
+    /// The person's name
+    #[arg(long, value_name = "N", default_value = "")]
+    name: String,
+    /// Nothing but keys works before MFA is set up
+    #[arg(long)]
+    force_mfa: bool,
+    /// Entrances that are open: console, api, isproxy, or none
+    #[arg(long, value_name = "LIST", default_value = "console,api,isproxy")]
+    access: AccessPoints,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct Changes {
+    /// Holds every permission from now on
+    #[arg(long)]
+    administrator: bool,
+    /// Is no administrator from now on
+    #[arg(long, conflicts_with = "administrator")]
+    no_administrator: bool,
+    /// All permissions from now on; may be given several times
+    #[arg(long = "permission", value_name = "P")]
+    permissions: Vec<Permission>,
+    /// No permissions from now on
+    #[arg(long, conflicts_with = "permissions")]
+    no_permissions: bool,
+    /// The person's e-mail address
+    #[arg(long, value_name = "E")]
+    email: Option<String>,
+    /// The person's name
+    #[arg(long, value_name = "N")]
+    name: Option<String>,
+    /// Nothing but keys works before MFA is set up
+    #[arg(long)]
+    force_mfa: bool,
+    /// MFA is the user's choice again
+    #[arg(long, conflicts_with = "force_mfa")]
+    no_force_mfa: bool,
+    /// All entrances that are open from now on: console, api, isproxy, or none
+    #[arg(long, value_name = "LIST")]
+    access: Option<AccessPoints>,
+}
+
+#[derive(Args, Debug)]
+struct UpdateArguments {
+    /// CUSTOMER/LOGIN
+    user: UserName,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+impl From<Changes> for UserChanges {
+    fn from(changes: Changes) -> Self {
+        let permissions = (changes.no_permissions || !changes.permissions.is_empty())
+            .then(|| changes.permissions.into_iter().collect::<Permissions>());
+        Self {
+            full_name: changes.name,
+            email: changes.email,
+            administrator: switched(changes.administrator, changes.no_administrator),
+            permissions,
+            access_points: changes.access,
+            mfa: switched(changes.force_mfa, changes.no_force_mfa).map(requirement),
+        }
+    }
+}
+
+/// What two flags that exclude each other say.
+fn switched(on: bool, off: bool) -> Option<bool> {
+    (on || off).then_some(on)
+}
+
+fn requirement(forced: bool) -> MfaRequirement {
+    if forced { MfaRequirement::Required } else { MfaRequirement::Optional }
+}
+
+pub(super) fn run(arguments: UserArguments) -> Result<()> {
+    let operator = Operator::open(&arguments.config, MissingStore::Refuse)?;
+    let control = &operator.control;
+    match arguments.command {
+        UserCommand::Create(arguments) => create(&operator, arguments),
+        UserCommand::List { customer, json } => list(&operator, customer.as_ref(), json),
+        UserCommand::Show { user, json } => show(&operator, &user, json),
+        UserCommand::Update(UpdateArguments { user, changes }) => {
+            let revision = operator.run(control.update_user(&user, &changes.into()))?;
+            operator.announce(&format!("changed {user}"), revision)
+        }
+        UserCommand::SetPassword { user, password_file } => {
+            set_password(&operator, &user, password_file.as_ref())
+        }
+        UserCommand::AllowPassword { user, yes } => {
+            prompt::require_consent(
+                &format!("the password of {user} opens the API again until the next key"),
+                yes,
+            )?;
+            let revision = operator.run(control.allow_password(&user))?;
+            operator.announce(&format!("the password of {user} is allowed at the API again"), revision)
+        }
+        UserCommand::Deactivate { user } => {
+            let revision = operator.run(control.set_activation(&user, Activation::Deactivated))?;
+            operator.announce(&format!("deactivated {user}"), revision)
+        }
+        UserCommand::Reactivate { user } => {
+            let revision = operator.run(control.set_activation(&user, Activation::Active))?;
+            operator.announce(&format!("reactivated {user}"), revision)
+        }
+        UserCommand::Access { user, json } => access(&operator, &user, json),
+        UserCommand::Delete { user, yes } => {
+            operator.run(control.user(&user))?;
+            prompt::require_consent(&format!("this deletes {user} and all its keys, for good"), yes)?;
+            let deleted = operator.run(control.delete_user(&user))?;
+            let keys = output::count(deleted.keys, "key");
+            operator.announce(&format!("deleted {user} and {keys}"), deleted.revision)
+        }
+    }
+}
+
+fn create(operator: &Operator, arguments: CreateArguments) -> Result<()> {
+    let password = prompt::read_password(arguments.password_file.as_ref())?;
+    let note =
+        if password.is_some() { "" } else { ", who has no password yet (`latchkey user set-password`)" };
+    let user = arguments.user.clone();
+    let order = UserToMake {
+        full_name: arguments.name,
+        email: arguments.email,
+        administrator: arguments.administrator,
+        permissions: arguments.permissions.into_iter().collect(),
+        access_points: arguments.access,
+        mfa: requirement(arguments.force_mfa),
+        password,
+        ..UserToMake::new(arguments.user)
+    };
+    let revision = operator.run(operator.control.create_user(order))?;
+    operator.announce(&format!("made {user}{note}"), revision)
+}
+
+fn set_password(operator: &Operator, user: &UserName, file: Option<&PathBuf>) -> Result<()> {
+    operator.run(operator.control.user(user))?;
+    let password = prompt::read_password(file)?.ok_or_else(|| {
+        super::UsageError(String::from(
+            "no password was given; --password-file takes a file, or `-` for stdin",
+        ))
+    })?;
+    let revision = operator.run(operator.control.set_password(user, password))?;
+    operator.announce(&format!("set the password of {user}"), revision)
+}
+
+fn list(operator: &Operator, customer: Option<&CustomerHandle>, json: bool) -> Result<()> {
+    let users = operator.run(operator.control.users(customer))?;
+    if json {
+        return output::data(&users.iter().map(as_json).collect::<Value>().to_string());
+    }
+    let rows = users.iter().map(|user| {
+        [
+            user.name.to_string(),
+            rights(user),
+            user.access_points.to_string(),
+            mfa_word(user).to_owned(),
+            String::from(if user.active { "active" } else { "deactivated" }),
+        ]
+    });
+    output::table(["USER", "RIGHTS", "ACCESS", "MFA", "STATE"], rows.collect())
+}
+
+fn show(operator: &Operator, name: &UserName, json: bool) -> Result<()> {
+    let user = operator.run(operator.control.user(name))?;
+    if json {
+        return output::data(&as_json(&user).to_string());
+    }
+    let keys = operator.run(operator.control.list_keys(Some(name)))?.len();
+    let password = match (&user.password_hash, user.password_off_by_key) {
+        (None, _) => "none",
+        (Some(_), true) => "set; off at the API, because a key exists or existed",
+        (Some(_), false) => "set",
+    };
+    output::data(&format!(
+        "user        {}\nname        {}\ne-mail      {}\nrights      {}\naccess      {}\nMFA         {}\n\
+         password    {password}\nkeys        {keys}\nstate       {}\nallow-list  {}\ncreated     {}",
+        user.name,
+        output::or_dash(&user.full_name),
+        output::or_dash(&user.email),
+        rights(&user),
+        user.access_points,
+        mfa_word(&user),
+        if user.active { "active" } else { "deactivated" },
+        output::or_dash(&user.allow_list.to_string()),
+        user.created_at,
+    ))
+}
+
+fn access(operator: &Operator, name: &UserName, json: bool) -> Result<()> {
+    let table = operator.run(operator.control.access(name))?;
+    if json {
+        let cell = |cell: &AccessCell| json!({ "admitted": cell.admits(), "note": cell.note() });
+        return output::data(
+            &json!({
+                "console": { "password": cell(&table.console_password), "api_key": null },
+                "api": { "password": cell(&table.api_password), "api_key": cell(&table.api_key) },
+                "isproxy": { "password": cell(&table.isproxy_password), "api_key": cell(&table.isproxy_key) },
+            })
+            .to_string(),
+        );
+    }
+    let row =
+        |entrance: &str, password: &AccessCell, key: String| [entrance.to_owned(), password.to_string(), key];
+    output::table(
+        ["", "PASSWORD", "API KEY"],
+        vec![
+            row("console", &table.console_password, String::from("–")),
+            row("api", &table.api_password, table.api_key.to_string()),
+            row("isproxy", &table.isproxy_password, table.isproxy_key.to_string()),
+        ],
+    )
+}
+
+fn rights(user: &UserRecord) -> String {
+    if user.administrator { String::from("administrator") } else { user.permissions.to_string() }
+}
+
+fn mfa_word(user: &UserRecord) -> &'static str {
+    match mfa_state(user) {
+        MfaState::Off => "off",
+        MfaState::RequiredNotSetUp => "required, not set up",
+        MfaState::On => "on",
+    }
+}
+
+fn as_json(user: &UserRecord) -> Value {
+    let list: Vec<String> = user.allow_list.networks().iter().map(ToString::to_string).collect();
+    let permissions: Vec<&str> =
+        Permission::ALL.into_iter().filter(|p| user.permissions.holds(*p)).map(Permission::as_str).collect();
+    json!({
+        "user": user.name.to_string(),
+        "name": user.full_name,
+        "email": user.email,
+        "administrator": user.administrator,
+        "permissions": permissions,
+        "access": user.access_points.to_string(),
+        "mfa": mfa_word(user),
+        "active": user.active,
+        "has_password": user.password_hash.is_some(),
+        "password_off_by_key": user.password_off_by_key,
+        "allow_list": list,
+        "created_at": user.created_at.to_string(),
+    })
+}
