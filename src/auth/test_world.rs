@@ -46,6 +46,10 @@ impl TestWorld {
         add_user(&mut change, customer, "bob").await;
         let api_key = add_key(&mut change, &key_ring, alex, "api").await;
         let isproxy_key = add_key(&mut change, &key_ring, alex, "isproxy").await;
+        // The mark that the use case sets with a first key.
+        let mut marked = change.user(&"acme/alex".parse().unwrap()).await.unwrap().unwrap();
+        marked.password_off_by_key = true;
+        change.update_user(&marked).await.unwrap();
         change.commit().await.unwrap();
         let (key_uses, noted) = mpsc::channel(1);
         let authenticator = Authenticator::new(AuthenticatorParts {

@@ -280,10 +280,13 @@ impl UpstreamBody {
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer = None;
+                let mut is_last = self.incoming.is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers, self.upstream.identity_rules());
+                    is_last = true;
                 }
-                if self.incoming.is_end_stream() {
+                if is_last {
+                    // hyper does not ask again, so this is the moment to give the connection back.
                     self.release(cx);
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -362,7 +362,7 @@ mod tests {
         strip_claims(&mut headers, &rules);
         assert!(headers.is_empty());
         identify(&mut headers, &world().await.permit_by_password().await, &rules);
-        assert_eq!(headers["remote-user"], "alex");
+        assert_eq!(headers["remote-user"], "bob");
         assert!(!headers.contains_key("x-auth-customer") && !headers.contains_key("x-auth-user"));
     }
 

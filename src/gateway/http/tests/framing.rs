@@ -9,13 +9,12 @@ fn request(line: &str, fields: &str, rest: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {{key}}\r\n{fields}\r\n{rest}")
 }
 
-/// What the door says to raw bytes before it closes, and what the upstream got.
+/// What the door says to raw bytes until it closes, and what the upstream got.
 async fn exchange(text: &str) -> (String, String) {
     let upstream = RawUpstream::friendly().await;
     let door = TestDoor::before(&upstream).await;
     let mut client = door.connect().await;
     client.send(text).await;
-    let _ = tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await;
     (client.rest().await, upstream.seen().concat())
 }
 
@@ -218,12 +217,11 @@ fn s57_s58_tunnels_and_mirrors_are_refused() {
             ("GET file:///v2/a", "400"),
             ("GET v2", "400"),
         ] {
-            let (said, seen) = exchange(&request(line, "", "")).await;
+            let (said, seen) = exchange(&request(line, "Connection: close\r\n", "")).await;
             assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {said}");
             assert_eq!(seen, "", "{line}");
         }
-        let upgrade =
-            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+        let upgrade = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
         let (said, seen) = exchange(&request("GET /v2/a", upgrade, "")).await;
         assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
         assert!(!seen.contains("upgrade") && !seen.contains("http2-settings"), "{seen}");
@@ -234,21 +232,25 @@ fn s57_s58_tunnels_and_mirrors_are_refused() {
 fn s59_s67_hosts_and_forwards_are_counted() {
     on_door_thread(async {
         for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a/b\r\n"] {
-            let (said, seen) =
-                exchange(&format!("GET /v2/a HTTP/1.1\r\n{hosts}Authorization: ApiKey {{key}}\r\n\r\n"))
-                    .await;
+            let (said, seen) = exchange(&format!(
+                "GET /v2/a HTTP/1.1\r\n{hosts}Connection: close\r\nAuthorization: ApiKey {{key}}\r\n\r\n"
+            ))
+            .await;
             assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("InvalidMessage"), "{said}");
             assert_eq!(seen, "");
         }
-        let (_, seen) = exchange(&request("GET http://other.example/v2/a", "", "")).await;
+        let (_, seen) =
+            exchange(&request("GET http://other.example/v2/a", "Connection: close\r\n", "")).await;
         assert!(
             seen.starts_with("GET /v2/a HTTP/1.1\r\n") && seen.contains("host: other.example\r\n"),
             "{seen}"
         );
         assert!(!seen.contains("api.example"), "{seen}");
-        let (said, seen) = exchange(&request("OPTIONS /v2/a", "Max-Forwards: 0\r\n", "")).await;
+        let (said, seen) =
+            exchange(&request("OPTIONS /v2/a", "Max-Forwards: 0\r\nConnection: close\r\n", "")).await;
         assert!(said.starts_with("HTTP/1.1 200 ") && seen.is_empty(), "{said} {seen}");
-        let (_, seen) = exchange(&request("OPTIONS /v2/a", "Max-Forwards: 3\r\n", "")).await;
+        let (_, seen) =
+            exchange(&request("OPTIONS /v2/a", "Max-Forwards: 3\r\nConnection: close\r\n", "")).await;
         assert!(seen.contains("max-forwards: 2\r\n"), "{seen}");
     });
 }
@@ -257,7 +259,7 @@ fn s59_s67_hosts_and_forwards_are_counted() {
 fn s64_heads_targets_and_bodies_have_limits() {
     on_door_thread(async {
         let long = format!("GET /v2/{}", "a".repeat(9_000));
-        let (said, seen) = exchange(&request(&long, "", "")).await;
+        let (said, seen) = exchange(&request(&long, "Connection: close\r\n", "")).await;
         assert!(said.starts_with("HTTP/1.1 414 ") && seen.is_empty(), "{said}");
         let many: String = (0..120).fold(String::new(), |mut text, n| {
             write!(text, "X-{n}: 1\r\n").unwrap();

@@ -132,7 +132,9 @@ fn s71_a_part_of_a_body_is_never_shown_as_the_whole() {
             let mut client = door.connect().await;
             client.send(GET).await;
             let said = client.rest().await;
-            assert!(said.starts_with("HTTP/1.1 200 ") && !said.contains("\r\n0\r\n"), "{said}");
+            // What had not left yet is not sent any more: nothing at all is no whole answer either.
+            assert!(said.is_empty() || said.starts_with("HTTP/1.1 200 "), "{said}");
+            assert!(!said.contains("\r\n0\r\n"), "{said}");
             assert!(!said.contains("content-length: 4\r\n"), "{said}");
             let log = door.access_log(1).await;
             assert_eq!((&log[0]["status"], &log[0]["reason"]), (&200.into(), &"upstream_broke".into()));
