@@ -2,6 +2,8 @@
 //!
 //! Customer `acme` with the users `alex`, who has one key for each door, and `bob`, who has a password only.
 
+#![expect(clippy::missing_panics_doc, reason = "tests panic when they fail")]
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc;

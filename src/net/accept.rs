@@ -81,8 +81,9 @@ mod tests {
     use super::*;
 
     fn on_local_runtime(test: impl Future<Output = ()>) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default());
         runtime.unwrap().block_on(test);
     }
 

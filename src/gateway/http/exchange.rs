@@ -112,11 +112,9 @@ impl UpstreamConnection {
             progress.filter(|progress| progress.awaits_continue()).map(|_| watch_for_continue(&mut request));
         let waiting = Waiting { upstream, progress, continued, total_due, sent_at: Instant::now() };
         match waiting.answer(&mut self, request).await {
-            Ok(response) => self.hand_over(upstream, response, total_due),
-            Err(mut failed) => match failed.take_unsent() {
-                Some(unsent) => Outcome::NothingSent(unsent),
-                None => Outcome::Failed(failed.fault(progress)),
-            },
+            Waited::Head(response) => self.hand_over(upstream, response, total_due),
+            Waited::Unsent(request) => Outcome::NothingSent(request),
+            Waited::Failed(fault) => Outcome::Failed(fault),
         }
     }
 
@@ -173,43 +171,22 @@ struct Waiting<'a> {
     sent_at: Instant,
 }
 
-/// Why no head came.
-enum NoHead {
-    Connection(TrySendError<Request<RequestBody>>),
-    Deadline(Fault),
-}
-
-impl NoHead {
-    fn take_unsent(&mut self) -> Option<Request<RequestBody>> {
-        match self {
-            Self::Connection(error) => error.take_message(),
-            Self::Deadline(_) => None,
-        }
-    }
-
-    fn fault(self, progress: Option<&Rc<SendProgress>>) -> Fault {
-        match self {
-            Self::Connection(_) => {
-                progress.and_then(|progress| progress.fault()).unwrap_or(Fault::UpstreamBroke)
-            }
-            Self::Deadline(fault) => fault,
-        }
-    }
+/// What came instead of an answer's head, or the head.
+enum Waited {
+    Head(Response<Incoming>),
+    Unsent(Request<RequestBody>),
+    Failed(Fault),
 }
 
 impl Waiting<'_> {
-    async fn answer(
-        &self,
-        connection: &mut UpstreamConnection,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, NoHead> {
+    async fn answer(&self, connection: &mut UpstreamConnection, request: Request<RequestBody>) -> Waited {
         let mut head = pin!(connection.sender.try_send_request(request));
         let mut timer = pin!(sleep_until(self.due().0));
         std::future::poll_fn(|cx| {
             loop {
                 connection.drive(cx);
                 if let Poll::Ready(head) = head.as_mut().poll(cx) {
-                    return Poll::Ready(head.map_err(NoHead::Connection));
+                    return Poll::Ready(head.map_or_else(|error| self.without_head(error), Waited::Head));
                 }
                 if self.continue_came() {
                     continue;
@@ -224,11 +201,20 @@ impl Waiting<'_> {
                 } else if let Some(progress) = self.progress.filter(|progress| progress.awaits_continue()) {
                     progress.open_gate();
                 } else {
-                    return Poll::Ready(Err(NoHead::Deadline(fault)));
+                    return Poll::Ready(Waited::Failed(fault));
                 }
             }
         })
         .await
+    }
+
+    /// The request, if the connection closed before any of it was sent; otherwise who failed.
+    fn without_head(&self, mut error: TrySendError<Request<RequestBody>>) -> Waited {
+        let by_client = || self.progress.and_then(|progress| progress.fault());
+        match error.take_message() {
+            Some(request) => Waited::Unsent(request),
+            None => Waited::Failed(by_client().unwrap_or(Fault::UpstreamBroke)),
+        }
     }
 
     /// Opens the body's gate when the upstream has said `100 Continue`; the connection must then be driven again.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,14 +20,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpDoor;
 use super::authorization::parse_authorization;
 use super::client::{ClientConnection, Transport};
-use super::deadlines::{ConnectionWatch, WatchedIo};
+use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
 use super::denial::{Fault, render_fault};
 use super::door_body::DoorBody;
 use super::forward::{discard, forward_request};
@@ -45,40 +47,53 @@ const SMALLEST_BUFFER_BYTES: usize = 8_192;
 const USUAL_BUFFER_BYTES: usize = 8_192 + 4_096 * 100;
 
 /// Serves one connection until it ends, is silent for too long, or is drained.
+///
+/// What is needed only once, or only by one kind of connection, is boxed: this future stays for as long as the
+/// connection does, and most connections are idle most of the time.
 pub async fn serve(door: Rc<HttpDoor>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
-    let accepted = Instant::now();
-    let watch = ConnectionWatch::new(&door.limits, accepted);
-    let Some(tls) = door.tls.clone() else {
-        let head_due = accepted + Duration::from_secs(door.limits.http_header_seconds.into());
-        let mut stream = stream;
-        if let Ok(Ok((read_ahead, preface))) = timeout_at(head_due, read_preface(&mut stream)).await {
-            let io = WatchedIo::new(stream, read_ahead, Rc::clone(&watch));
-            let client = ClientConnection::new(peer, Transport::Plaintext, watch);
-            serve_protocol(door, io, client, preface, drain).await;
-        }
-        return;
+    let watch = ConnectionWatch::new(&door.limits, Instant::now());
+    let begun = tokio::select! {
+        biased;
+        begun = Box::pin(begin(&door, stream, &watch)) => begun,
+        () = drain.cancelled() => None,
     };
-    let deadline = Duration::from_secs(door.limits.tls_handshake_seconds.into());
-    if let Ok(Ok(stream)) = timeout(deadline, TlsAcceptor::from(tls).accept(stream)).await {
-        let protocol = match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Preface::Http2,
-            _ => Preface::Http1,
-        };
-        let io = WatchedIo::new(stream, Bytes::new(), Rc::clone(&watch));
-        let client = ClientConnection::new(peer, Transport::Tls, watch);
-        serve_protocol(door, io, client, protocol, drain).await;
+    match begun {
+        Some(Begun::Plaintext(io, spoken)) => {
+            let client = ClientConnection::new(peer, Transport::Plaintext, watch);
+            Box::pin(serve_protocol(door, io, client, spoken, drain)).await;
+        }
+        Some(Begun::Tls(io, spoken)) => {
+            let client = ClientConnection::new(peer, Transport::Tls, watch);
+            Box::pin(serve_protocol(door, *io, client, spoken, drain)).await;
+        }
+        None => {}
     }
 }
 
-/// What a connection begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Preface {
-    Http1,
-    Http2,
+/// A connection that is ready for its first request.
+enum Begun {
+    Plaintext(WatchedIo<TcpStream>, Spoken),
+    Tls(Box<WatchedIo<TlsStream<TcpStream>>>, Spoken),
+}
+
+/// Shakes hands, and finds out which HTTP is spoken; `None`: too slow, or not what is spoken here.
+async fn begin(door: &HttpDoor, mut stream: TcpStream, watch: &Rc<ConnectionWatch>) -> Option<Begun> {
+    let Some(tls) = door.tls.clone() else {
+        let deadline = Duration::from_secs(door.limits.http_header_seconds.into());
+        let (read_ahead, spoken) = timeout(deadline, read_preface(&mut stream)).await.ok()?.ok()?;
+        return Some(Begun::Plaintext(WatchedIo::new(stream, read_ahead, Rc::clone(watch)), spoken));
+    };
+    let deadline = Duration::from_secs(door.limits.tls_handshake_seconds.into());
+    let stream = timeout(deadline, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
+    let spoken = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Spoken::Http2,
+        _ => Spoken::Http1,
+    };
+    Some(Begun::Tls(Box::new(WatchedIo::new(stream, Bytes::new(), Rc::clone(watch))), spoken))
 }
 
 /// Reads as much as tells the two apart without TLS (HTTP/2 with prior knowledge, RFC 9113 §3.3).
-async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Preface)> {
+async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Spoken)> {
     let mut read = Vec::with_capacity(PREFACE.len());
     loop {
         let wanted = PREFACE.len().saturating_sub(read.len()) as u64;
@@ -86,10 +101,10 @@ async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Preface)> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if !PREFACE.starts_with(&read) {
-            return Ok((read.into(), Preface::Http1));
+            return Ok((read.into(), Spoken::Http1));
         }
         if read.len() == PREFACE.len() {
-            return Ok((read.into(), Preface::Http2));
+            return Ok((read.into(), Spoken::Http2));
         }
     }
 }
@@ -98,24 +113,24 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     door: Rc<HttpDoor>,
     io: WatchedIo<S>,
     client: Rc<ClientConnection>,
-    preface: Preface,
+    spoken: Spoken,
     drain: CancellationToken,
 ) {
     let watch = Rc::clone(&client.watch);
     let drain_limit = Duration::from_secs(door.limits.drain_seconds.into());
-    let builders = (http1_builder(&door.limits), http2_builder(&door.limits));
+    let limits = Arc::clone(&door.limits);
     let service = service_fn(move |request| {
         let (door, client) = (Rc::clone(&door), Rc::clone(&client));
         async move { Ok::<_, Infallible>(handle_request(&door, &client, request).await) }
     });
-    match preface {
-        Preface::Http1 => {
-            let connection = builders.0.serve_connection(TokioIo::new(io), service);
-            drive(connection, &watch, &drain, drain_limit).await;
+    match spoken {
+        Spoken::Http1 => {
+            let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
+            drive(Box::pin(connection), &watch, &drain, drain_limit).await;
         }
-        Preface::Http2 => {
-            let connection = builders.1.serve_connection(TokioIo::new(io), service);
-            drive(connection, &watch, &drain, drain_limit).await;
+        Spoken::Http2 => {
+            let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
+            drive(Box::pin(connection), &watch, &drain, drain_limit).await;
         }
     }
 }
@@ -205,12 +220,11 @@ where
 /// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
 /// busy connection.
 async fn drive<C: Drainable>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     watch: &ConnectionWatch,
     drain: &CancellationToken,
     limit: Duration,
 ) {
-    let mut connection = pin!(connection);
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
     let mut drain_end: Option<Instant> = None;
@@ -273,7 +287,8 @@ async fn handle_request(
         .authenticate(Attempt { credential, service: Service::Api, client_ip: client.ip })
         .await
     {
-        Decision::Allow(permit) => forward_request(door, client, permit, request, record).await,
+        // Boxed: its state is large, and needed only while an upstream is asked.
+        Decision::Allow(permit) => Box::pin(forward_request(door, client, permit, request, record)).await,
         Decision::Deny(denial) => door.refuse(denial.into(), request, record),
     }
 }

@@ -18,7 +18,8 @@ pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), F
     }
     check_target(request.method(), request.uri(), limits)?;
     let headers = request.headers();
-    if u32::try_from(headers.len()).map_or(true, |fields| fields > limits.http_header_fields) {
+    let few = u32::try_from(headers.len()).is_ok_and(|fields| fields <= limits.http_header_fields);
+    if !few {
         return Err(Fault::TooManyFields);
     }
     if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -40,7 +41,8 @@ fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Fault
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Fault::Malformed("The request's target holds characters that must be percent-encoded."));
     }
-    if !target.starts_with('/') && !(target == "*" && *method == Method::OPTIONS) {
+    let is_of_server = target == "*" && *method == Method::OPTIONS;
+    if !is_of_server && !target.starts_with('/') {
         return Err(FORM);
     }
     match uri.scheme_str() {

@@ -13,7 +13,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::denial::Fault;
@@ -153,24 +153,11 @@ impl HttpUpstream {
         }
     }
 
-    /// Tries every address of the server in turn.
     async fn open_socket(&self) -> io::Result<TcpStream> {
         let stream = match self.literal {
             Some(address) => TcpStream::connect(address).await?,
-            None => {
-                let mut last = io::Error::from(io::ErrorKind::NotFound);
-                let mut connected = None;
-                for address in lookup_host((self.server.host.as_str(), self.server.port)).await? {
-                    match TcpStream::connect(address).await {
-                        Ok(stream) => {
-                            connected = Some(stream);
-                            break;
-                        }
-                        Err(error) => last = error,
-                    }
-                }
-                connected.ok_or(last)?
-            }
+            // tokio tries every address that the name has.
+            None => TcpStream::connect((self.server.host.as_str(), self.server.port)).await?,
         };
         stream.set_nodelay(true)?;
         Ok(stream)

@@ -19,7 +19,9 @@ use crate::telemetry::{AccessLog, Metrics, RequestIds};
 
 /// Runs a test as a door thread runs.
 pub fn on_door_thread(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default());
     runtime.unwrap().block_on(test);
 }
 
@@ -182,16 +184,19 @@ impl Client {
     }
 }
 
+/// What one connection of the gateway brought.
+type SeenBytes = Rc<RefCell<Vec<u8>>>;
+
 /// An upstream whose behaviour a test writes; it keeps every byte that it got, by connection.
 pub struct RawUpstream {
     pub address: SocketAddr,
-    seen: Rc<RefCell<Vec<Rc<RefCell<Vec<u8>>>>>>,
+    seen: Rc<RefCell<Vec<SeenBytes>>>,
 }
 
 /// One connection of the gateway to a [`RawUpstream`].
 pub struct Session {
     pub stream: TcpStream,
-    seen: Rc<RefCell<Vec<u8>>>,
+    seen: SeenBytes,
     buffer: Vec<u8>,
 }
 
@@ -199,11 +204,11 @@ impl RawUpstream {
     pub async fn start(behaviour: impl AsyncFn(Session) + 'static) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let seen: Rc<RefCell<Vec<Rc<RefCell<Vec<u8>>>>>> = Rc::default();
+        let seen: Rc<RefCell<Vec<SeenBytes>>> = Rc::default();
         let (noted, behaviour) = (Rc::clone(&seen), Rc::new(behaviour));
         tokio::task::spawn_local(async move {
             while let Ok((stream, _)) = socket.accept().await {
-                let seen: Rc<RefCell<Vec<u8>>> = Rc::default();
+                let seen = SeenBytes::default();
                 noted.borrow_mut().push(Rc::clone(&seen));
                 let behaviour = Rc::clone(&behaviour);
                 tokio::task::spawn_local(async move {
@@ -231,7 +236,7 @@ impl RawUpstream {
 
     /// What each connection got.
     pub fn seen(&self) -> Vec<String> {
-        let text = |bytes: &Rc<RefCell<Vec<u8>>>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
+        let text = |bytes: &SeenBytes| String::from_utf8_lossy(&bytes.borrow()).into_owned();
         self.seen.borrow().iter().map(text).collect()
     }
 }
