@@ -3,6 +3,7 @@
 //! One timer a connection covers what hyper's own does not: a client that connects and says nothing, a request head
 //! that trickles, a kept-alive connection without a request, a client that takes nothing of what is written to it.
 //! While a request is answered no deadline of this kind runs. Times of bodies and upstreams stand elsewhere.
+//! Two things that only the raw bytes show are noted on the way: a fragment in a target, and unread bytes at the end.
 
 use std::cell::Cell;
 use std::io;
@@ -23,9 +24,24 @@ pub struct ConnectionWatch {
     phase: Cell<Phase>,
     open_requests: Cell<u32>,
     write_due: Cell<Option<Instant>>,
+    request_line: Cell<RequestLine>,
+    unread: Cell<bool>,
     head: Duration,
     idle: Duration,
     write: Duration,
+}
+
+/// What is known of the request line that comes or came last, of HTTP/1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestLine {
+    /// Its end has not come yet.
+    Awaited,
+    /// It holds a `#`, which the URI parser would drop in silence.
+    HasFragment,
+    /// It has ended, without one.
+    Ended,
+    /// It is not known where it begins.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +73,8 @@ impl ConnectionWatch {
             phase: Cell::new(Phase::Head(accepted + head)),
             open_requests: Cell::new(0),
             write_due: Cell::new(None),
+            request_line: Cell::new(RequestLine::Awaited),
+            unread: Cell::new(false),
             head,
             idle: Duration::from_secs(limits.http_idle_seconds.into()),
             write: Duration::from_secs(limits.http_body_idle_seconds.into()),
@@ -87,15 +105,58 @@ impl ConnectionWatch {
         self.open_requests.set(open);
         if open == 0 {
             self.phase.set(match spoken {
-                Spoken::Http1 => Phase::Idle(now + self.idle),
+                Spoken::Http1 => {
+                    if self.request_line.get() != RequestLine::Unknown {
+                        self.request_line.set(RequestLine::Awaited);
+                    }
+                    Phase::Idle(now + self.idle)
+                }
                 Spoken::Http2 => Phase::IdleStreams(now + self.idle),
             });
         }
     }
 
-    fn bytes_came(&self) {
-        if let Phase::Idle(_) = self.phase.get() {
-            self.phase.set(Phase::Head(Instant::now() + self.head));
+    /// The connection turned out to speak HTTP/2, which has no request lines.
+    pub fn speaks_http2(&self) {
+        self.request_line.set(RequestLine::Unknown);
+    }
+
+    /// Did the request's line hold a fragment (S60)?
+    pub fn saw_fragment(&self) -> bool {
+        self.request_line.get() == RequestLine::HasFragment
+    }
+
+    /// A part of a request's body may be left unread when the connection closes.
+    pub fn note_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// May something be left unread?
+    pub fn has_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    fn bytes_came(&self, bytes: &[u8]) {
+        match self.phase.get() {
+            Phase::Idle(_) => {
+                self.phase.set(Phase::Head(Instant::now() + self.head));
+                self.read_line(bytes);
+            }
+            Phase::Head(_) => self.read_line(bytes),
+            // A body's bytes, or those of a pipelined head: from now on nobody knows where a line begins. Nothing is
+            // lost by that but the refusal, as nobody else is ever shown the fragment.
+            Phase::Busy => self.request_line.set(RequestLine::Unknown),
+            Phase::IdleStreams(_) => {}
+        }
+    }
+
+    fn read_line(&self, bytes: &[u8]) {
+        if self.request_line.get() == RequestLine::Awaited {
+            match bytes.iter().find(|byte| matches!(byte, b'#' | b'\n')) {
+                Some(b'#') => self.request_line.set(RequestLine::HasFragment),
+                Some(_) => self.request_line.set(RequestLine::Ended),
+                None => {}
+            }
         }
     }
 
@@ -133,13 +194,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
     ) -> Poll<io::Result<()>> {
         if self.read_ahead.has_remaining() {
             let count = self.read_ahead.remaining().min(buf.remaining());
-            buf.put_slice(&self.read_ahead.split_to(count));
+            let read_ahead = self.read_ahead.split_to(count);
+            self.watch.bytes_came(&read_ahead);
+            buf.put_slice(&read_ahead);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.watch.bytes_came();
+        if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+            self.watch.bytes_came(bytes);
         }
         Poll::Ready(Ok(()))
     }
@@ -190,7 +253,7 @@ mod tests {
         let accepted = Instant::now();
         let watch = ConnectionWatch::new(&Limits::default(), accepted);
         assert_eq!(watch.due(), Some(accepted + seconds(10)));
-        watch.bytes_came();
+        watch.bytes_came(b"G");
         assert_eq!(watch.due(), Some(accepted + seconds(10)));
         watch.request_began();
         assert_eq!(watch.due(), None);
@@ -204,7 +267,7 @@ mod tests {
         watch.request_ended(Spoken::Http1, ended);
         assert_eq!(watch.due(), Some(ended + seconds(75)));
         tokio::time::advance(seconds(60)).await;
-        watch.bytes_came();
+        watch.bytes_came(b"G");
         assert_eq!(watch.due(), Some(ended + seconds(70)));
     }
 
@@ -217,8 +280,33 @@ mod tests {
         watch.request_ended(Spoken::Http2, ended);
         assert_eq!(watch.due(), None);
         watch.request_ended(Spoken::Http2, ended);
-        watch.bytes_came();
+        watch.bytes_came(b"G");
         assert_eq!(watch.due(), Some(ended + seconds(75)));
+    }
+
+    #[test]
+    fn s60_a_fragment_is_seen_in_the_request_line_only() {
+        for (parts, expected) in [
+            (&["GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"][..], true),
+            (&["GET /a", "#b HTTP/1.1\r\n"], true),
+            (&["GET /a HTTP/1.1\r\nX: #\r\n\r\n"], false),
+            (&["GET /a HTTP/1.1\r\n", "X: #\r\n\r\n"], false),
+        ] {
+            let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+            for _ in 0..2 {
+                for part in parts {
+                    watch.bytes_came(part.as_bytes());
+                }
+                watch.request_began();
+                assert_eq!(watch.saw_fragment(), expected, "{parts:?}");
+                watch.request_ended(Spoken::Http1, Instant::now());
+            }
+            watch.request_began();
+            watch.bytes_came(b"body");
+            watch.request_ended(Spoken::Http1, Instant::now());
+            watch.bytes_came(b"#");
+            assert!(!watch.saw_fragment(), "where a line begins is not known any more");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,7 +49,10 @@ pub async fn forward_request(
     replace_identity(request.headers_mut(), &permit, upstream.identity_rules(), &client.facts, &id, received);
     match upstream.send(request, progress).await {
         Ok(response) => pass_back(response, &id, record).await,
-        Err(fault) => super::server::render_refusal(fault, record),
+        Err(fault) => {
+            record.leaves_unread();
+            super::server::render_refusal(fault, record)
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl RequestRecord {
         self.spoken
     }
 
+    /// A part of the request's body may never be read.
+    pub fn leaves_unread(&self) {
+        self.client.watch.note_unread();
+    }
+
     /// Who was let in, and where to.
     pub fn admitted(&mut self, permit: Permit, upstream: Option<&Rc<HttpUpstream>>) {
         self.permit = Some(permit);

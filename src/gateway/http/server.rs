@@ -43,6 +43,9 @@ use crate::model::Service;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper refuses a smaller buffer.
 const SMALLEST_BUFFER_BYTES: usize = 8_192;
+/// How long, and how much, a client may go on sending after it was refused and its connection closed.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 /// What hyper allows a head, and gives a body, by default.
 const USUAL_BUFFER_BYTES: usize = 8_192 + 4_096 * 100;
 
@@ -126,9 +129,14 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     match spoken {
         Spoken::Http1 => {
             let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
-            drive(Box::pin(connection), &watch, &drain, drain_limit).await;
+            let ended = drive(Box::pin(connection), &watch, &drain, drain_limit).await;
+            if let Some(connection) = ended.filter(|_| watch.has_unread()) {
+                let _ =
+                    timeout(LINGER, linger(Pin::into_inner(connection).into_parts().io.into_inner())).await;
+            }
         }
         Spoken::Http2 => {
+            watch.speaks_http2();
             let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
             drive(Box::pin(connection), &watch, &drain, drain_limit).await;
         }
@@ -215,7 +223,8 @@ where
     }
 }
 
-/// Drives a connection to its end, or to a deadline: the watch's, or that of draining.
+/// Drives a connection to its end, or to a deadline: the watch's, or that of draining. Answers the connection if it
+/// came to its own end.
 ///
 /// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
 /// busy connection.
@@ -224,19 +233,19 @@ async fn drive<C: Drainable>(
     watch: &ConnectionWatch,
     drain: &CancellationToken,
     limit: Duration,
-) {
+) -> Option<Pin<Box<C>>> {
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
     let mut drain_end: Option<Instant> = None;
     let mut farewell_end: Option<Instant> = None;
-    std::future::poll_fn(|cx| {
+    let ended = std::future::poll_fn(|cx| {
         if drain_end.is_none() && drained.as_mut().poll(cx).is_ready() {
             drain_end = Some(Instant::now() + limit);
             connection.as_mut().end_gently();
         }
         loop {
             if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
             let due = farewell_end.or_else(|| [watch.due(), drain_end].into_iter().flatten().min());
             let Some(due) = due else { return Poll::Pending };
@@ -244,13 +253,21 @@ async fn drive<C: Drainable>(
                 return Poll::Pending;
             }
             if farewell_end.is_some() || drain_end.is_some() {
-                return Poll::Ready(());
+                return Poll::Ready(false);
             }
             farewell_end = Some(Instant::now() + C::FAREWELL);
             connection.as_mut().end_gently();
         }
     })
     .await;
+    ended.then_some(connection)
+}
+
+/// Reads what a refused client still sends, so that the kernel does not reset the connection and with it the answer
+/// that the client has yet to read (RFC 9112 §9.6). Our side is closed already.
+async fn linger<S: AsyncRead + Unpin>(io: S) {
+    // An end or an error are both the end of it.
+    let _ = tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await;
 }
 
 /// Is `due` past? Otherwise the task is woken then, or a little sooner.
@@ -307,6 +324,9 @@ fn check_manners(
     if in_clear && request.headers().contains_key(AUTHORIZATION) {
         return Err(Fault::forbidden(DenialReason::PlaintextCredential));
     }
+    if client.watch.saw_fragment() {
+        return Err(Fault::Malformed("The request's target holds a fragment."));
+    }
     settle_head(request, &door.limits)
 }
 
@@ -319,6 +339,9 @@ impl HttpDoor {
         record: RequestRecord,
     ) -> Response<DoorBody> {
         let (head, body) = request.into_parts();
+        if !http_body::Body::is_end_stream(&body) {
+            record.leaves_unread();
+        }
         discard(body, &head.headers, record.spoken(), &self.limits);
         render_refusal(fault, record)
     }

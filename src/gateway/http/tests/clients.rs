@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -155,6 +155,29 @@ fn s74_a_further_head_has_ten_seconds_from_its_first_byte() {
         }
         assert_eq!(client.rest().await, "");
         assert_eq!(began.elapsed().as_secs(), 10);
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_let_go() {
+    on_door_thread(async {
+        let upstream = RawUpstream::start(async |mut session: super::harness::Session| {
+            session.request().await;
+            session.say("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
+            while session.stream.write_all(&[b'x'; 1 << 12]).await.is_ok() {}
+        })
+        .await;
+        let door = TestDoor::before(&upstream).await;
+        tokio::time::pause();
+        let mut client = door.connect().await;
+        client.send(GET).await;
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        tokio::time::resume();
+        let log = door.access_log(1).await;
+        assert_eq!((&log[0]["status"], &log[0]["reason"]), (&200.into(), &"client_gone".into()));
+        let lasted = log[0]["duration_us"].as_u64().unwrap();
+        assert!((30_000_000..32_000_000).contains(&lasted), "{lasted}");
+        drop(client);
     });
 }
 

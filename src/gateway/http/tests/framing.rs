@@ -124,6 +124,20 @@ fn s09_a_refused_body_is_never_read_as_a_request() {
 }
 
 #[test]
+fn s09_a_client_that_is_still_sending_gets_its_refusal() {
+    on_door_thread(async {
+        let upstream = RawUpstream::friendly().await;
+        let door = TestDoor::before(&upstream).await;
+        for _ in 0..5 {
+            let mut client = door.connect().await;
+            client.send("POST /v2/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;
+            client.send(&"x".repeat(1_000_000)).await;
+            assert_eq!(client.answer().await.status, 401);
+        }
+    });
+}
+
+#[test]
 fn chunks_and_trailers_pass_both_ways() {
     on_door_thread(async {
         let upstream = RawUpstream::answering(concat!(
@@ -214,6 +228,7 @@ fn s57_s58_tunnels_and_mirrors_are_refused() {
         for (line, status) in [
             ("CONNECT api.example:443", "405"),
             ("TRACE /v2/a", "405"),
+            ("GET /v2/a#b", "400"),
             ("GET file:///v2/a", "400"),
             ("GET v2", "400"),
         ] {
