@@ -19,9 +19,7 @@ mod password_check;
 mod passwords;
 pub mod policy;
 #[cfg(test)]
-pub mod test_world;
-#[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod throttle;
 mod users;
 

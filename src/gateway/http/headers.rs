@@ -219,8 +219,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth::test_world::TestWorld;
+    use crate::auth::Decision;
+    use crate::auth::testing::{PASSWORD, World};
     use crate::config::Limits;
+    use crate::model::Service;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -243,8 +245,21 @@ mod tests {
         IdentityRules::new(IdentityHeaders::default())
     }
 
-    async fn world() -> TestWorld {
-        TestWorld::new(Limits::default()).await
+    fn let_in(decision: Decision) -> Permit {
+        match decision {
+            Decision::Allow(permit) => permit,
+            Decision::Deny(denial) => panic!("{denial:?}"),
+        }
+    }
+
+    async fn permit_by_key() -> Permit {
+        let world = World::new(Limits::default()).await;
+        let (key, _) = world.add_key("api").await;
+        let_in(world.key(&key, Service::Api).await)
+    }
+
+    async fn permit_by_password() -> Permit {
+        let_in(World::new(Limits::default()).await.password(PASSWORD, Service::Api).await)
     }
 
     fn identify(headers: &mut HeaderMap, permit: &Permit, rules: &IdentityRules) {
@@ -307,7 +322,7 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut headers);
         strip_claims(&mut headers, &rules());
-        identify(&mut headers, &world().await.permit_by_key().await, &rules());
+        identify(&mut headers, &permit_by_key().await, &rules());
         for kept in ["host", "content-length", "te", "x-auth-user", "x-forwarded-for", "x-request-id"] {
             assert!(headers.contains_key(kept), "{kept}");
         }
@@ -361,15 +376,15 @@ mod tests {
         let mut headers = map(&[("Remote-User", "root"), ("remote_user", "root"), ("X-Auth-User", "root")]);
         strip_claims(&mut headers, &rules);
         assert!(headers.is_empty());
-        identify(&mut headers, &world().await.permit_by_password().await, &rules);
-        assert_eq!(headers["remote-user"], "bob");
+        identify(&mut headers, &permit_by_password().await, &rules);
+        assert_eq!(headers["remote-user"], "alex");
         assert!(!headers.contains_key("x-auth-customer") && !headers.contains_key("x-auth-user"));
     }
 
     #[tokio::test]
     async fn the_upstream_is_told_who_calls_and_how_they_came() {
         let mut headers = map(&[("Host", "api.example:8443"), ("Via", "1.0 far")]);
-        let permit = world().await.permit_by_key().await;
+        let permit = permit_by_key().await;
         let key = permit.key_id().unwrap();
         identify(&mut headers, &permit, &rules());
         for (name, value) in [
@@ -392,7 +407,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_has_no_key_id() {
         let mut headers = map(&[("Host", "api.example")]);
-        identify(&mut headers, &world().await.permit_by_password().await, &rules());
+        identify(&mut headers, &permit_by_password().await, &rules());
         assert!(!headers.contains_key("x-auth-key-id"));
         assert_eq!(headers["x-auth-method"], "password");
     }

@@ -32,7 +32,7 @@ fn http2_request(door: &TestDoor, method: Method) -> http::request::Builder {
     Request::builder()
         .method(method)
         .uri("http://api.example/v2/x?a=1")
-        .header("authorization", format!("ApiKey {}", door.world.api_key))
+        .header("authorization", format!("ApiKey {}", door.api_key))
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn tls_clients_choose_http2_or_http1_by_alpn() {
             (client().build().unwrap(), http::Version::HTTP_2),
             (client().http1_only().build().unwrap(), http::Version::HTTP_11),
         ] {
-            let request = client.get(&url).header("authorization", format!("ApiKey {}", door.world.api_key));
+            let request = client.get(&url).header("authorization", format!("ApiKey {}", door.api_key));
             let response = request.send().await.unwrap();
             assert_eq!((response.status().as_u16(), response.version()), (200, version));
             assert_eq!(response.text().await.unwrap(), "ok");

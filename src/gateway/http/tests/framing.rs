@@ -103,7 +103,7 @@ fn s09_a_refused_body_is_never_read_as_a_request() {
         let smuggled = request("GET /v2/smuggled", "", "");
         let refused = format!(
             "POST /v2/a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{smuggled}",
-            smuggled.replace("{key}", &door.world.api_key).len()
+            smuggled.replace("{key}", &door.api_key).len()
         );
         let mut client = door.connect().await;
         client.send(&refused).await;

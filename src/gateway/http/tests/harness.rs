@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::test_world::TestWorld;
+use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route};
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
@@ -34,7 +34,9 @@ pub struct Setting {
 
 pub struct TestDoor {
     pub address: SocketAddr,
-    pub world: TestWorld,
+    pub world: World,
+    /// A key of scope `api`.
+    pub api_key: String,
     pub upstream: Rc<HttpUpstream>,
     pub drain: CancellationToken,
     log: Option<(AccessLog, Rc<crate::telemetry::AccessLogWriter>)>,
@@ -57,7 +59,8 @@ impl TestDoor {
         let mut setting = Setting { limits: Limits::default(), listener, tls: None };
         change(&mut setting);
         let limits = Arc::new(setting.limits);
-        let world = TestWorld::new(Limits::clone(&limits)).await;
+        let world = World::new(Limits::clone(&limits)).await;
+        let (api_key, _) = world.add_key("api").await;
         let config = crate::config::HttpUpstream {
             server: HttpServer { host: upstream.ip().to_string(), port: upstream.port() },
             identity_headers: IdentityHeaders::default(),
@@ -95,12 +98,12 @@ impl TestDoor {
                 });
             },
         ));
-        Self { address, world, upstream, drain, log: Some((log, writer)), folder, accepting }
+        Self { address, world, api_key, upstream, drain, log: Some((log, writer)), folder, accepting }
     }
 
     pub async fn connect(&self) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        Client { stream, key: self.world.api_key.clone(), buffer: Vec::new() }
+        Client { stream, key: self.api_key.clone(), buffer: Vec::new() }
     }
 
     /// One request with the right key on a connection of its own, and its answer.
