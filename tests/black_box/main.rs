@@ -10,5 +10,8 @@
     reason = "a test may end in a panic, and shows the gateway's log when it does"
 )]
 
+mod api;
 mod harness;
 mod keys;
+mod mfa;
+mod users;
