@@ -11,7 +11,9 @@
 )]
 
 mod api;
+mod clients;
 mod harness;
 mod keys;
 mod mfa;
+mod operation;
 mod users;

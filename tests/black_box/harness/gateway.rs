@@ -82,7 +82,14 @@ impl Installation {
 
     /// Starts `latchkey serve` and waits until it is ready.
     pub fn serve(self) -> TestGateway {
-        let process = Running::start(self.command().args(["serve", "--config"]).arg(self.config_file()));
+        self.serve_logging("info")
+    }
+
+    /// Starts it with this much log.
+    fn serve_logging(self, level: &str) -> TestGateway {
+        let mut command = self.command();
+        command.args(["serve", "--config"]).arg(self.config_file()).env("LATCHKEY_LOG", level);
+        let process = Running::start(&mut command);
         let listeners = self.config["listeners"].as_array().unwrap();
         let names: Vec<String> = listeners.iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect();
         let addresses = process.wait_for_log("the address of every listener", |lines| {
@@ -112,6 +119,11 @@ impl TestGateway {
     /// A gateway with a change to the usual configuration, running.
     pub fn configured(change: impl FnOnce(&mut Value)) -> Self {
         Installation::configured(change).serve()
+    }
+
+    /// The usual gateway, logging everything that it can log.
+    pub fn verbose() -> Self {
+        Installation::new().serve_logging("trace,latchkey=trace")
     }
 
     /// Where a listener is.
