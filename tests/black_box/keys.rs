@@ -12,7 +12,7 @@ fn listed_ids(gateway: &TestGateway, user: &str) -> Vec<String> {
 }
 
 #[test]
-fn r01_a_key_authenticates_at_both_doors_without_a_password() {
+fn r1_a_key_authenticates_at_both_doors_without_a_password() {
     let gateway = TestGateway::start();
     gateway.create_customer("acme");
     // A user that has no password at all.
@@ -36,7 +36,7 @@ fn r01_a_key_authenticates_at_both_doors_without_a_password() {
 }
 
 #[test]
-fn r05_several_keys_of_a_user_work_at_once_and_each_is_deleted_alone() {
+fn r5_several_keys_of_a_user_work_at_once_and_each_is_deleted_alone() {
     let gateway = TestGateway::start();
     gateway.create_customer("acme");
     let keys = [(); 3].map(|()| gateway.create_key("acme/admin"));
@@ -57,7 +57,7 @@ fn r05_several_keys_of_a_user_work_at_once_and_each_is_deleted_alone() {
 }
 
 #[test]
-fn r08_a_first_key_ends_that_users_password_at_the_api_and_nobody_elses() {
+fn r8_a_first_key_ends_that_users_password_at_the_api_and_nobody_elses() {
     let gateway = TestGateway::start();
     let admin = gateway.create_customer("acme");
     let alex = gateway.create_user("acme/alex");
@@ -80,7 +80,7 @@ fn r08_a_first_key_ends_that_users_password_at_the_api_and_nobody_elses() {
 }
 
 #[test]
-fn r08_a_setting_lets_the_first_key_end_the_password_at_isproxy_too() {
+fn r8_a_setting_lets_the_first_key_end_the_password_at_isproxy_too() {
     let gateway = TestGateway::configured(|config| {
         config["policy"] = serde_json::json!({ "key_ends_password_at": ["api", "isproxy"] });
     });

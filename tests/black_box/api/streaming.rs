@@ -56,26 +56,26 @@ fn an_answer_reaches_the_client_while_the_upstream_still_writes_it() {
 #[test]
 fn a_request_reaches_the_upstream_while_the_client_still_writes_it() {
     let (gateway, key) = gateway_with_key();
-    let (heard, hears) = channel();
-    let heard = Mutex::new(heard);
+    let (sender, parts) = channel();
+    let sender = Mutex::new(sender);
     gateway.api_upstream.on("/", move |exchange| {
         while let Some(part) = exchange.read_body_part() {
-            heard.lock().unwrap().send(part).unwrap();
+            sender.lock().unwrap().send(part).unwrap();
         }
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     });
     let mut wire = gateway.connect("api");
     let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\nAuthorization: {}\r\n", key.authorization());
     wire.send(format!("{head}Content-Length: 10\r\n\r\nfirst"));
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), b"first");
+    assert_eq!(parts.recv_timeout(PATIENCE).unwrap(), b"first");
     wire.send("other");
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), b"other");
+    assert_eq!(parts.recv_timeout(PATIENCE).unwrap(), b"other");
     assert_eq!(wire.read_answer().status, 200);
 
     wire.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"));
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), b"first");
+    assert_eq!(parts.recv_timeout(PATIENCE).unwrap(), b"first");
     wire.send("5\r\nother\r\n0\r\n\r\n");
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), b"other");
+    assert_eq!(parts.recv_timeout(PATIENCE).unwrap(), b"other");
     assert_eq!(wire.read_answer().status, 200);
 }
 

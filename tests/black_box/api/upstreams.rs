@@ -80,9 +80,16 @@ fn s71_a_truncated_body_is_never_shown_as_whole() {
             exchange.close();
         });
         let mut wire = gateway.connect("api");
-        let answer = wire.exchange(&Request::get(target).authorization(&key.authorization()));
-        assert!(!answer.complete || answer.status == 502, "{target}: {answer:?}");
-        wire.expect_closed();
+        wire.send(Request::get(target).authorization(&key.authorization()).to_bytes());
+        // The connection ends: within the body, or before the head was on its way.
+        let came = String::from_utf8(wire.read_to_end()).unwrap();
+        assert!(
+            came.is_empty() || came.starts_with("HTTP/1.1 200 ") || came.starts_with("HTTP/1.1 502 "),
+            "{came}"
+        );
+        let body = came.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let whole = body.ends_with("0\r\n\r\n") || (target == "/length" && body.len() >= 100);
+        assert!(!whole || came.starts_with("HTTP/1.1 502 "), "{target}: {came}");
     }
     assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
 }

@@ -47,7 +47,7 @@ fn five_faults_are_five_located_errors_and_exit_code_2() {
         (8, &["listeners[0].routes[0].upstream", "registri", "registry"]),
         (10, &["listeners[1].protocol", "isproxi", "isproxy"]),
         (17, &["upstreams[0]", "timout"]),
-        (21, &["limits.connections", "many"]),
+        (21, &["limits.connections", "number"]),
     ] {
         let fault = errors.iter().find(|error| error.starts_with(&place(line)));
         let fault = fault.unwrap_or_else(|| panic!("no error on line {line}:\n{}", output.stderr));
