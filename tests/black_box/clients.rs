@@ -1,0 +1,5 @@
+//! Real clients: curl, openssl, and the registrar's own Python package.
+
+mod curl;
+mod openssl;
+mod python;

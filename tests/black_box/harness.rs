@@ -1,0 +1,44 @@
+//! What every black-box test stands on: a real gateway with recording upstreams, and clients that show exact bytes.
+//!
+//! Nothing here reaches into the library. Every wait has a deadline, and nothing sleeps for a fixed time.
+
+mod answer;
+mod authority;
+mod command;
+mod gateway;
+mod http_upstream;
+mod isproxy_upstream;
+mod process;
+mod wire;
+
+pub use answer::{Answer, Request};
+pub use authority::Authority;
+pub use command::{Key, Output, PASSWORD, User};
+pub use gateway::{Installation, TestGateway};
+pub use http_upstream::{Exchange, HttpUpstream, RecordedRequest};
+pub use isproxy_upstream::{IsProxyUpstream, LineReply};
+pub use process::run;
+pub use wire::Wire;
+
+use std::time::{Duration, Instant};
+
+/// How long any single wait may take before the test fails: far beyond what a busy machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks `probe` until it answers; fails after [`PATIENCE`] with what was waited for.
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// The base64 text of `Basic` for `user` and `password`, with the scheme.
+pub fn basic(user: &str, password: &str) -> String {
+    use base64::Engine;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+}

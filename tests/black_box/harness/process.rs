@@ -1,0 +1,165 @@
+//! Programs that a test runs: with a deadline, and their output kept.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use super::{Output, PATIENCE, wait_for};
+
+/// Runs `command` to its end, giving it `input`; fails where it takes longer than three times [`PATIENCE`].
+pub fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{:?} cannot be started: {error}", command.get_program()));
+    // A program that ends without reading its input is no failure of the test.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let mut stdout = child.stdout.take().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let reading_stdout = std::thread::spawn(move || read_all(&mut stdout));
+    let reading_stderr = std::thread::spawn(move || read_all(&mut stderr));
+    let status = wait_for_end(&mut child, command);
+    Output {
+        code: status.code(),
+        stdout: reading_stdout.join().unwrap(),
+        stderr: reading_stderr.join().unwrap(),
+    }
+}
+
+fn read_all(from: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = from.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn wait_for_end(child: &mut Child, command: &Command) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE * 3;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() >= deadline {
+            let _ = child.kill();
+            panic!("{command:?} did not end");
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+}
+
+/// A program that goes on running, with the lines of its stderr.
+pub struct Running {
+    child: Child,
+    log: Arc<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Running {
+    /// Starts `command`.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Log::default());
+        let written = Arc::clone(&log);
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                let line = strip_ansi(&String::from_utf8_lossy(&line));
+                written.state.lock().unwrap().lines.push(line);
+                written.changed.notify_all();
+            }
+            written.state.lock().unwrap().ended = true;
+            written.changed.notify_all();
+        });
+        Self { child, log }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All lines so far.
+    pub fn log(&self) -> String {
+        self.log.state.lock().unwrap().lines.join("\n")
+    }
+
+    /// Reads the lines from the first one on until `found` answers; fails when the program ends before.
+    pub fn wait_for_log<T>(&self, what: &str, found: impl Fn(&[String]) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.log.state.lock().unwrap();
+        loop {
+            if let Some(found) = found(&state.lines) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let log = || state.lines.join("\n");
+            assert!(!state.ended, "the program ended without {what}; it said:\n{}", log());
+            assert!(!left.is_zero(), "waited in vain for {what}; so far:\n{}", log());
+            state = self.log.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Ends it at once (SIGKILL), as a power cut would.
+    pub fn kill(&mut self) -> ExitStatus {
+        let _ = self.child.kill();
+        self.wait()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(id, signal);
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the end of the program", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the gateway ---\n{}\n--- end of the log ---", self.log());
+        }
+    }
+}
+
+/// Leaves colours and the like out of a line.
+fn strip_ansi(line: &str) -> String {
+    let mut plain = String::new();
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\u{1b}' {
+            for skipped in letters.by_ref() {
+                if skipped.is_ascii_alphabetic() {
+                    break;
+                }
+            }
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}

@@ -1,0 +1,183 @@
+//! The access log, the metrics and the probes.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{PASSWORD, Request, TestGateway};
+
+/// All members of a line, in their order.
+const MEMBERS: [&str; 16] = [
+    "time",
+    "service",
+    "listener",
+    "request_id",
+    "client_ip",
+    "method",
+    "target",
+    "status",
+    "reason",
+    "customer",
+    "user",
+    "key_id",
+    "auth_method",
+    "upstream",
+    "duration_us",
+    "response_bytes",
+];
+
+#[test]
+fn the_access_log_has_one_json_line_for_each_request_and_never_a_secret() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let alex = gateway.create_user("acme/alex");
+    let key = gateway.create_key("acme/admin");
+    let narrow = gateway.create_key_of("acme/admin", "isproxy");
+    let mut wire = gateway.connect("api");
+    let mut ids = Vec::new();
+    for (target, authorization) in [
+        ("/v2/domains?secret=in-query", key.authorization()),
+        ("/v2/wrong", format!("ApiKey {}x", key.text)),
+        ("/v2/forbidden", narrow.authorization()),
+        ("/v2/password", alex.authorization()),
+    ] {
+        let answer = wire.exchange(&Request::new("POST", target).authorization(&authorization).body(b"{}"));
+        ids.push(answer.field("x-request-id").unwrap().to_owned());
+    }
+    let lines: Vec<Value> = gateway.access_log(4);
+    assert_eq!(lines.len(), 4);
+    for (line, id) in lines.iter().zip(&ids) {
+        let members: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, MEMBERS, "{line}");
+        assert_eq!(line["request_id"], **id);
+        assert_eq!((&line["listener"], &line["client_ip"]), (&"api".into(), &"127.0.0.1".into()));
+        assert_eq!(line["method"], "POST");
+        assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z') && time.len() == 24), "{line}");
+        assert!(line["duration_us"].as_u64().is_some_and(|duration| duration > 0), "{line}");
+    }
+    let some = |line: &Value, member: &str| line[member].as_str().map(str::to_owned);
+    for (line, target, status, reason, user, key_id, method, upstream) in [
+        (0, "/v2/domains", 200, None, Some("admin"), Some(&key.id), Some("api-key"), Some("registry")),
+        (1, "/v2/wrong", 401, Some("malformed_key"), None, None, None, None),
+        (2, "/v2/forbidden", 403, Some("scope_missing"), None, None, None, None),
+        (3, "/v2/password", 200, None, Some("alex"), None, Some("password"), Some("registry")),
+    ] {
+        let line = &lines[line];
+        assert_eq!(line["target"], target, "{line}");
+        assert_eq!(line["status"], status, "{line}");
+        if status == 200 {
+            assert_eq!(some(line, "reason"), None, "{line}");
+            assert_eq!(line["customer"], "acme", "{line}");
+            assert_eq!(some(line, "user").as_deref(), user, "{line}");
+            assert_eq!(some(line, "key_id").as_deref(), key_id.map(String::as_str), "{line}");
+            assert_eq!(line["response_bytes"], 11, "{line}");
+        } else {
+            assert_eq!(some(line, "reason").as_deref().is_some(), reason.is_some(), "{line}");
+        }
+        assert_eq!(some(line, "auth_method").as_deref(), method.filter(|_| status == 200), "{line}");
+        assert_eq!(some(line, "upstream").as_deref(), upstream, "{line}");
+    }
+    assert_eq!(lines[2]["reason"], "scope_missing");
+    let text = fs::read_to_string(gateway.path("access.jsonl")).unwrap();
+    for secret in [&key.text[4..], &narrow.text[4..], PASSWORD, "in-query"] {
+        assert!(!text.contains(secret), "the access log holds {secret:?}");
+    }
+}
+
+#[test]
+fn isproxy_logins_are_in_the_same_log_with_the_same_members() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let mut session = gateway.isproxy_session(&key.login());
+    assert_eq!(session.ask("IS example.com"), "example.com available");
+    session.send_line("CLOSE");
+    session.expect_closed();
+    assert_eq!(gateway.isproxy_login("LOGIN wrong"), "400 Login failed");
+    let lines = gateway.access_log(2);
+    let logins: Vec<&Value> = lines.iter().filter(|line| line["method"] == "LOGIN").collect();
+    assert_eq!(logins.len(), 2, "{lines:?}");
+    for line in &lines {
+        let members: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!((members.as_slice(), &line["service"]), (&MEMBERS[..], &"isproxy".into()), "{line}");
+    }
+    let accepted = logins.iter().find(|line| line["status"] == 100).unwrap();
+    assert_eq!((&accepted["user"], &accepted["key_id"]), (&"admin".into(), &key.id.as_str().into()));
+    let refused = logins.iter().find(|line| line["status"] == 400).unwrap();
+    assert!(refused["reason"].is_string() && refused["user"].is_null(), "{refused}");
+    let text = fs::read_to_string(gateway.path("access.jsonl")).unwrap();
+    assert!(!text.contains(&key.text[4..]), "the access log holds a key");
+}
+
+/// The sum of the samples of a counter whose labels hold all of `labels`.
+fn counted(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = metrics.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+    let fitting = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
+    fitting.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn metrics_count_answers_and_refusals_and_never_name_a_peer() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    for _ in 0..3 {
+        assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+    }
+    assert_eq!(gateway.api_get("/", "ApiKey wrong").status, 401);
+    assert_eq!(gateway.isproxy_login(&key.login()), "100 Login ok");
+    let answer = gateway.ask_ops("/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.field("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text"))
+    );
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(counted(&text, "latchkey_keys", &[]) >= 1.0, "{text}");
+    assert!(counted(&text, "latchkey_feed_revision", &[]) > 0.0, "{text}");
+    let answers = |class: &str| counted(&text, "latchkey_", &["api", class]);
+    assert!(answers("2xx") >= 3.0, "{text}");
+    assert!(answers("4xx") >= 1.0, "{text}");
+    for secret in [&key.text, &key.id, "acme", "127.0.0.1"] {
+        assert!(!text.contains(secret), "/metrics names {secret}");
+    }
+}
+
+#[test]
+fn the_probes_answer_and_the_ops_listener_serves_nothing_else() {
+    let gateway = TestGateway::start();
+    for (target, status) in
+        [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/v2/domains", 404)]
+    {
+        assert_eq!(gateway.ask_ops(target).status, status, "{target}");
+    }
+    // And the doors serve no probe.
+    for target in ["/livez", "/readyz", "/metrics"] {
+        let answer = gateway.connect("api").exchange(&Request::get(target));
+        answer.assert_refusal(401, "AuthenticationError");
+    }
+}
+
+#[test]
+fn the_gateways_log_names_no_secret_even_when_it_says_everything() {
+    let gateway = TestGateway::verbose();
+    gateway.create_customer("acme");
+    let alex = gateway.create_user("acme/alex");
+    let key = gateway.create_key("acme/admin");
+    let wrong = format!("{}x", key.text);
+    for authorization in [key.authorization(), alex.authorization(), format!("ApiKey {wrong}")] {
+        gateway.api_get("/", &authorization);
+        let request = Request::get("/").authorization(&authorization);
+        gateway.connect_tls().exchange(&request);
+    }
+    for line in [key.login(), alex.login(), format!("LOGIN {wrong}"), format!("IS {} example.com", key.text)]
+    {
+        gateway.isproxy_login(&line);
+    }
+    let (_, log, _) = gateway.stop();
+    assert!(log.lines().count() > 5, "{log}");
+    let encoded = alex.authorization();
+    for secret in [&key.text[4..], PASSWORD, encoded.strip_prefix("Basic ").unwrap()] {
+        assert!(!log.contains(secret), "the log holds {secret:?}:\n{log}");
+    }
+}
