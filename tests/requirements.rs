@@ -43,6 +43,9 @@ fn every_test_that_the_table_names_exists_and_carries_the_rows_number() {
     for (id, name) in listed {
         assert!(functions.contains(&name), "{id} names {name}, which is no test");
         let number = format!("{}_", id.to_ascii_lowercase());
-        assert!(name.starts_with(&number) || name.contains(&format!("_{number}")), "{name} is listed under {id}");
+        assert!(
+            name.starts_with(&number) || name.contains(&format!("_{number}")),
+            "{name} is listed under {id}"
+        );
     }
 }

@@ -109,7 +109,7 @@ struct CreateArguments {
     /// Holds every permission
     #[arg(long)]
     administrator: bool,
-    /// MANAGE_API_KEY, MANAGE_USER, MANAGE_IP_WHITELIST or VIEW_AUDIT; may be given several times
+    /// `MANAGE_API_KEY`, `MANAGE_USER`, `MANAGE_IP_WHITELIST` or `VIEW_AUDIT`; may be given several times
     #[arg(long = "permission", value_name = "P")]
     permissions: Vec<Permission>,
     /// The first line of this file (`-`: stdin) is the password
@@ -129,6 +129,7 @@ struct CreateArguments {
     access: AccessPoints,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 struct Changes {
