@@ -448,6 +448,35 @@ threads: many
         assert!(start.elapsed().as_secs() < 20);
     }
 
+    #[test]
+    fn any_kind_of_value_at_any_key_is_read_or_told_with_a_reason() {
+        let folder = TestFolder::new();
+        let lines: Vec<&str> = REFERENCE.lines().collect();
+        let keyed = |line: &str| !line.trim_start().starts_with('#') && line.contains(':');
+        for (number, line) in lines.iter().enumerate().filter(|(_, line)| keyed(line)) {
+            let key = line.split_once(':').unwrap().0;
+            for value in
+                ["", "~", "1", "-1.5", "true", "x", "\"\"", "[]", "[1, ~]", "{}", "{ a: 1 }", "[{ a: [x] }]"]
+            {
+                let mut changed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+                changed[number] = format!("{key}: {value}");
+                if let Err(faults) = folder.parse(&changed.join("\n")) {
+                    let told = faults.to_string();
+                    assert!(!told.contains("cannot be understood"), "{key}: {value}: {told}");
+                    assert!(
+                        told.contains(&format!("f.yaml:{}:", number + 1))
+                            || told.contains("missing key")
+                            || told.contains("not valid YAML")
+                            || told.contains("there is no upstream")
+                            || told.contains("belongs to protocol")
+                            || told.contains("speaks"),
+                        "{key}: {value}: {told}"
+                    );
+                }
+            }
+        }
+    }
+
     /// Lines that a configuration is made of, sound and unsound, to be put together at random.
     fn line() -> impl Strategy<Value = String> {
         let keys = "(listeners|upstreams|name|protocol|address|tls|routes|path|servers|limits|policy|threads|store|url|x|<<)";

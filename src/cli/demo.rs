@@ -80,6 +80,8 @@ fn as_json(report: &Report) -> String {
 fn as_text(report: &Report) -> String {
     let (ca, config) = (report.ca_certificate.display(), report.config.display());
     let Report { api, api_tls, isproxy, ops, user, .. } = report;
+    // As it was called, so that what is printed can be pasted where `latchkey` is in no PATH.
+    let latchkey = std::env::args().next().unwrap_or_else(|| String::from("latchkey"));
     let places = format!(
         "Latchkey is ready.\n\n  API             {api}\n  API over TLS    {api_tls}\n  IsProxy         {isproxy}\n  \
          ops             {ops}\n  CA certificate  {ca}\n  configuration   {config}\n"
@@ -87,7 +89,7 @@ fn as_text(report: &Report) -> String {
     let Some(credentials) = &report.credentials else {
         return format!(
             "{places}\nThe credentials were shown at the first start. For another key:\n\n  \
-             latchkey key create {user} --description test --scope api,isproxy --config {config}\n"
+             {latchkey} key create {user} --description test --scope api,isproxy --config {config}\n"
         );
     };
     let (password, key) = (credentials.password.expose(), credentials.api_key.expose());
@@ -95,7 +97,7 @@ fn as_text(report: &Report) -> String {
         "{places}  user            {user}\n  password        {password}\n  API key         {key}\n\n\
          The password and the key are shown this once. Try:\n\n  \
          curl -H 'Authorization: ApiKey {key}' {api}/v2/domains/example.com/check\n  \
-         echo {key} | latchkey isproxy localhost:{port} --ca {ca} --key-stdin example.com taken.com\n  \
+         echo {key} | {latchkey} isproxy localhost:{port} --ca {ca} --key-stdin example.com taken.com\n  \
          printf 'LOGIN {key}\\r\\nIS example.com\\r\\nCLOSE\\r\\n' | nc {ip} {port}\n",
         ip = isproxy.ip(),
         port = isproxy.port(),
