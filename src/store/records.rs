@@ -106,7 +106,7 @@ pub struct UserRecord {
 /// When, where and from where a key was last used.
 #[derive(Clone, Debug)]
 pub struct LastUse {
-    /// Exact to about ten seconds.
+    /// Exact to about a minute.
     pub at: Timestamp,
     /// `api` or `isproxy`.
     pub service: String,
