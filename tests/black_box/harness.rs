@@ -13,10 +13,10 @@ mod wire;
 
 pub use answer::{Answer, Request};
 pub use authority::Authority;
-pub use command::{Key, Output, PASSWORD, User};
+pub use command::{Key, Output, PASSWORD};
 pub use gateway::{Installation, TestGateway};
-pub use http_upstream::{Exchange, HttpUpstream, RecordedRequest};
-pub use isproxy_upstream::{IsProxyUpstream, LineReply};
+pub use http_upstream::HttpUpstream;
+pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::run;
 pub use wire::Wire;
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::harness::{Answer, Key, PASSWORD, Request, TestGateway, basic};
+use crate::harness::{Answer, Authority, Key, PASSWORD, Request, TestGateway, basic};
 
 /// A customer with a key, and one more with a password.
 fn gateway_with_key() -> (TestGateway, Key) {
@@ -267,7 +267,7 @@ fn a_credential_without_tls_is_refused_without_a_redirect_where_the_listener_say
     assert_eq!(session.ask(&key.login()), "400 Login failed");
     assert_eq!(session.ask(&format!("IS {} example.com", key.text)), "400 Login failed");
     assert_eq!(gateway.isproxy_upstream.connections(), 0);
-    let mut session = gateway.connect("isproxy-refuse").start_tls(gateway.tls_client());
+    let mut session = gateway.connect("isproxy-refuse").start_tls(Authority::shared().client(&[]));
     assert_eq!(session.ask(&key.login()), "100 Login ok");
     assert_eq!(session.ask("IS example.com"), "example.com available");
 }
