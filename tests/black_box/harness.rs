@@ -37,6 +37,15 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// How often a long loop runs: `full` where `LATCHKEY_TEST_LENGTH` says so (`tests/all --full`), else `short`.
+pub fn by_length(short: usize, full: usize) -> usize {
+    match std::env::var("LATCHKEY_TEST_LENGTH").as_deref() {
+        Ok("full") => full,
+        Ok("short") | Err(_) => short,
+        Ok(other) => panic!("LATCHKEY_TEST_LENGTH is `{other}`; allowed: short, full"),
+    }
+}
+
 /// The base64 text of `Basic` for `user` and `password`, with the scheme.
 pub fn basic(user: &str, password: &str) -> String {
     use base64::Engine;

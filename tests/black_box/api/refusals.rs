@@ -328,6 +328,26 @@ fn a_head_that_breaks_a_rule_is_answered_400_as_json() {
 }
 
 #[test]
+fn s64_heads_targets_and_bodies_beyond_their_limits_are_refused() {
+    let gateway = TestGateway::configured(|config| {
+        config["limits"]["http_body_bytes"] = serde_json::json!(1_000);
+    });
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let good = key.authorization();
+    let request = |target: &str| Request::get(target).authorization(&good);
+    let long = request(&format!("/{}", "a".repeat(9_000)));
+    gateway.connect("api").exchange(&long).assert_refusal(414, "InvalidMessage");
+    let many = (0..120).fold(request("/"), |request, number| request.field(&format!("X-{number}"), "1"));
+    assert_eq!(gateway.connect("api").exchange(&many).status, 431);
+    let big = Request::new("POST", "/").authorization(&good).body(&[b'x'; 1_001]);
+    gateway.connect("api").exchange(&big).assert_refusal(413, "InvalidMessage");
+    assert_nothing_was_forwarded(&gateway, &key);
+    let fitting = Request::new("POST", "/").authorization(&good).body(&[b'x'; 1_000]);
+    assert_eq!(gateway.connect("api").exchange(&fitting).status, 200);
+}
+
+#[test]
 fn no_route_is_404_after_the_credential_was_judged() {
     let gateway = TestGateway::configured(|config| {
         for listener in config["listeners"].as_array_mut().unwrap() {
