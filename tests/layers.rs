@@ -90,10 +90,10 @@ fn the_gateways_do_not_name_each_other() {
 fn main_names_only_the_command_line() {
     let text = fs::read_to_string(package_folder().join("src/main.rs")).unwrap();
     let (names, _) = names_of(&text, &[]).unwrap();
-    let named: Vec<_> = names.iter().filter(|name| name[0] == "latchkey").collect();
+    let inner: Vec<_> = names.iter().filter(|name| name[0] == "latchkey").collect();
     assert!(
-        named.iter().all(|name| name.get(1).is_some_and(|module| module == "cli")),
-        "main names {named:?}"
+        inner.iter().all(|name| name.get(1).is_some_and(|module| module == "cli")),
+        "main names {inner:?}"
     );
 }
 

@@ -1,5 +1,6 @@
-//! Real clients: curl, openssl, and the registrar's own Python package.
+//! Real clients: curl, openssl, our own `latchkey isproxy`, and the registrar's own Python package.
 
 mod curl;
+mod latchkey;
 mod openssl;
 mod python;

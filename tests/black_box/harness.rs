@@ -13,10 +13,10 @@ mod wire;
 
 pub use answer::{Answer, Request};
 pub use authority::Authority;
-pub use command::{Key, Output, PASSWORD, User};
+pub use command::{Key, Output, PASSWORD};
 pub use gateway::{Installation, TestGateway};
-pub use http_upstream::{Exchange, HttpUpstream, RecordedRequest};
-pub use isproxy_upstream::{IsProxyUpstream, LineReply};
+pub use http_upstream::HttpUpstream;
+pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::run;
 pub use wire::Wire;
 
@@ -34,6 +34,15 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// How often a long loop runs: `full` where `LATCHKEY_TEST_LENGTH` says so (`tests/all --full`), else `short`.
+pub fn by_length(short: usize, full: usize) -> usize {
+    match std::env::var("LATCHKEY_TEST_LENGTH").as_deref() {
+        Ok("full") => full,
+        Ok("short") | Err(_) => short,
+        Ok(other) => panic!("LATCHKEY_TEST_LENGTH is `{other}`; allowed: short, full"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{PASSWORD, TestGateway};
+use crate::harness::{PASSWORD, TestGateway, by_length};
 
 /// A list of keys, as the command line tells it.
 fn listed_ids(gateway: &TestGateway, user: &str) -> Vec<String> {
@@ -260,7 +260,7 @@ fn s39_keys_have_the_fixed_form_and_none_is_drawn_twice() {
     let gateway = TestGateway::start();
     gateway.create_customer("acme");
     let file = gateway.path("keys.txt");
-    let count = 500;
+    let count = by_length(500, 10_000);
     let wanted = count.to_string();
     let output = file.to_str().unwrap();
     let arguments = [

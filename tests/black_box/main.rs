@@ -13,6 +13,7 @@
 mod api;
 mod clients;
 mod harness;
+mod isproxy;
 mod keys;
 mod mfa;
 mod operation;

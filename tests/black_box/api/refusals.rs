@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::harness::{Answer, Key, PASSWORD, Request, TestGateway, basic};
+use crate::harness::{Answer, Authority, Key, PASSWORD, Request, TestGateway, basic};
 
 /// A customer with a key, and one more with a password.
 fn gateway_with_key() -> (TestGateway, Key) {
@@ -267,7 +267,7 @@ fn a_credential_without_tls_is_refused_without_a_redirect_where_the_listener_say
     assert_eq!(session.ask(&key.login()), "400 Login failed");
     assert_eq!(session.ask(&format!("IS {} example.com", key.text)), "400 Login failed");
     assert_eq!(gateway.isproxy_upstream.connections(), 0);
-    let mut session = gateway.connect("isproxy-refuse").start_tls(gateway.tls_client());
+    let mut session = gateway.connect("isproxy-refuse").start_tls(Authority::shared().client(&[]));
     assert_eq!(session.ask(&key.login()), "100 Login ok");
     assert_eq!(session.ask("IS example.com"), "example.com available");
 }
@@ -325,6 +325,26 @@ fn a_head_that_breaks_a_rule_is_answered_400_as_json() {
     let tunnel = Request::new("CONNECT", "api.example:443").authorization(&good);
     gateway.connect("api").exchange(&tunnel).assert_refusal(405, "InvalidMessage");
     assert_nothing_was_forwarded(&gateway, &key);
+}
+
+#[test]
+fn s64_heads_targets_and_bodies_beyond_their_limits_are_refused() {
+    let gateway = TestGateway::configured(|config| {
+        config["limits"]["http_body_bytes"] = serde_json::json!(1_000);
+    });
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let good = key.authorization();
+    let request = |target: &str| Request::get(target).authorization(&good);
+    let long = request(&format!("/{}", "a".repeat(9_000)));
+    gateway.connect("api").exchange(&long).assert_refusal(414, "InvalidMessage");
+    let many = (0..120).fold(request("/"), |request, number| request.field(&format!("X-{number}"), "1"));
+    assert_eq!(gateway.connect("api").exchange(&many).status, 431);
+    let big = Request::new("POST", "/").authorization(&good).body(&[b'x'; 1_001]);
+    gateway.connect("api").exchange(&big).assert_refusal(413, "InvalidMessage");
+    assert_nothing_was_forwarded(&gateway, &key);
+    let fitting = Request::new("POST", "/").authorization(&good).body(&[b'x'; 1_000]);
+    assert_eq!(gateway.connect("api").exchange(&fitting).status, 200);
 }
 
 #[test]

@@ -129,7 +129,8 @@ fn a_full_password_queue_is_503_with_retry_after_and_keys_go_on() {
     let (gateway, key) = gateway_with_key(&json!({ "password_queue": 1 }));
     gateway.create_user("acme/alex");
     // More logins at once than can be hashed or wait, each with another password, so that none is remembered.
-    let mut wires: Vec<_> = (0..40).map(|_| gateway.connect("api")).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut wires: Vec<_> = (0..40 + 2 * cores).map(|_| gateway.connect("api")).collect();
     for (number, wire) in wires.iter_mut().enumerate() {
         let authorization = crate::harness::basic("acme/alex", &format!("wrong password {number}"));
         wire.send(Request::get("/").authorization(&authorization).to_bytes());

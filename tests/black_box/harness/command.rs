@@ -98,6 +98,7 @@ impl Installation {
     /// The binary, with an environment that changes nothing.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        command.current_dir(self.folder());
         command.env_remove("LATCHKEY_CONFIG").env_remove("LATCHKEY_MASTER_KEY").env("NO_COLOR", "1");
         command
     }

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
 
-use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -132,11 +130,6 @@ impl TestGateway {
         *self.addresses.get(listener).unwrap_or_else(|| panic!("no listener {listener}"))
     }
 
-    /// Its log so far.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
     /// The process.
     pub fn process(&self) -> &Running {
         &self.process
@@ -156,12 +149,7 @@ impl TestGateway {
 
     /// A connection to the API over TLS that speaks HTTP/1.1.
     pub fn connect_tls(&self) -> Wire {
-        Wire::connect_tls(self.address("api-tls"), self.tls_client())
-    }
-
-    /// A TLS client that trusts this gateway.
-    pub fn tls_client(&self) -> Arc<ClientConfig> {
-        Authority::shared().client(&["http/1.1"])
+        Wire::connect_tls(self.address("api-tls"), Authority::shared().client(&["http/1.1"]))
     }
 
     /// GET at the API, on a connection of its own.

@@ -5,10 +5,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
 
-use super::PATIENCE;
 use super::answer::{only_value, parse_fields};
 
 /// What one request was, byte for byte.
@@ -50,7 +48,6 @@ pub struct HttpUpstream {
 #[derive(Default)]
 struct Shared {
     requests: Mutex<Vec<RecordedRequest>>,
-    arrived: Condvar,
     bytes: AtomicUsize,
     connections: AtomicUsize,
     handlers: Mutex<Vec<(String, Arc<Handler>)>>,
@@ -113,19 +110,6 @@ impl HttpUpstream {
     #[track_caller]
     pub fn last_request(&self) -> RecordedRequest {
         self.requests().pop().expect("no request came")
-    }
-
-    /// Waits until `count` requests came.
-    #[track_caller]
-    pub fn wait_for_requests(&self, count: usize) -> Vec<RecordedRequest> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut requests = self.shared.requests.lock().unwrap();
-        while requests.len() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "only {} of {count} requests came", requests.len());
-            requests = self.shared.arrived.wait_timeout(requests, left).unwrap().0;
-        }
-        requests.clone()
     }
 
     /// Bytes that came over all connections, complete requests or not.
@@ -292,7 +276,6 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Arc<Shared>) {
             requests.push(request.clone());
             requests.len() - 1
         };
-        shared.arrived.notify_all();
         let handler = handler_for(&request, shared);
         let Ok(clone) = stream.try_clone() else { return };
         let mut exchange =

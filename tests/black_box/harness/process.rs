@@ -14,7 +14,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{:?} cannot be started: {error}", command.get_program()));
+        .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
     // A program that ends without reading its input is no failure of the test.
     let _ = child.stdin.take().unwrap().write_all(input);
     let mut stdout = child.stdout.take().unwrap();
@@ -85,11 +85,6 @@ impl Running {
             written.changed.notify_all();
         });
         Self { child, log }
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// All lines so far.

@@ -38,10 +38,11 @@ fn five_faults_are_five_located_errors_and_exit_code_2() {
     let file = installation.path("broken.yaml");
     fs::write(&file, FIVE_FAULTS).unwrap();
     let output = run(installation.command().args(["check", "--config"]).arg(&file), b"");
-    assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""), "{output:?}");
+    // The faults are what `check` was asked for: its data, on stdout.
+    assert_eq!((output.code, output.stderr.as_str()), (Some(2), ""), "{output:?}");
     let place = |line: u32| format!("{}:{line}:", file.display());
-    let errors: Vec<&str> = output.stderr.lines().filter(|line| line.contains("  error  ")).collect();
-    assert_eq!(errors.len(), 5, "{}", output.stderr);
+    let errors: Vec<&str> = output.stdout.lines().filter(|line| line.contains("  error  ")).collect();
+    assert_eq!(errors.len(), 5, "{}", output.stdout);
     for (line, words) in [
         (7, &["listeners[0].tls.certificate", "missing.crt"][..]),
         (8, &["listeners[0].routes[0].upstream", "registri", "registry"]),
@@ -50,7 +51,7 @@ fn five_faults_are_five_located_errors_and_exit_code_2() {
         (21, &["limits.connections", "number"]),
     ] {
         let fault = errors.iter().find(|error| error.starts_with(&place(line)));
-        let fault = fault.unwrap_or_else(|| panic!("no error on line {line}:\n{}", output.stderr));
+        let fault = fault.unwrap_or_else(|| panic!("no error on line {line}:\n{}", output.stdout));
         // Line and column: two numbers behind the file.
         let column = fault[place(line).len()..].split_whitespace().next().unwrap();
         assert!(column.parse::<u32>().is_ok_and(|column| column > 0), "{fault}");
@@ -58,9 +59,9 @@ fn five_faults_are_five_located_errors_and_exit_code_2() {
             assert!(fault.contains(word), "{word} is not in {fault}");
         }
     }
-    assert!(output.stderr.contains("did you mean `registry`"), "{}", output.stderr);
-    assert!(output.stderr.trim_end().ends_with("5 errors"), "{}", output.stderr);
-    // `serve` tells the same, and does not start.
+    assert!(output.stdout.contains("did you mean `registry`"), "{}", output.stdout);
+    assert!(output.stdout.trim_end().ends_with("5 errors"), "{}", output.stdout);
+    // `serve` tells the same on stderr, and does not start.
     let served = run(installation.command().args(["serve", "--config"]).arg(&file), b"");
     assert_eq!(served.code, Some(2), "{served:?}");
     assert_eq!(
@@ -94,12 +95,12 @@ fn a_configuration_that_is_no_yaml_or_not_there_is_exit_code_2() {
         fs::write(&file, text).unwrap();
         let output = run(installation.command().args(["check", "--config"]).arg(&file), b"");
         assert_eq!(output.code, Some(2), "{text:?}: {output:?}");
-        assert!(output.stderr.contains("broken.yaml"), "{text:?}: {output:?}");
+        assert!(output.stdout.contains("broken.yaml"), "{text:?}: {output:?}");
     }
     fs::remove_file(&file).unwrap();
     let output = run(installation.command().args(["check", "--config"]).arg(&file), b"");
     assert_eq!(output.code, Some(2), "{output:?}");
-    assert!(output.stderr.contains("broken.yaml"), "{output:?}");
+    assert!(output.stdout.contains("broken.yaml"), "{output:?}");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn what_the_environment_and_files_give_is_put_into_the_configuration() {
     });
     let output = missing.cli(&["check"]);
     assert_eq!(output.code, Some(2), "{output:?}");
-    assert!(output.stderr.contains("LATCHKEY_TEST_NOT_SET"), "{output:?}");
+    assert!(output.stdout.contains("LATCHKEY_TEST_NOT_SET"), "{output:?}");
 }
 
 #[test]

@@ -124,6 +124,17 @@ fn a_gateway_that_was_killed_comes_back_with_every_acknowledged_change() {
 }
 
 #[test]
+fn a_changed_configuration_counts_from_the_next_start() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let (_, _, mut installation) = gateway.stop();
+    installation.reconfigure(|config| config["listeners"][0]["allow_list"] = json!(["192.0.2.0/24"]));
+    let gateway = installation.serve();
+    gateway.api_get("/", &key.authorization()).assert_refusal(403, "AuthorizationError");
+}
+
+#[test]
 fn the_command_line_works_while_no_gateway_runs() {
     let installation = Installation::new();
     installation.create_customer("acme");
