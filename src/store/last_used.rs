@@ -65,7 +65,7 @@ mod tests {
         let customer =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: now };
         let customer = change.insert_customer(&customer).await.unwrap();
-        let user = NewUser {
+        let owner = NewUser {
             customer,
             login: "alex".parse().unwrap(),
             full_name: String::new(),
@@ -77,7 +77,7 @@ mod tests {
             mfa: MfaRequirement::Optional,
             created_at: now,
         };
-        let user = change.insert_user(&user).await.unwrap();
+        let user = change.insert_user(&owner).await.unwrap();
         let key = ApiKeyRecord {
             id: KeyId::from_random(u64::MAX),
             user,
@@ -92,16 +92,19 @@ mod tests {
         };
         change.insert_key(&key).await.unwrap();
         change.commit().await.unwrap();
-        let used = |key, seconds, service| KeyUse {
+        let use_of = |key, seconds, service| KeyUse {
             key,
             at: now.plus_seconds(seconds),
             service,
             client_ip: ClientIp::new("2001:db8::7".parse().unwrap()),
         };
         let gone = KeyId::from_random(7);
-        let uses =
-            [used(key.id, 1, Service::Api), used(gone, 1, Service::Api), used(key.id, 2, Service::IsProxy)];
-        store.note_key_uses(&uses).await.unwrap();
+        let noted = [
+            use_of(key.id, 1, Service::Api),
+            use_of(gone, 1, Service::Api),
+            use_of(key.id, 2, Service::IsProxy),
+        ];
+        store.note_key_uses(&noted).await.unwrap();
         let last = store.last_use(key.id).await.unwrap().unwrap();
         assert_eq!((last.at, last.service.as_str()), (now.plus_seconds(2), "isproxy"));
         assert_eq!(last.address, "2001:db8::7");
