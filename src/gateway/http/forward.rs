@@ -47,7 +47,7 @@ pub async fn forward_request(
     let (mut request, progress) = prepare(&upstream, request, door.limits.http_body_bytes);
     let id = record.id_value();
     replace_identity(request.headers_mut(), &permit, upstream.identity_rules(), &client.facts, &id, received);
-    match upstream.send(request, progress).await {
+    match upstream.send(&permit, request, progress).await {
         Ok(response) => pass_back(response, &id, record).await,
         Err(fault) => {
             record.leaves_unread();

@@ -20,6 +20,7 @@ use super::denial::Fault;
 use super::exchange::{Outcome, UpstreamBody, UpstreamConnection};
 use super::headers::IdentityRules;
 use super::request_body::{RequestBody, SendProgress};
+use crate::auth::Permit;
 use crate::config::{HttpServer, Limits};
 
 /// How often idle connections are looked through for closed and outlived ones.
@@ -78,12 +79,14 @@ impl HttpUpstream {
         self.idle.borrow().len()
     }
 
-    /// Sends `request` and waits for the head of the answer.
+    /// Sends `request` and waits for the head of the answer. The permit is the leave to do so (invariant 1): there is
+    /// no other way to an upstream, and only `auth` makes permits.
     ///
     /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one;
     /// nothing is ever sent twice (S73). Dropping the future closes the connection that it uses (S72).
     pub async fn send(
         self: &Rc<Self>,
+        _leave: &Permit,
         mut request: Request<RequestBody>,
         progress: Option<Rc<SendProgress>>,
     ) -> Result<Response<UpstreamBody>, Fault> {
