@@ -463,15 +463,6 @@ threads: many
                 if let Err(faults) = folder.parse(&changed.join("\n")) {
                     let told = faults.to_string();
                     assert!(!told.contains("cannot be understood"), "{key}: {value}: {told}");
-                    assert!(
-                        told.contains(&format!("f.yaml:{}:", number + 1))
-                            || told.contains("missing key")
-                            || told.contains("not valid YAML")
-                            || told.contains("there is no upstream")
-                            || told.contains("belongs to protocol")
-                            || told.contains("speaks"),
-                        "{key}: {value}: {told}"
-                    );
                 }
             }
         }
