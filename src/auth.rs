@@ -12,8 +12,8 @@ mod control_plane;
 mod customers;
 mod decision;
 mod key_import;
+mod key_inspection;
 mod key_ring;
-mod key_test;
 mod live_sessions;
 mod password_check;
 mod passwords;
@@ -34,8 +34,8 @@ pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
 };
+pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
-pub use key_test::KeyTest;
 pub use live_sessions::LiveSession;
 pub use passwords::PasswordFault;
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};
