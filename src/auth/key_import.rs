@@ -3,23 +3,20 @@
 //! Two steps, so that nothing is written before everything is known to be right: [`ControlPlane::plan_import`] reads
 //! the whole file and names every faulty line; [`ControlPlane::run_import`] writes all of it or nothing.
 
-use std::collections::{HashMap, HashSet};
+mod line;
+
+use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use zeroize::Zeroize;
 
+pub use self::line::LineFault;
+use self::line::{Faults, faulty_lines};
 use super::api_keys::first_key_ends_password;
 use super::control_plane::{ControlError, ControlPlane};
-use crate::crypto::{KeyForm, MalformedKey, random, recognise_key};
+use crate::crypto::random;
 use crate::model::{CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, ServiceScope, UserId, UserName};
 use crate::store::{DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
-
-/// Faulty lines that are named; of further ones only the number.
-const NAMED_FAULTS: usize = 20;
-const SHORTEST: usize = 32;
-const SHORTEST_WEAK: usize = 16;
-const LONGEST: usize = 256;
-const DISTINCT_CHARACTERS: usize = 10;
 
 /// What is wanted of an import.
 #[derive(Clone, Debug)]
@@ -52,47 +49,6 @@ pub enum KeyStrength {
     Weak,
 }
 
-/// What is wrong with a line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineFault {
-    /// Not one or two words.
-    #[error("write `KEY` or `KEY CUSTOMER/LOGIN`")]
-    Words,
-    /// The key is no import.
-    #[error("the key has {0} characters; {1} to 256 visible ASCII characters are allowed")]
-    Length(usize, usize),
-    /// The key holds something else than visible ASCII.
-    #[error("the key holds characters other than visible ASCII")]
-    Characters,
-    /// The key is too regular.
-    #[error("the key has only {0} different characters; at least 10 are needed")]
-    TooRegular(usize),
-    /// It starts with `lk1_` and is not ours.
-    #[error("the key starts with `lk1_` and was not made by this installation")]
-    ForeignKey,
-    /// The name is none.
-    #[error("{0}")]
-    Name(String),
-    /// Nobody is named.
-    #[error("whose key is it? write `KEY CUSTOMER/LOGIN`, or give --user")]
-    NoUser,
-    /// The user does not exist.
-    #[error("there is no user `{0}`; --create-users makes users that are missing")]
-    UnknownUser(UserName),
-    /// The same key stands in an earlier line.
-    #[error("the same key stands in line {0}")]
-    Repeated(u64),
-    /// The key is in the store.
-    #[error("the key exists already")]
-    Exists,
-    /// The key was deleted here.
-    #[error("the key was deleted here before, and stays dead")]
-    Deleted,
-    /// The text is not UTF-8.
-    #[error("the line is not text")]
-    NotText,
-}
-
 /// An import cannot be done; nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -113,15 +69,6 @@ pub enum ImportError {
     /// Anything else.
     #[error(transparent)]
     Control(#[from] ControlError),
-}
-
-fn faulty_lines(faults: &[(u64, LineFault)], total: usize) -> String {
-    let mut text: Vec<String> = faults.iter().map(|(line, fault)| format!("line {line}: {fault}")).collect();
-    if total > faults.len() {
-        text.push(format!("and {} more faulty lines", total - faults.len()));
-    }
-    text.push(String::from("nothing was imported"));
-    text.join("\n")
 }
 
 /// How far an import has come.
@@ -173,30 +120,6 @@ impl ImportPlan {
     /// Whose access to the API by password ends, because it is their first key.
     pub fn ends_password_of(&self) -> &[UserName] {
         &self.ends_password_of
-    }
-}
-
-/// Collects faults, and keeps only the first of them.
-#[derive(Debug, Default)]
-struct Faults {
-    named: Vec<(u64, LineFault)>,
-    total: usize,
-}
-
-impl Faults {
-    fn add(&mut self, line: u64, fault: LineFault) {
-        self.total += 1;
-        if self.named.len() < NAMED_FAULTS {
-            self.named.push((line, fault));
-        }
-    }
-
-    fn into_result(mut self) -> Result<(), ImportError> {
-        if self.total == 0 {
-            return Ok(());
-        }
-        self.named.sort_by_key(|(line, _)| *line);
-        Err(ImportError::Lines { faults: self.named, total: self.total })
     }
 }
 
@@ -274,48 +197,6 @@ impl ControlPlane {
             keys.push(PlannedKey { digest, last_characters, user, line: number });
         }
         Ok((keys, users))
-    }
-
-    /// One line: the key's digest, its last characters, whose it is; `None` for an empty line.
-    fn parse_line(
-        &self,
-        line: &[u8],
-        order: &ImportOrder,
-    ) -> Result<Option<(KeyDigest, String, UserName)>, LineFault> {
-        let text = std::str::from_utf8(line).map_err(|_| LineFault::NotText)?;
-        let mut words = text.split_ascii_whitespace();
-        let Some(key) = words.next() else { return Ok(None) };
-        let user = match (words.next(), words.next()) {
-            (_, Some(_)) => return Err(LineFault::Words),
-            (Some(name), None) => name.parse().map_err(|error| LineFault::Name(format!("{error}")))?,
-            (None, None) => order.user.clone().ok_or(LineFault::NoUser)?,
-        };
-        self.check_key(key, order.strength)?;
-        let last = key.get(key.len().saturating_sub(4)..).unwrap_or_default().to_owned();
-        Ok(Some((self.key_ring.digest.digest(key.as_bytes()), last, user)))
-    }
-
-    fn check_key(&self, key: &str, strength: KeyStrength) -> Result<(), LineFault> {
-        match recognise_key(key.as_bytes(), &self.key_ring.tag) {
-            Ok(KeyForm::Own) => return Ok(()),
-            Err(MalformedKey::WrongTag) => return Err(LineFault::ForeignKey),
-            Ok(KeyForm::Imported) | Err(MalformedKey::NotAKey) => {}
-        }
-        let shortest = match strength {
-            KeyStrength::Usual => SHORTEST,
-            KeyStrength::Weak => SHORTEST_WEAK,
-        };
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(LineFault::Characters);
-        }
-        if !(shortest..=LONGEST).contains(&key.len()) {
-            return Err(LineFault::Length(key.len(), shortest));
-        }
-        let distinct = key.bytes().collect::<HashSet<_>>().len();
-        if distinct < DISTINCT_CHARACTERS {
-            return Err(LineFault::TooRegular(distinct));
-        }
-        Ok(())
     }
 
     async fn check_digests(&self, keys: &[PlannedKey], faults: &mut Faults) -> Result<(), ImportError> {
