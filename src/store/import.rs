@@ -1,7 +1,13 @@
 //! Bulk import of keys: staged invisibly in batches, made visible by one commit with one change row.
 //!
 //! Rows carry the import's number until it is committed; a number that stands in `imports` hides its rows. An import
-//! that is dropped or dies leaves hidden rows, which the next one clears away.
+//! that is dropped or dies leaves hidden rows, which the next one clears away: a locked file beside the store, which
+//! the operating system unlocks with the process, lets only one run at a time.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -44,18 +50,18 @@ pub struct KeyImport {
     store: Store,
     id: i64,
     now: Timestamp,
+    _locked: File,
 }
 
 impl Store {
-    /// Begins an import, after clearing away what cut-off ones left.
+    /// Begins an import, after clearing away what cut-off ones left. Fails with [`StoreError::ImportRunning`] while
+    /// another one runs.
     pub async fn begin_import(&self, now: Timestamp) -> Result<KeyImport, StoreError> {
+        let locked = lock_imports(&self.path)?;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        // An hour is far beyond the longest import; a younger one may still be running.
-        let stale: Vec<i64> = sqlx::query_scalar("SELECT id FROM imports WHERE started_at < ?")
-            .bind(now.plus_seconds(-3_600).unix_milliseconds())
-            .fetch_all(&mut *transaction)
-            .await?;
-        for id in stale {
+        let cut_off: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM imports").fetch_all(&mut *transaction).await?;
+        for id in cut_off {
             clear(&mut transaction, id).await?;
         }
         let id = sqlx::query_scalar("INSERT INTO imports (started_at) VALUES (?) RETURNING id")
@@ -63,7 +69,7 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(KeyImport { store: self.clone(), id, now })
+        Ok(KeyImport { store: self.clone(), id, now, _locked: locked })
     }
 }
 
@@ -161,6 +167,26 @@ impl KeyImport {
 fn in_order(mut ids: Vec<i64>) -> impl Iterator<Item = i64> {
     ids.sort_unstable();
     ids.into_iter()
+}
+
+/// Takes the one place for an import.
+fn lock_imports(store: &Path) -> Result<File, StoreError> {
+    let mut name = store.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".import");
+    let path = store.with_file_name(name);
+    let file_error = |source| StoreError::File { path: path.clone(), source };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(file_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::ImportRunning),
+        Err(TryLockError::Error(error)) => Err(file_error(error)),
+    }
 }
 
 async fn clear(connection: &mut SqliteConnection, import: i64) -> Result<(), StoreError> {

@@ -397,8 +397,21 @@ mod tests {
 
         let abandoned = store.begin_import(NOW).await.unwrap();
         abandoned.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
+        assert!(matches!(store.begin_import(NOW).await, Err(StoreError::ImportRunning)));
         abandoned.abandon().await.unwrap();
         assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_cut_off_import_left_is_cleared_away_by_the_next() {
+        let (_folder, store, _) = store_with_a_user().await;
+        let cut_off = store.begin_import(NOW).await.unwrap();
+        cut_off.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
+        drop(cut_off);
+        let again = store.begin_import(NOW).await.unwrap();
+        again.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
+        again.commit().await.unwrap();
+        assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_some());
     }
 
     #[test]
