@@ -12,7 +12,7 @@ use crate::model::{CustomerHandle, CustomerId, KeyDigest, UserName};
 /// Where a digest is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigestOrigin {
-    /// A key that exists, perhaps one that is being imported right now.
+    /// A key that exists.
     Exists,
     /// A key that was deleted.
     Deleted,
@@ -26,7 +26,7 @@ impl Store {
     ) -> Result<Vec<(usize, DigestOrigin)>, StoreError> {
         let asked: Vec<Value> = digests.iter().map(|digest| json!(hex(digest))).collect();
         sqlx::query(
-            "SELECT j.key AS place, FALSE AS deleted FROM json_each(?1) j JOIN api_keys k ON k.digest = unhex(j.value) \
+            "SELECT j.key AS place, FALSE AS deleted FROM json_each(?1) j JOIN visible_keys k ON k.digest = unhex(j.value) \
              UNION ALL \
              SELECT j.key, TRUE FROM json_each(?1) j JOIN deleted_keys d ON d.digest = unhex(j.value)",
         )

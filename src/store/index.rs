@@ -376,7 +376,7 @@ mod tests {
         let [customer] = import.add_customers(&["beta".parse().unwrap()]).await.unwrap()[..] else {
             panic!()
         };
-        let new = crate::store::ImportedUser { customer, login: "bo".parse().unwrap() };
+        let new = crate::store::ImportedUser { customer, login: "bo".parse().unwrap(), administrator: false };
         let [bo] = import.add_users(&[new]).await.unwrap()[..] else { panic!() };
         let keys: Vec<_> = [(21, user), (22, bo)]
             .map(|(number, user)| crate::store::ImportedKey {
