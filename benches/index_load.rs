@@ -59,7 +59,11 @@ async fn import(store: &Store, keys: usize) {
         customers.extend(import.add_customers(batch).await.unwrap());
     }
     let wanted: Vec<ImportedUser> = (0..keys)
-        .map(|n| ImportedUser { customer: customers[n / 10], login: format!("user{n}").parse().unwrap() })
+        .map(|n| ImportedUser {
+            customer: customers[n / 10],
+            login: format!("user{n}").parse().unwrap(),
+            administrator: false,
+        })
         .collect();
     let mut users = Vec::new();
     for batch in wanted.chunks(ROWS_PER_BATCH) {

@@ -67,7 +67,7 @@ impl ControlPlane {
     pub async fn access(&self, name: &UserName) -> Result<AccessTable, ControlError> {
         let user = self.user(name).await?;
         let keys = self.list_keys(Some(name)).await?;
-        let password = |entrance| self.password_cell(&user, entrance);
+        let password = |entrance| self.password_cell(&user, &keys, entrance);
         Ok(AccessTable {
             console_password: password(Entrance::Console),
             api_password: password(Entrance::ApiPassword),
@@ -98,7 +98,7 @@ impl ControlPlane {
         Circumstances { client_ip: None, now: self.clock.now() }
     }
 
-    fn password_cell(&self, user: &UserRecord, entrance: Entrance<'_>) -> AccessCell {
+    fn password_cell(&self, user: &UserRecord, keys: &[ListedKey], entrance: Entrance<'_>) -> AccessCell {
         if user.password_hash.is_none() {
             return AccessCell::Out(String::from("no password is set"));
         }
@@ -107,6 +107,12 @@ impl ControlPlane {
             Verdict::AllowedWithFactor => AccessCell::In(String::from("then MFA")),
             Verdict::SetUpPageOnly => {
                 AccessCell::Out(String::from("set-up page only: MFA is required and not set up"))
+            }
+            Verdict::Refused(DenialReason::PasswordOffByKey) if keys.is_empty() => {
+                AccessCell::Out(String::from("an API key existed"))
+            }
+            Verdict::Refused(DenialReason::PasswordOffByKey) => {
+                AccessCell::Out(String::from("an API key exists"))
             }
             Verdict::Refused(reason) => AccessCell::out(reason),
         }
@@ -178,13 +184,7 @@ mod tests {
         plane.create_keys(&order, two, PasswordEnd::Accepted).await.unwrap();
         assert_eq!(
             cells(&plane.access(&alex).await.unwrap()),
-            [
-                "yes",
-                "no   an API key exists or existed",
-                "yes  2 keys",
-                "yes",
-                "no   no key has IsProxy access"
-            ]
+            ["yes", "no   an API key exists", "yes  2 keys", "yes", "no   no key has IsProxy access"]
         );
         let forced = UserChanges { mfa: Some(MfaRequirement::Required), ..UserChanges::default() };
         plane.update_user(&alex, &forced).await.unwrap();
@@ -203,5 +203,44 @@ mod tests {
         let table = plane.access(&alex).await.unwrap();
         assert!(!table.api_key.admits());
         assert_eq!(table.api_key.note(), "the user is deactivated");
+    }
+
+    #[tokio::test]
+    async fn the_sample_of_the_interface_comes_out_word_for_word() {
+        let (_folder, plane) = plane().await;
+        let alex: UserName = "acme/alex".parse().unwrap();
+        let order = KeyToMake::new(alex.clone(), "CI", "api".parse().unwrap());
+        let two = NonZeroU32::new(2).unwrap();
+        plane.create_keys(&order, two, PasswordEnd::Accepted).await.unwrap();
+        let mut change = plane.store.mutate().await.unwrap();
+        let mut user = change.user(&alex).await.unwrap().unwrap();
+        user.mfa_active = true;
+        change.update_user(&user).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(
+            cells(&plane.access(&alex).await.unwrap()),
+            [
+                "yes, then MFA",
+                "no   MFA is on",
+                "yes  2 keys",
+                "no   MFA is on",
+                "no   no key has IsProxy access"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn r21_the_table_tells_a_key_that_exists_from_one_that_existed() {
+        let (_folder, plane) = plane().await;
+        let alex: UserName = "acme/alex".parse().unwrap();
+        let order = KeyToMake::new(alex.clone(), "CI", "isproxy".parse().unwrap());
+        let made = plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap();
+        let shown = plane.access(&alex).await.unwrap();
+        assert_eq!(shown.api_password.note(), "an API key exists");
+        assert_eq!(shown.isproxy_key.to_string(), "yes  1 key");
+        plane.delete_key(made.keys[0].id).await.unwrap();
+        let shown = plane.access(&alex).await.unwrap();
+        assert_eq!(shown.api_password.note(), "an API key existed");
+        assert!(shown.isproxy_password.admits());
     }
 }

@@ -121,6 +121,7 @@ impl ControlPlane {
             MissingStore::Make => Store::open_or_create(path).await?,
             MissingStore::Refuse => Store::open(path).await?,
         };
+        store.clear_dead_imports().await?;
         let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
         Ok(Self { store, key_ring, clock, policy: config.policy.clone() })
     }

@@ -3,20 +3,27 @@
 //! Two steps, so that nothing is written before everything is known to be right: [`ControlPlane::plan_import`] reads
 //! the whole file and names every faulty line; [`ControlPlane::run_import`] writes all of it or nothing.
 
-mod line;
+mod faults;
 
-use std::collections::HashMap;
-use std::io::{self, BufRead};
+use std::collections::{HashMap, HashSet};
+use std::io::BufRead;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-pub use self::line::LineFault;
-use self::line::{Faults, faulty_lines};
+use faults::Faults;
+pub use faults::{ImportError, LineFault};
+
 use super::api_keys::first_key_ends_password;
 use super::control_plane::{ControlError, ControlPlane};
-use crate::crypto::random;
+use super::customers::first_login;
+use crate::crypto::{KeyForm, MalformedKey, random, recognise_key};
 use crate::model::{CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, ServiceScope, UserId, UserName};
 use crate::store::{DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
+
+const SHORTEST: usize = 32;
+const SHORTEST_WEAK: usize = 16;
+const LONGEST: usize = 256;
+const DISTINCT_CHARACTERS: usize = 10;
 
 /// What is wanted of an import.
 #[derive(Clone, Debug)]
@@ -47,28 +54,6 @@ pub enum KeyStrength {
     Usual,
     /// At least 16 characters.
     Weak,
-}
-
-/// An import cannot be done; nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// Lines are faulty.
-    #[error("{}", faulty_lines(.faults, *.total))]
-    Lines {
-        /// The first of them.
-        faults: Vec<(u64, LineFault)>,
-        /// How many there are.
-        total: usize,
-    },
-    /// The file has no key.
-    #[error("there is no key in it")]
-    Empty,
-    /// The file cannot be read.
-    #[error("the keys cannot be read: {0}")]
-    Read(#[from] io::Error),
-    /// Anything else.
-    #[error(transparent)]
-    Control(#[from] ControlError),
 }
 
 /// How far an import has come.
@@ -102,8 +87,15 @@ struct PlannedKey {
 struct PlannedUser {
     name: UserName,
     id: Option<UserId>,
-    /// A line that names it.
-    line: u64,
+}
+
+/// The customers of missing users.
+#[derive(Debug, Default)]
+struct Customers {
+    /// All of them.
+    ids: HashMap<CustomerHandle, CustomerId>,
+    /// Those that the import makes.
+    made: HashSet<CustomerId>,
 }
 
 impl ImportPlan {
@@ -112,7 +104,7 @@ impl ImportPlan {
         self.keys.len()
     }
 
-    /// Users to make.
+    /// Users that the file names and that are to be made.
     pub fn new_users(&self) -> usize {
         self.users.iter().filter(|user| user.id.is_none()).count()
     }
@@ -133,11 +125,11 @@ impl ControlPlane {
     ) -> Result<ImportPlan, ImportError> {
         let mut faults = Faults::default();
         let (keys, mut users) = self.read_lines(&mut source, order, &mut faults, progress)?;
-        if keys.is_empty() && faults.total == 0 {
+        if keys.is_empty() && faults.is_empty() {
             return Err(ImportError::Empty);
         }
-        self.check_digests(&keys, &mut faults).await?;
-        let ends_password_of = self.resolve_users(&mut users, order, &mut faults).await?;
+        let ends_password_of = self.resolve_users(&mut users).await?;
+        self.check_keys(&keys, &users, order.missing_users, &mut faults).await?;
         faults.into_result()?;
         Ok(ImportPlan { keys, users, scope: order.scope, ends_password_of })
     }
@@ -169,7 +161,7 @@ impl ControlPlane {
         let mut seen: HashMap<KeyDigest, u64> = HashMap::new();
         let mut users: Vec<PlannedUser> = Vec::new();
         let mut places: HashMap<UserName, usize> = HashMap::new();
-        let mut line = Vec::new();
+        let mut line = Zeroizing::new(Vec::new());
         for number in 1.. {
             line.zeroize();
             if source.read_until(b'\n', &mut line)? == 0 {
@@ -191,7 +183,7 @@ impl ControlPlane {
                 continue;
             }
             let user = *places.entry(name).or_insert_with_key(|name| {
-                users.push(PlannedUser { name: name.clone(), id: None, line: number });
+                users.push(PlannedUser { name: name.clone(), id: None });
                 users.len() - 1
             });
             keys.push(PlannedKey { digest, last_characters, user, line: number });
@@ -199,31 +191,77 @@ impl ControlPlane {
         Ok((keys, users))
     }
 
-    async fn check_digests(&self, keys: &[PlannedKey], faults: &mut Faults) -> Result<(), ImportError> {
+    /// One line: the key's digest, its last characters, whose it is; `None` for an empty line.
+    fn parse_line(
+        &self,
+        line: &[u8],
+        order: &ImportOrder,
+    ) -> Result<Option<(KeyDigest, String, UserName)>, LineFault> {
+        let text = std::str::from_utf8(line).map_err(|_| LineFault::NotText)?;
+        let mut words = text.split_ascii_whitespace();
+        let Some(key) = words.next() else { return Ok(None) };
+        let user = match (words.next(), words.next()) {
+            (_, Some(_)) => return Err(LineFault::Words),
+            (Some(name), None) => name.parse().map_err(|error| LineFault::Name(format!("{error}")))?,
+            (None, None) => order.user.clone().ok_or(LineFault::NoUser)?,
+        };
+        self.check_key(key, order.strength)?;
+        let last = key.get(key.len().saturating_sub(4)..).unwrap_or_default().to_owned();
+        Ok(Some((self.key_ring.digest.digest(key.as_bytes()), last, user)))
+    }
+
+    fn check_key(&self, key: &str, strength: KeyStrength) -> Result<(), LineFault> {
+        match recognise_key(key.as_bytes(), &self.key_ring.tag) {
+            Ok(KeyForm::Own) => return Ok(()),
+            Err(MalformedKey::WrongTag) => return Err(LineFault::ForeignKey),
+            Ok(KeyForm::Imported) | Err(MalformedKey::NotAKey) => {}
+        }
+        let shortest = match strength {
+            KeyStrength::Usual => SHORTEST,
+            KeyStrength::Weak => SHORTEST_WEAK,
+        };
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(LineFault::Characters);
+        }
+        if !(shortest..=LONGEST).contains(&key.len()) {
+            return Err(LineFault::Length(key.len(), shortest));
+        }
+        let distinct = key.bytes().collect::<HashSet<_>>().len();
+        if distinct < DISTINCT_CHARACTERS {
+            return Err(LineFault::TooRegular(distinct));
+        }
+        Ok(())
+    }
+
+    /// Finds fault with keys that are known, and with those of users that do not exist.
+    async fn check_keys(
+        &self,
+        keys: &[PlannedKey],
+        users: &[PlannedUser],
+        missing_users: MissingUsers,
+        faults: &mut Faults,
+    ) -> Result<(), ImportError> {
         for batch in keys.chunks(ROWS_PER_BATCH) {
             let digests: Vec<_> = batch.iter().map(|key| key.digest).collect();
             let known = self.store.known_digests(&digests).await.map_err(ControlError::from)?;
-            for (place, origin) in known {
-                let Some(key) = batch.get(place) else { continue };
-                faults.add(
-                    key.line,
-                    match origin {
-                        DigestOrigin::Exists => LineFault::Exists,
-                        DigestOrigin::Deleted => LineFault::Deleted,
-                    },
-                );
+            let known: HashMap<usize, DigestOrigin> = known.into_iter().collect();
+            for (place, key) in batch.iter().enumerate() {
+                let missing = users
+                    .get(key.user)
+                    .filter(|user| user.id.is_none() && missing_users == MissingUsers::Refuse);
+                match (known.get(&place), missing) {
+                    (Some(DigestOrigin::Exists), _) => faults.add(key.line, LineFault::Exists),
+                    (Some(DigestOrigin::Deleted), _) => faults.add(key.line, LineFault::Deleted),
+                    (None, Some(user)) => faults.add(key.line, LineFault::UnknownUser(user.name.clone())),
+                    (None, None) => {}
+                }
             }
         }
         Ok(())
     }
 
     /// Finds the users that exist, and tells whose password a first key ends.
-    async fn resolve_users(
-        &self,
-        users: &mut [PlannedUser],
-        order: &ImportOrder,
-        faults: &mut Faults,
-    ) -> Result<Vec<UserName>, ImportError> {
+    async fn resolve_users(&self, users: &mut [PlannedUser]) -> Result<Vec<UserName>, ImportError> {
         let mut ends_password_of = Vec::new();
         for batch in users.chunks_mut(ROWS_PER_BATCH) {
             let names: Vec<_> = batch.iter().map(|user| user.name.clone()).collect();
@@ -234,11 +272,6 @@ impl ControlPlane {
                         ends_password_of.push(record.name);
                     }
                 }
-            }
-        }
-        if order.missing_users == MissingUsers::Refuse {
-            for user in users.iter().filter(|user| user.id.is_none()) {
-                faults.add(user.line, LineFault::UnknownUser(user.name.clone()));
             }
         }
         Ok(ends_password_of)
@@ -273,13 +306,17 @@ impl ControlPlane {
     }
 
     /// Makes the users that are missing, and their customers; answers everybody's row in the order of `users`.
+    ///
+    /// A customer that is made gets its administrator `admin`, as every customer does (R29).
     async fn make_users(
         &self,
         import: &KeyImport,
         users: &[PlannedUser],
     ) -> Result<Vec<UserId>, ControlError> {
         let missing: Vec<&PlannedUser> = users.iter().filter(|user| user.id.is_none()).collect();
-        let customers = self.make_customers(import, &missing).await?;
+        let Customers { ids: customers, made: made_customers } =
+            self.make_customers(import, &missing).await?;
+        let admin = first_login()?;
         let mut made = Vec::with_capacity(missing.len());
         for batch in missing.chunks(ROWS_PER_BATCH) {
             let mut rows = Vec::with_capacity(batch.len());
@@ -287,9 +324,21 @@ impl ControlPlane {
                 let handle = &user.name.customer;
                 let customer =
                     customers.get(handle).ok_or_else(|| ControlError::UnknownCustomer(handle.clone()))?;
-                rows.push(ImportedUser { customer: *customer, login: user.name.login.clone() });
+                let login = user.name.login.clone();
+                let administrator = login == admin && made_customers.contains(customer);
+                rows.push(ImportedUser { customer: *customer, login, administrator });
             }
             made.extend(import.add_users(&rows).await?);
+        }
+        let named: HashSet<&CustomerHandle> =
+            missing.iter().filter(|user| user.name.login == admin).map(|user| &user.name.customer).collect();
+        let unnamed: Vec<ImportedUser> = customers
+            .iter()
+            .filter(|(handle, id)| made_customers.contains(id) && !named.contains(handle))
+            .map(|(_, id)| ImportedUser { customer: *id, login: admin.clone(), administrator: true })
+            .collect();
+        for batch in unnamed.chunks(ROWS_PER_BATCH) {
+            import.add_users(batch).await?;
         }
         let mut made = made.into_iter();
         Ok(users.iter().filter_map(|user| user.id.or_else(|| made.next())).collect())
@@ -299,18 +348,19 @@ impl ControlPlane {
         &self,
         import: &KeyImport,
         missing: &[&PlannedUser],
-    ) -> Result<HashMap<CustomerHandle, CustomerId>, ControlError> {
+    ) -> Result<Customers, ControlError> {
         let mut handles: Vec<CustomerHandle> =
             missing.iter().map(|user| user.name.customer.clone()).collect();
         handles.sort();
         handles.dedup();
-        let mut customers = HashMap::with_capacity(handles.len());
+        let mut customers = Customers::default();
         for batch in handles.chunks(ROWS_PER_BATCH) {
-            customers.extend(self.store.customers_by_handle(batch).await?);
+            customers.ids.extend(self.store.customers_by_handle(batch).await?);
             let new: Vec<_> =
-                batch.iter().filter(|handle| !customers.contains_key(*handle)).cloned().collect();
+                batch.iter().filter(|handle| !customers.ids.contains_key(*handle)).cloned().collect();
             let ids = import.add_customers(&new).await?;
-            customers.extend(new.into_iter().zip(ids));
+            customers.made.extend(&ids);
+            customers.ids.extend(new.into_iter().zip(ids));
         }
         Ok(customers)
     }
@@ -360,16 +410,17 @@ mod tests {
             made.keys[0].text.expose().to_owned(),
             made.keys[1].text.expose().to_owned(),
             "ümlaut".repeat(8),
+            format!("{} acme/nobody", key(5)),
         ];
         let ImportError::Lines { faults, total } =
             plan(&plane, &lines.join("\n"), &order()).await.unwrap_err()
         else {
             panic!()
         };
-        assert_eq!(total, 10);
+        assert_eq!(total, 11);
         assert_eq!(
             faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
-            [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+            [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
         );
         assert_eq!(faults[0].1, LineFault::Length(5, 32));
         assert_eq!(faults[1].1, LineFault::TooRegular(1));
@@ -389,6 +440,9 @@ mod tests {
         let lines: Vec<String> = (0..30).map(|number| format!("{number:06}abcdefghijkl")).collect();
         let error = plan(&plane, &lines.join("\n"), &order()).await.unwrap_err();
         assert!(error.to_string().contains("and 10 more faulty lines"), "{error}");
+        let late = format!("{} acme/nobody\n{}", key(0), lines.join("\n"));
+        let error = plan(&plane, &late, &order()).await.unwrap_err().to_string();
+        assert!(error.starts_with("line 1: there is no user"), "the first lines are named: {error}");
         let weak = ImportOrder { strength: KeyStrength::Weak, ..order() };
         assert_eq!(plan(&plane, &lines.join("\n"), &weak).await.unwrap().keys(), 30);
     }
@@ -421,5 +475,53 @@ mod tests {
         assert_eq!(plane.list_keys(Some(&alex)).await.unwrap().len(), 1_000);
         let made: UserName = "customer99/user9999".parse().unwrap();
         assert_eq!(plane.list_keys(Some(&made)).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn r29_a_customer_that_an_import_makes_has_its_administrator() {
+        let (_folder, plane) = plane().await;
+        let order = ImportOrder { missing_users: MissingUsers::Make, ..order() };
+        let text =
+            format!("{} beta/bo\n{} gamma/admin\n{} acme/bo\n{} beta/cy\n", key(1), key(2), key(3), key(4));
+        let planned = plan(&plane, &text, &order).await.unwrap();
+        assert_eq!(planned.new_users(), 4);
+        plane.run_import(planned, &mut |_| {}).await.unwrap();
+        let users: Vec<_> = plane
+            .users(None)
+            .await
+            .unwrap()
+            .iter()
+            .map(|user| {
+                let role = if user.administrator { "administrator" } else { "user" };
+                let password = if user.password_off_by_key { "off" } else { "-" };
+                format!("{} {role} {password}", user.name)
+            })
+            .collect();
+        assert_eq!(
+            users,
+            [
+                "acme/admin administrator -",
+                "acme/alex user -",
+                "acme/bo user off",
+                "beta/admin administrator -",
+                "beta/bo user off",
+                "beta/cy user off",
+                "gamma/admin administrator off",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_import_that_was_cut_off_can_simply_be_repeated() {
+        let (_folder, plane) = plane().await;
+        let text = format!("{} beta/bo\n", key(1));
+        let order = ImportOrder { missing_users: MissingUsers::Make, ..order() };
+        let planned = plan(&plane, &text, &order).await.unwrap();
+        let import = plane.store.begin_import(plane.clock.now()).await.unwrap();
+        plane.write_plan(&import, planned, &mut |_| {}).await.unwrap();
+        drop(import);
+        let again = plan(&plane, &text, &order).await.unwrap();
+        plane.run_import(again, &mut |_| {}).await.unwrap();
+        assert_eq!(plane.list_keys(None).await.unwrap().len(), 1);
     }
 }

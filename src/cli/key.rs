@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::allow::{all_of, one_network};
 use super::import::{ImportArguments, import};
 use super::operator::{ConfigArgument, Operator};
 use super::{UsageError, output, prompt};
@@ -106,8 +107,8 @@ struct CreateArguments {
     #[arg(long, value_name = "WHEN")]
     expires: Option<Expiry>,
     /// Narrows where it may come from; may be given several times
-    #[arg(long, value_name = "CIDR")]
-    allow: Vec<String>,
+    #[arg(long, value_name = "CIDR", value_parser = one_network)]
+    allow: Vec<AllowList>,
     /// Make so many equal keys, written to --output
     #[arg(long, value_name = "N", requires = "output")]
     count: Option<NonZeroU32>,
@@ -186,7 +187,7 @@ pub(super) fn run(arguments: KeyArguments) -> Result<()> {
 fn create(operator: &Operator, arguments: CreateArguments) -> Result<()> {
     let order = KeyToMake {
         expires_at: arguments.expires.map(|expiry| expiry.moment(&operator.control.clock)),
-        allow_list: AllowList::parse(arguments.allow.iter().map(String::as_str))?,
+        allow_list: all_of(&arguments.allow),
         ..KeyToMake::new(arguments.user, &arguments.description, arguments.scope)
     };
     let file = arguments.output.as_ref().map(NewFile::create).transpose()?;
@@ -201,7 +202,15 @@ fn create(operator: &Operator, arguments: CreateArguments) -> Result<()> {
         }
     };
     match file {
-        Some(file) => file.write(&made)?,
+        Some(file) => {
+            if let Err(error) = file.write(&made) {
+                // Keys that nobody has the text of would only stand in the list.
+                for key in &made.keys {
+                    operator.run(operator.control.delete_key(key.id))?;
+                }
+                return Err(error.context("the keys are deleted again"));
+            }
+        }
         None => {
             for key in &made.keys {
                 let text = key.text.expose();

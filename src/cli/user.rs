@@ -330,7 +330,14 @@ fn access(operator: &Operator, name: &UserName, json: bool) -> Result<()> {
             row("api", &table.api_password, table.api_key.to_string()),
             row("isproxy", &table.isproxy_password, table.isproxy_key.to_string()),
         ],
-    )
+    )?;
+    let user = operator.run(operator.control.user(name))?;
+    for (whose, list) in [("customer", &user.customer_allow_list), ("user", &user.allow_list)] {
+        if !list.is_empty() {
+            output::note(&format!("all of it only from the networks of the {whose}'s list: {list}"));
+        }
+    }
+    Ok(())
 }
 
 fn rights(user: &UserRecord) -> String {

@@ -1,8 +1,8 @@
 //! Bulk import of keys: staged invisibly in batches, made visible by one commit with one change row.
 //!
-//! Rows carry the import's number until it is committed; a number that stands in `imports` hides its rows. An import
-//! that is dropped or dies leaves hidden rows, which the next one clears away: a locked file beside the store, which
-//! the operating system unlocks with the process, lets only one run at a time.
+//! Rows carry the import's number until it is committed; a number that stands in `imports` hides its rows. Only one
+//! import runs at a time: it holds a locked file beside the store, which the operating system unlocks however the
+//! process ends. So the next import knows what it finds for the remains of a dead one, and clears it away.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -10,7 +10,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
 use super::feed::{self, Subject};
 use super::{Store, StoreError};
@@ -29,6 +28,8 @@ pub struct ImportedUser {
     pub customer: CustomerId,
     /// The login name.
     pub login: Login,
+    /// Holds every permission.
+    pub administrator: bool,
 }
 
 /// A key that an import adds.
@@ -54,22 +55,61 @@ pub struct KeyImport {
 }
 
 impl Store {
-    /// Begins an import, after clearing away what cut-off ones left. Fails with [`StoreError::ImportRunning`] while
-    /// another one runs.
+    /// Begins an import, after clearing away what cut-off ones left. Fails with [`StoreError::ImportRuns`] beside
+    /// another one.
     pub async fn begin_import(&self, now: Timestamp) -> Result<KeyImport, StoreError> {
-        let locked = lock_imports(&self.path)?;
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let cut_off: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM imports").fetch_all(&mut *transaction).await?;
-        for id in cut_off {
-            clear(&mut transaction, id).await?;
+        let locked = lock(&self.path)?;
+        for id in self.unfinished_imports().await? {
+            clear(self, id).await?;
         }
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let id = sqlx::query_scalar("INSERT INTO imports (started_at) VALUES (?) RETURNING id")
             .bind(now.unix_milliseconds())
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
         Ok(KeyImport { store: self.clone(), id, now, _locked: locked })
+    }
+
+    /// Clears away what cut-off imports left, so that the names and keys in it are free; a running one is left alone.
+    pub async fn clear_dead_imports(&self) -> Result<(), StoreError> {
+        if self.unfinished_imports().await?.is_empty() {
+            return Ok(());
+        }
+        let _locked = match lock(&self.path) {
+            Ok(file) => file,
+            Err(StoreError::ImportRuns) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // Asked again under the lock: the import may have come to its end, and another have begun.
+        for id in self.unfinished_imports().await? {
+            clear(self, id).await?;
+        }
+        Ok(())
+    }
+
+    async fn unfinished_imports(&self) -> Result<Vec<i64>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT id FROM imports").fetch_all(&self.readers).await?)
+    }
+}
+
+/// Takes the lock that only one import can hold.
+fn lock(store: &Path) -> Result<File, StoreError> {
+    let mut name = store.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".import");
+    let path = store.with_file_name(name);
+    let file_error = |source| StoreError::File { path: path.clone(), source };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(file_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::ImportRuns),
+        Err(TryLockError::Error(error)) => Err(file_error(error)),
     }
 }
 
@@ -94,13 +134,15 @@ impl KeyImport {
 
     /// Stages users without a password, for whom every entrance is open; answers their ids in order.
     pub async fn add_users(&self, users: &[ImportedUser]) -> Result<Vec<UserId>, StoreError> {
-        let rows: Vec<Value> =
-            users.iter().map(|user| json!([user.customer.0, user.login.as_str()])).collect();
+        let rows: Vec<Value> = users
+            .iter()
+            .map(|user| json!([user.customer.0, user.login.as_str(), user.administrator]))
+            .collect();
         let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
         let ids: Vec<i64> = sqlx::query_scalar(
-            "INSERT INTO users (customer_id, login, full_name, email, administrator, permissions, access_points, active, \
+            "INSERT INTO users (customer_id, login, administrator, full_name, email, permissions, access_points, active, \
              password_hash, password_version, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at, import_id) \
-             SELECT value ->> 0, value ->> 1, '', '', FALSE, 0, ?, TRUE, NULL, 1, TRUE, FALSE, FALSE, '', ?, ? \
+             SELECT value ->> 0, value ->> 1, value ->> 2, '', '', 0, ?, TRUE, NULL, 1, FALSE, FALSE, FALSE, '', ?, ? \
              FROM json_each(?) WHERE TRUE ORDER BY key RETURNING id",
         )
         .bind(AccessPoints::ALL.to_stored())
@@ -156,10 +198,7 @@ impl KeyImport {
 
     /// Takes everything back.
     pub async fn abandon(self) -> Result<(), StoreError> {
-        let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
-        clear(&mut transaction, self.id).await?;
-        transaction.commit().await?;
-        Ok(())
+        clear(&self.store, self.id).await
     }
 }
 
@@ -169,35 +208,31 @@ fn in_order(mut ids: Vec<i64>) -> impl Iterator<Item = i64> {
     ids.into_iter()
 }
 
-/// Takes the one place for an import.
-fn lock_imports(store: &Path) -> Result<File, StoreError> {
-    let mut name = store.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".import");
-    let path = store.with_file_name(name);
-    let file_error = |source| StoreError::File { path: path.clone(), source };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(file_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::ImportRunning),
-        Err(TryLockError::Error(error)) => Err(file_error(error)),
+/// Removes what an import staged, in batches, so that other writers are not kept waiting.
+async fn clear(store: &Store, import: i64) -> Result<(), StoreError> {
+    const BY_BATCH: [&str; 3] = [
+        "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE import_id = ? LIMIT ?)",
+        "DELETE FROM users WHERE id IN (SELECT id FROM users WHERE import_id = ? LIMIT ?)",
+        "DELETE FROM customers WHERE id IN (SELECT id FROM customers WHERE import_id = ? LIMIT ?)",
+    ];
+    for statement in BY_BATCH {
+        loop {
+            let mut transaction = store.writer.begin_with("BEGIN IMMEDIATE").await?;
+            let removed = sqlx::query(statement)
+                .bind(import)
+                .bind(i64::try_from(ROWS_PER_BATCH).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+            transaction.commit().await?;
+            if removed == 0 {
+                break;
+            }
+        }
     }
-}
-
-async fn clear(connection: &mut SqliteConnection, import: i64) -> Result<(), StoreError> {
-    for statement in [
-        "DELETE FROM api_keys WHERE import_id = ?",
-        "DELETE FROM users WHERE import_id = ?",
-        "DELETE FROM customers WHERE import_id = ?",
-        "DELETE FROM imports WHERE id = ?",
-    ] {
-        sqlx::query(statement).bind(import).execute(&mut *connection).await?;
-    }
+    let mut transaction = store.writer.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("DELETE FROM imports WHERE id = ?").bind(import).execute(&mut *transaction).await?;
+    transaction.commit().await?;
     Ok(())
 }
 
@@ -208,4 +243,106 @@ pub(super) fn hex(digest: &KeyDigest) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        (folder, store)
+    }
+
+    fn key(number: u8, user: UserId) -> ImportedKey {
+        ImportedKey {
+            id: KeyId::from_random(u64::from(number)),
+            user,
+            digest: KeyDigest([number; 32]),
+            last_characters: "wxyz".into(),
+        }
+    }
+
+    /// Stages customer `acme` and three users, of whom the first is its administrator and the others have a key.
+    async fn staged(store: &Store) -> KeyImport {
+        let import = store.begin_import(NOW).await.unwrap();
+        let customer = import.add_customers(&["acme".parse().unwrap()]).await.unwrap()[0];
+        let users = ["admin", "alex", "bo"].map(|login| ImportedUser {
+            customer,
+            login: login.parse().unwrap(),
+            administrator: login == "admin",
+        });
+        let ids = import.add_users(&users).await.unwrap();
+        let keys = [key(1, ids[1]), key(2, ids[2])];
+        import.add_keys(&keys, "api".parse().unwrap()).await.unwrap();
+        import
+    }
+
+    #[tokio::test]
+    async fn r8_the_password_is_off_for_those_who_got_a_key() {
+        let (_folder, store) = store().await;
+        staged(&store).await.commit().await.unwrap();
+        let users = store.users().await.unwrap();
+        let off: Vec<_> = users.iter().map(|user| user.password_off_by_key).collect();
+        assert_eq!(off, [false, true, true]);
+        let administrators: Vec<_> = users.iter().map(|user| user.administrator).collect();
+        assert_eq!(administrators, [true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn only_one_import_runs_and_the_next_clears_what_a_dead_one_left() {
+        let (_folder, store) = store().await;
+        let running = staged(&store).await;
+        assert!(matches!(store.begin_import(NOW).await, Err(StoreError::ImportRuns)));
+        drop(running);
+        assert_eq!(store.known_digests(&[KeyDigest([1; 32])]).await.unwrap(), []);
+        // The same customer, users and keys again: nothing of the dead one stands in the way.
+        staged(&store).await.commit().await.unwrap();
+        assert_eq!(store.list_keys(None).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn names_in_a_dead_import_become_free_and_a_running_one_is_left_alone() {
+        let (_folder, store) = store().await;
+        let running = staged(&store).await;
+        store.clear_dead_imports().await.unwrap();
+        drop(running);
+        assert_eq!(store.unfinished_imports().await.unwrap().len(), 1);
+        store.clear_dead_imports().await.unwrap();
+        let mut change = store.mutate().await.unwrap();
+        let new = crate::store::NewCustomer {
+            handle: "acme".parse().unwrap(),
+            mfa: crate::model::MfaRequirement::Optional,
+            created_at: NOW,
+        };
+        change.insert_customer(&new).await.unwrap();
+        change.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_import_left_does_not_keep_a_customer_from_being_deleted() {
+        let (_folder, store) = store().await;
+        staged(&store).await.commit().await.unwrap();
+        let users = store.users().await.unwrap();
+        let import = store.begin_import(NOW).await.unwrap();
+        let late = ImportedUser {
+            customer: users[0].customer,
+            login: "late".parse().unwrap(),
+            administrator: false,
+        };
+        let late = import.add_users(&[late]).await.unwrap()[0];
+        let keys = [key(40, users[0].id), key(41, late)];
+        import.add_keys(&keys, "api".parse().unwrap()).await.unwrap();
+        drop(import);
+        let mut change = store.mutate().await.unwrap();
+        for user in &users {
+            change.delete_user(user.id, NOW).await.unwrap();
+        }
+        change.delete_customer(users[0].customer).await.unwrap();
+        change.commit().await.unwrap();
+        assert!(store.customers().await.unwrap().is_empty());
+    }
 }

@@ -376,7 +376,7 @@ mod tests {
         let [customer] = import.add_customers(&["beta".parse().unwrap()]).await.unwrap()[..] else {
             panic!()
         };
-        let new = crate::store::ImportedUser { customer, login: "bo".parse().unwrap() };
+        let new = crate::store::ImportedUser { customer, login: "bo".parse().unwrap(), administrator: false };
         let [bo] = import.add_users(&[new]).await.unwrap()[..] else { panic!() };
         let keys: Vec<_> = [(21, user), (22, bo)]
             .map(|(number, user)| crate::store::ImportedKey {
@@ -397,7 +397,7 @@ mod tests {
 
         let abandoned = store.begin_import(NOW).await.unwrap();
         abandoned.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
-        assert!(matches!(store.begin_import(NOW).await, Err(StoreError::ImportRunning)));
+        assert!(matches!(store.begin_import(NOW).await, Err(StoreError::ImportRuns)));
         abandoned.abandon().await.unwrap();
         assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_none());
     }

@@ -124,8 +124,15 @@ impl Mutation {
         Ok(())
     }
 
-    /// Removes a customer whose users are gone already.
+    /// Removes a customer whose users are gone already, but for those that an import has staged.
     pub async fn delete_customer(&mut self, id: CustomerId) -> Result<(), StoreError> {
+        for statement in [
+            "DELETE FROM api_keys WHERE user_id IN (SELECT id FROM users WHERE customer_id = ? \
+             AND import_id IN (SELECT id FROM imports))",
+            "DELETE FROM users WHERE customer_id = ? AND import_id IN (SELECT id FROM imports)",
+        ] {
+            sqlx::query(statement).bind(id.0).execute(&mut *self.transaction).await?;
+        }
         sqlx::query("DELETE FROM customers WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
         self.touch(Subject::Customer(id));
         Ok(())
@@ -197,6 +204,11 @@ impl Mutation {
         for key in self.keys_of(id).await? {
             self.delete_key(&key, now).await?;
         }
+        // What an import has staged for the user goes too; it was never visible.
+        sqlx::query("DELETE FROM api_keys WHERE user_id = ?")
+            .bind(id.0)
+            .execute(&mut *self.transaction)
+            .await?;
         sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
         self.touch(Subject::User(id));
         Ok(())

@@ -61,9 +61,9 @@ pub enum StoreError {
     /// A stored value makes no sense: the file was changed by something else.
     #[error("the store holds a {0} that makes no sense")]
     Corrupt(&'static str),
-    /// Only one import runs at a time.
-    #[error("another import is running on this store; wait for its end")]
-    ImportRunning,
+    /// Only one import at a time.
+    #[error("another import into this store is running; wait for its end")]
+    ImportRuns,
     /// A name is taken.
     #[error("{0} exists already")]
     Exists(String),
