@@ -197,7 +197,8 @@ fn beyond_the_bound_of_pending_requests_the_client_is_not_read() {
     let (gateway, key) = gateway_with_limits(&json!({ "isproxy_pending_requests": 4 }));
     gateway.isproxy_upstream.reply_with(|_| LineReply::Nothing);
     let mut session = gateway.isproxy_session(&key.login());
-    session.send((0..10).map(|number| format!("IS n{number}\r\n")).collect::<String>());
+    let lines: Vec<String> = (0..10).map(|number| format!("IS n{number}\r\n")).collect();
+    session.send(lines.concat());
     gateway.isproxy_upstream.wait_for_lines(4);
     session.expect_silence(Duration::from_millis(200));
     assert_eq!(gateway.isproxy_upstream.lines().len(), 4);
