@@ -1,6 +1,7 @@
 //! Black-box tests: the real binary, seen only as an operator or a client sees it.
 //!
-//! Modules by protocol (`api`, `isproxy`), by story (`keys`, `mfa`, `users`) and by real client; all stand on `harness`.
+//! Modules by protocol (`api`, `isproxy`), by story (`keys`, `mfa`, `users`, `readme`), by real client, and what
+//! must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +16,8 @@ mod clients;
 mod harness;
 mod isproxy;
 mod keys;
+mod loops;
 mod mfa;
 mod operation;
+mod readme;
 mod users;

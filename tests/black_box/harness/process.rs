@@ -87,6 +87,14 @@ impl Running {
         Self { child, log }
     }
 
+    /// The memory that it has in RAM (`VmRSS` of proc(5)).
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kibibytes: u64 = line.trim().strip_suffix("kB").unwrap().trim().parse().unwrap();
+        kibibytes * 1_024
+    }
+
     /// All lines so far.
     pub fn log(&self) -> String {
         self.log.state.lock().unwrap().lines.join("\n")
