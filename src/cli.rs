@@ -4,8 +4,10 @@
 
 mod allow;
 mod check;
+mod completions;
 mod customer;
 mod demo;
+mod healthcheck;
 mod import;
 mod isproxy;
 pub mod isproxy_client;
@@ -37,6 +39,8 @@ enum Command {
     Serve(serve::ServeArguments),
     Check(check::CheckArguments),
     Schema(check::SchemaArguments),
+    Completions(completions::CompletionsArguments),
+    Healthcheck(healthcheck::HealthcheckArguments),
     Customer(customer::CustomerArguments),
     User(user::UserArguments),
     Key(key::KeyArguments),
@@ -76,6 +80,8 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Schema(_) => check::schema(),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Customer(arguments) => customer::run(arguments),
         Command::User(arguments) => user::run(arguments),
         Command::Key(arguments) => key::run(arguments),

@@ -1,5 +1,7 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
 mod check;
+mod completions;
+mod healthcheck;
 mod observing;
 mod serving;
