@@ -25,7 +25,7 @@ mod users;
 
 pub use access::{AccessCell, AccessTable};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
-pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd};
+pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};

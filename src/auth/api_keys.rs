@@ -1,4 +1,4 @@
-//! Making, listing, disabling and deleting API keys.
+//! Making, listing, rotating, disabling and deleting API keys.
 //!
 //! The text of a key exists in the answer to its making and nowhere else (R10). Importing is `key_import`'s.
 
@@ -7,8 +7,10 @@ use std::num::NonZeroU32;
 use super::control_plane::{ControlError, ControlPlane, check_text, require_user};
 use super::users::mfa_state;
 use crate::crypto::{KeyText, random};
-use crate::model::{AllowList, ApiKeyRecord, KeyId, MfaState, Revision, ServiceScope, Timestamp, UserName};
-use crate::store::{ListedKey, UserRecord};
+use crate::model::{
+    AllowList, ApiKeyRecord, KeyId, MfaState, Revision, ServiceScope, Timestamp, UserId, UserName,
+};
+use crate::store::{ListedKey, Mutation, UserRecord};
 
 /// What is wanted of a new key.
 #[derive(Clone, Debug)]
@@ -57,6 +59,19 @@ pub struct MadeKeys {
     /// In the order of making.
     pub keys: Vec<MadeKey>,
     /// When every gateway lets them in, and has ended the user's password.
+    pub revision: Revision,
+}
+
+/// A key that was made in place of another one.
+#[derive(Debug)]
+pub struct RotatedKey {
+    /// What the new one is; all but its end is as the old one's.
+    pub order: KeyToMake,
+    /// The new one.
+    pub made: MadeKey,
+    /// From this moment on the old one is refused.
+    pub replaced_until: Timestamp,
+    /// When every gateway knows both.
     pub revision: Revision,
 }
 
@@ -117,27 +132,67 @@ impl ControlPlane {
         }
         let mut keys = Vec::new();
         for _ in 0..count.get() {
-            let text = KeyText::draw(&self.key_ring.tag)?;
-            let record = ApiKeyRecord {
-                id: KeyId::from_random(random::bits()?),
-                user: user.id,
-                digest: self.key_ring.digest.digest(text.expose().as_bytes()),
-                last_characters: text.last_characters().to_owned(),
-                description: order.description.clone(),
-                scope: order.scope,
-                enabled: true,
-                expires_at: order.expires_at,
-                allow_list: order.allow_list.clone(),
-                created_at: now,
-            };
-            change.insert_key(&record).await?;
-            keys.push(MadeKey { id: record.id, text });
+            keys.push(self.insert_key(&mut change, user.id, order, now).await?);
         }
         if !user.password_off_by_key {
             user.password_off_by_key = true;
             change.update_user(&user).await?;
         }
         Ok(MadeKeys { keys, revision: change.commit().await? })
+    }
+
+    /// Makes a key like `id` and lets `id` end after `overlap_seconds`, in one change; 0 ends it with the change.
+    ///
+    /// The new one lives as long from now on as the old one was made for. An old one that ends earlier keeps its end.
+    pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32) -> Result<RotatedKey, ControlError> {
+        let user = self.key(id).await?.user;
+        let now = self.clock.now();
+        let mut change = self.store.mutate().await?;
+        let mut old = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
+        match KeyState::of(&old, now) {
+            KeyState::Active => {}
+            KeyState::Disabled => return Err(ControlError::RotatesDisabledKey(id)),
+            KeyState::Expired => return Err(ControlError::RotatesExpiredKey(id)),
+        }
+        let lifetime = |end: Timestamp| end.unix_seconds().saturating_sub(old.created_at.unix_seconds());
+        let order = KeyToMake {
+            expires_at: old.expires_at.map(|end| now.plus_seconds(lifetime(end).max(1))),
+            allow_list: old.allow_list.clone(),
+            ..KeyToMake::new(user, &old.description, old.scope)
+        };
+        // Its list may have been emptied since it was made.
+        check_reach(&order)?;
+        let made = self.insert_key(&mut change, old.user, &order, now).await?;
+        let overlap_end = now.plus_seconds(i64::from(overlap_seconds));
+        let replaced_until = old.expires_at.map_or(overlap_end, |end| end.min(overlap_end));
+        old.expires_at = Some(replaced_until);
+        change.update_key(&old).await?;
+        Ok(RotatedKey { order, made, replaced_until, revision: change.commit().await? })
+    }
+
+    /// Draws a key and adds it to `change`.
+    async fn insert_key(
+        &self,
+        change: &mut Mutation,
+        user: UserId,
+        order: &KeyToMake,
+        now: Timestamp,
+    ) -> Result<MadeKey, ControlError> {
+        let text = KeyText::draw(&self.key_ring.tag)?;
+        let record = ApiKeyRecord {
+            id: KeyId::from_random(random::bits()?),
+            user,
+            digest: self.key_ring.digest.digest(text.expose().as_bytes()),
+            last_characters: text.last_characters().to_owned(),
+            description: order.description.clone(),
+            scope: order.scope,
+            enabled: true,
+            expires_at: order.expires_at,
+            allow_list: order.allow_list.clone(),
+            created_at: now,
+        };
+        change.insert_key(&record).await?;
+        Ok(MadeKey { id: record.id, text })
     }
 
     /// A user's keys, or everybody's, oldest first.
@@ -193,11 +248,16 @@ fn check_order(order: &KeyToMake, now: Timestamp) -> Result<(), ControlError> {
         });
     }
     check_text("the description", &order.description)?;
-    if order.scope.manages() && order.allow_list.is_empty() {
-        return Err(ControlError::ManageKeyWithoutList);
-    }
     if order.expires_at.is_some_and(|end| end <= now) {
         return Err(ControlError::ExpiresInThePast);
+    }
+    check_reach(order)
+}
+
+/// PROTOCOL section 3, point 5.
+fn check_reach(order: &KeyToMake) -> Result<(), ControlError> {
+    if order.scope.manages() && order.allow_list.is_empty() {
+        return Err(ControlError::ManageKeyWithoutList);
     }
     Ok(())
 }
@@ -292,6 +352,75 @@ mod tests {
         assert_eq!(state(NOW).await, KeyState::Disabled);
         plane.enable_key(id).await.unwrap();
         assert_eq!(state(NOW).await, KeyState::Active);
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_is_like_the_old_one_and_the_old_one_ends_after_the_overlap() {
+        let (_folder, plane) = plane().await;
+        let ends = KeyToMake {
+            expires_at: Some(NOW.plus_seconds(90 * 86_400)),
+            allow_list: "192.0.2.0/24".parse().unwrap(),
+            ..order("api,manage")
+        };
+        let old = plane.create_keys(&ends, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id;
+        let later = NOW.plus_seconds(80 * 86_400);
+        plane.clock.set(later);
+        let rotated = plane.rotate_key(old, 86_400).await.unwrap();
+        let (new, old) = (plane.key(rotated.made.id).await.unwrap(), plane.key(old).await.unwrap());
+        assert_eq!(new.user, old.user);
+        assert_eq!(
+            (&new.key.description, new.key.scope, &new.key.allow_list, new.key.created_at),
+            (&old.key.description, old.key.scope, &old.key.allow_list, later)
+        );
+        assert_ne!(new.key.digest, old.key.digest);
+        assert_eq!(new.key.expires_at, Some(later.plus_seconds(90 * 86_400)));
+        assert_eq!(old.key.expires_at, Some(later.plus_seconds(86_400)));
+        assert_eq!(rotated.replaced_until, later.plus_seconds(86_400));
+        assert_eq!(plane.list_keys(Some(&alex())).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_overlap_lengthens_no_life_and_none_ends_the_old_key_at_once() {
+        let (_folder, plane) = plane().await;
+        let make = async |expires_at| {
+            let order = KeyToMake { expires_at, ..order("api") };
+            plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id
+        };
+        let soon = Some(NOW.plus_seconds(60));
+        let short = plane.rotate_key(make(soon).await, 86_400).await.unwrap();
+        assert_eq!(Some(short.replaced_until), soon);
+        assert_eq!(short.order.expires_at, soon, "as long again, from now on");
+        let endless = make(None).await;
+        let rotated = plane.rotate_key(endless, 0).await.unwrap();
+        assert_eq!(rotated.order.expires_at, None);
+        assert_eq!(KeyState::of(&plane.key(endless).await.unwrap().key, NOW), KeyState::Expired);
+    }
+
+    #[tokio::test]
+    async fn only_a_key_that_is_in_use_is_rotated_and_a_refusal_makes_none() {
+        let (_folder, plane) = plane().await;
+        let ends = KeyToMake { expires_at: Some(NOW.plus_seconds(60)), ..order("api") };
+        let made =
+            plane.create_keys(&ends, NonZeroU32::new(2).unwrap(), PasswordEnd::Accepted).await.unwrap();
+        let (disabled, expired) = (made.keys[0].id, made.keys[1].id);
+        plane.disable_key(disabled).await.unwrap();
+        let refused = plane.rotate_key(disabled, 60).await.unwrap_err();
+        assert!(matches!(refused, ControlError::RotatesDisabledKey(id) if id == disabled));
+        plane.clock.set(NOW.plus_seconds(60));
+        let refused = plane.rotate_key(expired, 60).await.unwrap_err();
+        assert!(matches!(refused, ControlError::RotatesExpiredKey(id) if id == expired));
+        plane.delete_key(expired).await.unwrap();
+        assert!(matches!(plane.rotate_key(expired, 60).await, Err(ControlError::UnknownKey(_))));
+        assert_eq!(plane.list_keys(None).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_manage_key_whose_list_was_emptied_is_not_made_again() {
+        let (_folder, plane) = plane().await;
+        let listed = KeyToMake { allow_list: "192.0.2.0/24".parse().unwrap(), ..order("manage") };
+        let id = plane.create_keys(&listed, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id;
+        plane.edit_key(id, |key| key.allow_list = AllowList::default()).await.unwrap();
+        assert!(matches!(plane.rotate_key(id, 60).await, Err(ControlError::ManageKeyWithoutList)));
     }
 
     #[tokio::test]

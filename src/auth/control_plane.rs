@@ -82,6 +82,12 @@ pub enum ControlError {
     /// PROTOCOL section 3, point 5.
     #[error("a key of scope `manage` needs an allow-list of its own: name at least one network for it")]
     ManageKeyWithoutList,
+    /// A new key would open what the old one does not.
+    #[error("{0} is disabled, and a key in its place would not be; enable it first, or make another key")]
+    RotatesDisabledKey(KeyId),
+    /// There is nothing left to overlap with.
+    #[error("{0} has expired, so that there is nothing left to replace; make another key")]
+    RotatesExpiredKey(KeyId),
     /// The end lies behind us.
     #[error("the key would expire in the past")]
     ExpiresInThePast,

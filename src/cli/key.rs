@@ -1,12 +1,14 @@
-//! `latchkey key`; making and importing keys is in files of their own.
+//! `latchkey key`; making, rotating and importing keys is in files of their own.
 
 mod create;
+mod rotate;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use self::create::{CreateArguments, create};
+use self::rotate::{RotateArguments, rotate};
 use super::import::{ImportArguments, import};
 use super::operator::{ConfigArgument, Operator};
 use super::{UsageError, output, prompt};
@@ -15,7 +17,7 @@ use crate::auth::{KeyState, KeyTest, MissingStore};
 use crate::model::{ClientIp, KeyId, Timestamp, UserName};
 use crate::store::ListedKey;
 
-/// Make, list, test, disable, delete and import API keys
+/// Make, list, test, rotate, disable, delete and import API keys
 #[derive(Args, Debug)]
 #[command(after_help = "Example: latchkey key create acme/alex --description billing --scope api")]
 pub(super) struct KeyArguments {
@@ -60,6 +62,9 @@ enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a key like another one, which ends after an overlap; the new one's text goes to stdout this once
+    #[command(after_help = "Example: latchkey key rotate key_0c1x8n4t7q2vz --overlap 7d > ci.key")]
+    Rotate(RotateArguments),
     /// Refuse a key until it is enabled again; its open sessions end
     #[command(after_help = "Example: latchkey key disable key_0c1x8n4t7q2vz")]
     Disable {
@@ -98,6 +103,7 @@ pub(super) fn run(arguments: KeyArguments) -> Result<()> {
         KeyCommand::List { user, json } => list(&operator, user.as_ref(), json),
         KeyCommand::Show { id, json } => show(&operator, id, json),
         KeyCommand::Test { from, json } => test(&operator, from.map(ClientIp::new), json),
+        KeyCommand::Rotate(arguments) => rotate(&operator, &arguments),
         KeyCommand::Disable { id } => {
             let revision = operator.run(control.disable_key(id))?;
             operator.announce(&format!("disabled {id}"), revision)

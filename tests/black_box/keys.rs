@@ -236,6 +236,53 @@ fn r20_a_disabled_key_is_refused_until_it_is_enabled() {
 }
 
 #[test]
+fn a_rotated_key_works_at_once_and_the_old_one_until_the_overlap_ends() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let old = gateway.create_key_with("acme/admin", &["--scope", "api,isproxy", "--expires", "90d"]);
+    let mut session = gateway.isproxy_session(&old.login());
+
+    // With an overlap both work, and nothing that is open is cut.
+    let rotated = gateway.cli(&["key", "rotate", &old.id, "--json"]).json();
+    let new = format!("ApiKey {}", rotated["key"].as_str().unwrap());
+    assert_eq!(gateway.api_get("/", &new).status, 200);
+    assert_eq!(gateway.api_upstream.last_request().field("x-auth-key-id").as_deref(), rotated["id"].as_str());
+    assert_eq!(gateway.api_get("/", &old.authorization()).status, 200);
+    assert_eq!(session.ask("IS example.com"), "example.com available");
+    assert_eq!(rotated["scope"], "api,isproxy");
+    assert_eq!(rotated["replaces"]["id"], old.id);
+    let left = gateway.cli(&["key", "show", &old.id, "--json"]).json();
+    assert_eq!(left["expires_at"], rotated["replaces"]["expires_at"]);
+
+    // Without one the old key is dead when the command returns, and its session ends.
+    let output = gateway.cli(&["key", "rotate", &old.id, "--overlap", "0s"]);
+    assert!(output.stderr.contains(&old.id) && output.stderr.contains("1 open session"), "{output:?}");
+    let newest = output.expect_success();
+    let newest = newest.strip_suffix('\n').unwrap();
+    assert_eq!((newest.len(), newest.starts_with("lk1_")), (44, true), "{newest:?}");
+    gateway.api_get("/", &old.authorization()).assert_refusal(401, "AuthenticationError");
+    session.expect_closed();
+    assert_eq!(gateway.api_get("/", &format!("ApiKey {newest}")).status, 200);
+    assert_eq!(gateway.api_get("/", &new).status, 200);
+}
+
+#[test]
+fn a_key_that_is_refused_already_is_not_rotated() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let (disabled, expired) = (gateway.create_key("acme/admin"), gateway.create_key("acme/admin"));
+    gateway.cli(&["key", "disable", &disabled.id]).expect_success();
+    gateway.cli(&["key", "rotate", &expired.id, "--overlap", "0s"]).expect_success();
+    for (key, why) in [(&disabled, "disabled"), (&expired, "expired")] {
+        let output = gateway.cli(&["key", "rotate", &key.id]);
+        assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""), "{output:?}");
+        assert!(output.stderr.contains(why), "{output:?}");
+    }
+    assert_eq!(listed_ids(&gateway, "acme/admin").len(), 3);
+    gateway.cli(&["key", "rotate", &disabled.id, "--overlap", "tomorrow"]).expect_failure(2);
+}
+
+#[test]
 fn r21_a_deleted_key_leaves_the_list_and_the_password_stays_off() {
     let gateway = TestGateway::start();
     let admin = gateway.create_customer("acme");
