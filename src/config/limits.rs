@@ -1,7 +1,7 @@
 //! `limits:` every bound and every deadline, with its unit in its name.
 //!
 //! Written and meant alike, so this one type is both; the ranges are part of the schema. Read by `net`, `auth` and
-//! the gateways, which keep them.
+//! the gateways, which keep them. Each description ends with what happens `At the limit:`, which a test asks for.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,82 +11,89 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct Limits {
-    /// Open connections over all listeners.
+    /// Open connections over all listeners. At the limit: a further one is closed at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
-    /// Open connections of one address (IPv6: of one /64); 0: unbounded.
+    /// Open connections of one address (IPv6: of one /64); 0: unbounded. At the limit: a further one is closed at once.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub connections_per_address: u32,
-    /// Failed credentials of one address (IPv6: of one /64) in 10 minutes before the answer is 429; 0: unbounded.
+    /// Failed credentials of one address (IPv6: of one /64) in 10 minutes; 0: unbounded. At the limit: a further one is
+    /// answered 429 with `Retry-After`, at `IsProxy` like a wrong one; a valid key is never refused for it.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub failed_credentials_per_address: u32,
-    /// Logins by password that may wait for a hashing thread; more are answered 503.
+    /// Logins by password that may wait for a hashing thread. At the limit: a further one is answered 503 with
+    /// `Retry-After`, at `IsProxy` like a wrong one, and counts as no failure.
     #[schemars(range(min = 1, max = 10_000))]
     pub password_queue: u32,
-    /// From accept to the end of the TLS handshake.
+    /// From accept to the end of the TLS handshake. At the limit: the connection is closed.
     #[schemars(range(min = 1, max = 300))]
     pub tls_handshake_seconds: u32,
-    /// From accept (or from the first byte of a further request) to the end of a request's head.
+    /// From accept (or from the first byte of a further request) to the end of a request's head. At the limit: the
+    /// connection is closed.
     #[schemars(range(min = 1, max = 300))]
     pub http_header_seconds: u32,
-    /// A kept-alive connection without a request.
+    /// A kept-alive connection without a request. At the limit: the connection is closed.
     #[schemars(range(min = 1, max = 86_400))]
     pub http_idle_seconds: u32,
-    /// A request's head, in bytes.
+    /// A request's head. At the limit: the answer is 431.
     #[schemars(range(min = 8_192, max = 1_048_576))]
     pub http_header_bytes: u32,
-    /// Fields in a request's head.
+    /// Fields in a request's head. At the limit: the answer is 431.
     #[schemars(range(min = 10, max = 1_000))]
     pub http_header_fields: u32,
-    /// A request's target, in bytes.
+    /// A request's target. At the limit: the answer is 414.
     #[schemars(range(min = 64, max = 65_536))]
     pub http_target_bytes: u32,
-    /// A request's body, in bytes; 0: unbounded.
+    /// A request's body; 0: unbounded. At the limit: the answer is 413, and the upstream gets no whole request.
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     pub http_body_bytes: u64,
-    /// A body, either way, of which nothing comes or nothing is taken.
+    /// A body, either way, of which nothing comes or nothing is taken; event streams may be silent. At the limit: 408
+    /// or 504, whoever is late, or the connection is cut where an answer has begun.
     #[schemars(range(min = 1, max = 86_400))]
     pub http_body_idle_seconds: u32,
-    /// Streams at once on one HTTP/2 connection.
+    /// Streams at once on one HTTP/2 connection. At the limit: a further one is refused, and the client may try again.
     #[schemars(range(min = 1, max = 10_000))]
     pub http2_streams: u32,
-    /// Connecting to an upstream, in milliseconds.
+    /// Connecting to an upstream. At the limit: the answer is 504; at `IsProxy` names are answered `error`.
     #[schemars(range(min = 10, max = 60_000))]
     pub upstream_connect_milliseconds: u32,
-    /// From the end of sending to the head of an upstream's answer.
+    /// From the end of sending to the head of an upstream's answer. At the limit: the answer is 504.
     #[schemars(range(min = 1, max = 86_400))]
     pub upstream_first_byte_seconds: u32,
-    /// A whole exchange with an upstream; 0: unbounded, for streams.
+    /// A whole exchange with an upstream; 0: unbounded, for streams. At the limit: 504, or the connection is cut where
+    /// an answer has begun.
     #[schemars(range(min = 0, max = 86_400))]
     pub upstream_total_seconds: u32,
-    /// An idle connection to an upstream is closed after this.
+    /// A connection to an upstream that waits for a request. At the limit: it is closed.
     #[schemars(range(min = 1, max = 86_400))]
     pub upstream_idle_seconds: u32,
-    /// Idle connections kept to one upstream, per thread.
+    /// Connections to one upstream that wait for a request, per thread. At the limit: the oldest one is closed.
     #[schemars(range(min = 0, max = 100_000))]
     pub upstream_idle_connections: u32,
-    /// A session before its login.
+    /// A session before its login. At the limit: it is closed.
     #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_login_seconds: u32,
-    /// A session after its login without a line.
+    /// A session after its login without a line. At the limit: it is closed.
     #[schemars(range(min = 1, max = 86_400))]
     pub isproxy_idle_seconds: u32,
-    /// Failed logins after which a session is closed.
+    /// Failed logins of one session. At the limit: it is closed.
     #[schemars(range(min = 1, max = 100))]
     pub isproxy_failed_logins: u32,
-    /// How long an answer to the second and later failed logins is held back, in milliseconds.
+    /// How long an answer to the second and later failed logins is held back; 0: not at all. At the limit: the answer
+    /// is sent.
     #[schemars(range(min = 0, max = 60_000))]
     pub isproxy_failed_login_delay_milliseconds: u32,
-    /// Requests of one session that wait for the upstream; beyond, the client is not read.
+    /// Requests of one session that wait for the upstream. At the limit: the client is not read until one is answered.
     #[schemars(range(min = 1, max = 65_536))]
     pub isproxy_pending_requests: u32,
-    /// A reply that the upstream owes; then the answer is `<domain> error`.
+    /// A reply that the upstream owes. At the limit: the answer is `<domain> error`; an upstream that said nothing at
+    /// all meanwhile is given up.
     #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_reply_seconds: u32,
-    /// A client that takes none of what is written to it.
+    /// A client that takes none of what is written to it. At the limit: the session is cut.
     #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_write_seconds: u32,
-    /// Between SIGTERM and the end of what is still open.
+    /// Between SIGTERM and the end of what is still open. At the limit: what is still open is cut.
     #[schemars(range(min = 0, max = 3_600))]
     pub drain_seconds: u32,
 }

@@ -59,7 +59,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub(super) struct RawStore {
-    /// `sqlite:PATH`, the embedded store.
+    /// `sqlite:PATH`, the embedded store: one file, made on the first start.
     pub(super) url: String,
 }
 
@@ -74,7 +74,7 @@ impl Default for RawStore {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct RawAccessLog {
-    /// The file to append to, mode 0600.
+    /// The file to append to, mode 0600; its folder is made. A line that the disk does not take in time is dropped and counted.
     pub(super) path: Required<String>,
 }
 

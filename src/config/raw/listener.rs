@@ -11,7 +11,7 @@ use crate::config::PlaintextCredentials;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Listener")]
 pub(in crate::config) struct RawListener {
-    /// Unique name, used in logs and metrics.
+    /// Unique name: 1 to 64 of a-z, A-Z, digits, `.`, `_` and `-`; used in logs and metrics.
     pub(in crate::config) name: Required<String>,
     /// What it speaks.
     pub(in crate::config) protocol: Required<RawProtocol>,

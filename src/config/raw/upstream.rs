@@ -12,7 +12,7 @@ use super::Required;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]
 pub(in crate::config) struct RawUpstream {
-    /// Unique name, used by routes, in logs and metrics.
+    /// Unique name: 1 to 64 of a-z, A-Z, digits, `.`, `_` and `-`; used by routes, in logs and metrics.
     pub(in crate::config) name: Required<String>,
     /// What it speaks.
     pub(in crate::config) protocol: Required<RawUpstreamProtocol>,
