@@ -25,7 +25,7 @@ pub use step::{EndReason, LineFault, Presented, PresentedCredential, Rules, Step
 /// Unwritten replies above which neither peer is read any more.
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
 /// Bytes of waiting names above which the client is not read any more.
-const PENDING_NAME_BYTES: usize = 256 * 1_024;
+const PENDING_NAME_BYTES: usize = 64 * 1_024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
