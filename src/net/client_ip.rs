@@ -248,7 +248,7 @@ mod tests {
             let mut fields = vec![String::new()];
             for (address, breaks) in all.iter().zip(lines.into_iter().cycle()) {
                 match fields.last_mut() {
-                    Some(last) if !breaks && !last.is_empty() => last.push_str(&format!(", {address}")),
+                    Some(last) if !breaks && !last.is_empty() => *last = format!("{last}, {address}"),
                     Some(last) if last.is_empty() => *last = address.to_string(),
                     _ => fields.push(address.to_string()),
                 }
