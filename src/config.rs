@@ -29,7 +29,8 @@ use zeroize::Zeroizing;
 pub use faults::Faults;
 pub use limits::Limits;
 pub use listener::{
-    HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials, Route, TlsFiles,
+    ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials,
+    ProxyProtocol, Route, TlsFiles,
 };
 pub use policy::{MfaPolicy, Policy};
 pub use upstream::{HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Upstream, UpstreamProtocol};

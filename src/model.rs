@@ -11,6 +11,7 @@ mod name;
 mod secret;
 mod service;
 mod timestamp;
+mod trusted_proxies;
 
 pub use allow_list::{AllowList, AllowListError};
 pub use api_key::{ApiKeyRecord, KeyDigest};
@@ -23,3 +24,4 @@ pub use service::{
     AccessPoint, AccessPoints, InvalidServiceScope, Permission, Permissions, Service, ServiceScope,
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use trusted_proxies::TrustedProxies;

@@ -1,10 +1,13 @@
-//! Sockets: listeners per thread, the accept loop and its limits, TLS. Knows no protocol above TLS.
+//! Sockets: listeners per thread, the accept loop and its limits, TLS; and from whom a connection or a request is.
+//! Knows no protocol above TLS.
 //!
 //! Deliberately holds no list of connections: draining is a [`CancellationToken`](tokio_util::sync::CancellationToken)
-//! that the doors listen to. Callers: `app` binds and accepts, the doors take TLS from here.
+//! that the doors listen to. Callers: `app` binds and accepts, the doors take TLS and addresses from here.
 
 mod accept;
+pub mod client_ip;
 mod listen;
+pub mod proxy_protocol;
 mod slots;
 mod tls;
 

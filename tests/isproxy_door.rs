@@ -14,7 +14,9 @@ use std::time::Duration;
 use latchkey::auth::{Authenticator, AuthenticatorParts, DenialReason};
 use latchkey::cli::isproxy_client::{AskError, AskOptions, Security, ask, load_ca_file};
 use latchkey::clock::Clock;
-use latchkey::config::{IsProxyListener, IsProxyUpstream, Limits, PlaintextCredentials, Policy};
+use latchkey::config::{
+    ClientAddressRules, IsProxyListener, IsProxyUpstream, Limits, PlaintextCredentials, Policy,
+};
 use latchkey::crypto::{DigestKey, KeyRing, KeyText, TagKey};
 use latchkey::demo::isproxy_upstream::serve_isproxy_upstream;
 use latchkey::gateway::isproxy::{DoorParts, IsProxyDoor};
@@ -94,6 +96,7 @@ impl Door {
             listener: IsProxyListener {
                 tls: None,
                 plaintext_credentials: given.plaintext_credentials,
+                client_address: ClientAddressRules::default(),
                 allow_list: given.allow_list.parse().unwrap(),
                 upstream: "availability".into(),
             },

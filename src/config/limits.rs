@@ -14,7 +14,8 @@ pub struct Limits {
     /// Open connections over all listeners. At the limit: a further one is closed at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
-    /// Open connections of one address (IPv6: of one /64); 0: unbounded. At the limit: a further one is closed at once.
+    /// Open connections of one address (IPv6: of one /64); 0: unbounded. The peer's address counts, also where it is a
+    /// trusted proxy's. At the limit: a further one is closed at once.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub connections_per_address: u32,
     /// Failed credentials of one address (IPv6: of one /64) in 10 minutes; 0: unbounded. At the limit: a further one is
@@ -25,7 +26,12 @@ pub struct Limits {
     /// `Retry-After`, at `IsProxy` like a wrong one, and counts as no failure.
     #[schemars(range(min = 1, max = 10_000))]
     pub password_queue: u32,
-    /// From accept to the end of the TLS handshake. At the limit: the connection is closed.
+    /// From accept to the end of a PROXY protocol header, where a listener accepts one. At the limit: the connection is
+    /// closed.
+    #[schemars(range(min = 1, max = 300))]
+    pub proxy_protocol_header_seconds: u32,
+    /// From accept (or the end of a PROXY protocol header) to the end of the TLS handshake. At the limit: the connection
+    /// is closed.
     #[schemars(range(min = 1, max = 300))]
     pub tls_handshake_seconds: u32,
     /// From accept (or from the first byte of a further request) to the end of a request's head. At the limit: the
@@ -105,6 +111,7 @@ impl Default for Limits {
             connections_per_address: 1_000,
             failed_credentials_per_address: 100,
             password_queue: 64,
+            proxy_protocol_header_seconds: 5,
             tls_handshake_seconds: 10,
             http_header_seconds: 10,
             http_idle_seconds: 75,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::AllowList;
+use crate::model::{AllowList, TrustedProxies};
 
 /// One listener.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct HttpListener {
     pub tls: Option<TlsFiles>,
     /// Are credentials taken where there is no TLS?
     pub plaintext_credentials: PlaintextCredentials,
+    /// Whose word about a client's address is believed.
+    pub client_address: ClientAddressRules,
     /// Who may come in at all.
     pub allow_list: AllowList,
     /// By host and prefix; at least one.
@@ -50,10 +52,33 @@ pub struct IsProxyListener {
     pub tls: Option<TlsFiles>,
     /// Is `LOGIN` taken without TLS?
     pub plaintext_credentials: PlaintextCredentials,
+    /// Whose word about a client's address is believed.
+    pub client_address: ClientAddressRules,
     /// Who may come in at all.
     pub allow_list: AllowList,
     /// The name of an upstream with `protocol: isproxy`.
     pub upstream: String,
+}
+
+/// How a listener learns from where a client comes. The default believes nobody: the peer is the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientAddressRules {
+    /// Who is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Does every connection begin with a PROXY protocol header?
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Is a PROXY protocol header read?
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ProxyProtocol {
+    /// It is not; bytes that look like one are refused like any other. The default.
+    #[default]
+    Refuse,
+    /// Every connection must begin with one, of version 1 or 2, and come from a trusted proxy.
+    Accept,
 }
 
 /// May a credential travel without TLS?

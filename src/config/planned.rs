@@ -13,11 +13,8 @@ const KEYS: &[&str] = &[
 ];
 
 /// Values of keys with fixed words.
-const WORDS: &[(&str, &[&str])] = &[
-    ("listeners[].protocol", &["console", "forward_auth"]),
-    ("listeners[].proxy_protocol", &["accept"]),
-    ("upstreams[].tls", &["starttls"]),
-];
+const WORDS: &[(&str, &[&str])] =
+    &[("listeners[].protocol", &["console", "forward_auth"]), ("upstreams[].tls", &["starttls"])];
 
 /// Is the key at `pattern` one that a later version knows?
 pub(super) fn is_planned_key(pattern: &str) -> bool {

@@ -17,7 +17,7 @@ pub use command::{Key, Output, PASSWORD};
 pub use gateway::{Installation, TestGateway};
 pub use http_upstream::HttpUpstream;
 pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
-pub use process::run;
+pub use process::{Running, run};
 pub use wire::Wire;
 
 use std::time::{Duration, Instant};

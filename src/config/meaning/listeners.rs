@@ -10,8 +10,11 @@ use super::{Review, is_host};
 use crate::config::faults::KeyPath;
 use crate::config::interpolation::{read_text, reason};
 use crate::config::raw::{RawListener, RawProtocol, RawRoute, RawTls, RawUpstreamProtocol, Required};
-use crate::config::{HttpListener, IsProxyListener, Listener, ListenerProtocol, Route, TlsFiles};
-use crate::model::AllowList;
+use crate::config::{
+    ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, ProxyProtocol, Route,
+    TlsFiles,
+};
+use crate::model::{AllowList, TrustedProxies};
 
 /// Which protocols a key belongs to, for keys that do not belong to all.
 const BELONGING: &[(&str, &[&str])] = &[
@@ -71,10 +74,7 @@ fn listener(
     if let Some(protocol) = raw.protocol.0 {
         review.refuse_misplaced(path, BELONGING, word(protocol));
     }
-    if !raw.trusted_proxies.is_empty() {
-        let message = "trusted proxies are not available in this version; allowed: []";
-        review.refuse(&path.key("trusted_proxies"), message, None);
-    }
+    let client_address = client_address(raw.trusted_proxies, raw.proxy_protocol, path, review);
     let tls = raw.tls.map(|raw| tls(raw, &path.key("tls"), review));
     let allow_list = allow_list(raw.allow_list, raw.allow_list_file, path, review);
     let is_routed = !raw.routes.is_empty();
@@ -90,7 +90,13 @@ fn listener(
                 review.refuse_missing(path, "routes", "at least one, such as { path: /, upstream: NAME }");
             }
             let tls = tls.map_or(Some(None), |tls| tls.map(Some))?;
-            ListenerProtocol::Http(HttpListener { tls, plaintext_credentials, allow_list, routes })
+            ListenerProtocol::Http(HttpListener {
+                tls,
+                plaintext_credentials,
+                client_address,
+                allow_list,
+                routes,
+            })
         }
         RawProtocol::IsProxy => {
             if !is_relayed {
@@ -98,7 +104,13 @@ fn listener(
             }
             let tls = tls.map_or(Some(None), |tls| tls.map(Some))?;
             let upstream = upstream?;
-            ListenerProtocol::IsProxy(IsProxyListener { tls, plaintext_credentials, allow_list, upstream })
+            ListenerProtocol::IsProxy(IsProxyListener {
+                tls,
+                plaintext_credentials,
+                client_address,
+                allow_list,
+                upstream,
+            })
         }
         RawProtocol::Ops => ListenerProtocol::Ops,
     };
@@ -145,9 +157,34 @@ fn allow_list(
     path: &KeyPath,
     review: &mut Review<'_>,
 ) -> AllowList {
-    let mut networks: Vec<IpNet> = Vec::new();
+    let mut networks = networks(raw, &path.key("allow_list"), review);
+    if let Some(file) = file {
+        networks.extend(allow_list_file(file, &path.key("allow_list_file"), review));
+    }
+    AllowList::new(networks)
+}
+
+fn client_address(
+    raw: Vec<Required<String>>,
+    proxy_protocol: ProxyProtocol,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> ClientAddressRules {
+    if raw.is_empty() && proxy_protocol == ProxyProtocol::Accept {
+        let message =
+            "`accept` needs `trusted_proxies`: connections of all others are closed, so nobody could come in";
+        let help = "name the balancer's network, for example trusted_proxies: [10.0.0.0/24]";
+        review.refuse(&path.key("proxy_protocol"), message, Some(help));
+    }
+    let networks = networks(raw, &path.key("trusted_proxies"), review);
+    ClientAddressRules { trusted_proxies: TrustedProxies::new(AllowList::new(networks)), proxy_protocol }
+}
+
+/// The sound ones of a list of networks.
+fn networks(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
     for (position, text) in raw.into_iter().enumerate() {
-        let path = path.key("allow_list").index(position);
+        let path = path.index(position);
         let Some(text) = text.0 else { continue };
         match AllowList::parse([text.as_str()]) {
             Ok(one) => networks.extend(one.networks()),
@@ -155,10 +192,7 @@ fn allow_list(
             Err(_) => review.refuse(&path, "must be an address or CIDR", None),
         }
     }
-    if let Some(file) = file {
-        networks.extend(allow_list_file(file, &path.key("allow_list_file"), review));
-    }
-    AllowList::new(networks)
+    networks
 }
 
 /// Reads one network a line. A bad line is named by its number and not shown: the file may be the wrong one.
@@ -484,14 +518,47 @@ mod tests {
     }
 
     #[test]
-    fn s105_nobody_is_a_trusted_proxy() {
-        http_listener(&TestFolder::new(), "trusted_proxies: []");
-        let told = told("    routes:", "    trusted_proxies: [10.0.0.0/8]\n    routes:");
+    fn s105_nobody_is_a_trusted_proxy_by_default() {
+        let folder = TestFolder::new();
+        for setting in ["trusted_proxies: []", "allow_list: []"] {
+            let rules = http_listener(&folder, setting).client_address;
+            assert_eq!(rules, ClientAddressRules::default(), "{setting}");
+            assert!(rules.trusted_proxies.is_empty() && rules.proxy_protocol == ProxyProtocol::Refuse);
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks() {
+        let folder = TestFolder::new();
+        let rules = http_listener(&folder, "trusted_proxies: [10.0.0.0/8, \"::1\"]").client_address;
+        for (address, trusted) in [("10.2.3.4", true), ("::1", true), ("192.0.2.1", false)] {
+            assert_eq!(rules.trusted_proxies.contains(address.parse().unwrap()), trusted, "{address}");
+        }
+        let wrong = told("    routes:", "    trusted_proxies: [10.0.0.0/8, balancer.example]\n    routes:");
         assert!(
-            told.contains(
-                "listeners[0].trusted_proxies: trusted proxies are not available in this version; allowed: []"
+            wrong.starts_with(
+                "f.yaml:5:35  error  listeners[0].trusted_proxies[1]: `balancer.example` is not a network"
             ),
-            "{told}"
+            "{wrong}"
+        );
+        let misplaced =
+            BASE.replacen("protocol: http", "protocol: ops\n    trusted_proxies: [10.0.0.0/8]", 1);
+        assert!(
+            folder.faults(&misplaced).contains("key `trusted_proxies` belongs to protocol http and isproxy")
+        );
+    }
+
+    #[test]
+    fn s15_a_proxy_header_is_accepted_from_trusted_proxies_only() {
+        let folder = TestFolder::new();
+        let rules = http_listener(&folder, "trusted_proxies: [10.0.0.1]\n    proxy_protocol: accept");
+        assert_eq!(rules.client_address.proxy_protocol, ProxyProtocol::Accept);
+        let nobody = told("    routes:", "    proxy_protocol: accept\n    routes:");
+        assert!(
+            nobody.starts_with(
+                "f.yaml:5:21  error  listeners[0].proxy_protocol: `accept` needs `trusted_proxies`"
+            ),
+            "{nobody}"
         );
     }
 

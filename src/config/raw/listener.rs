@@ -1,10 +1,10 @@
 //! `listeners:` as written.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Required;
-use crate::config::PlaintextCredentials;
+use crate::config::{PlaintextCredentials, ProxyProtocol};
 
 /// One listener.
 #[derive(Deserialize, JsonSchema)]
@@ -22,13 +22,12 @@ pub(in crate::config) struct RawListener {
     /// http, isproxy: are credentials taken where there is no TLS?
     #[serde(default)]
     pub(in crate::config) plaintext_credentials: PlaintextCredentials,
-    /// http, isproxy: networks whose forwarding headers are believed. Must be empty in this version.
+    /// http, isproxy: networks of the proxies whose `X-Forwarded-For` or PROXY protocol header is believed; default: none.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<Required<String>>,
-    /// http, isproxy: is a PROXY protocol header read? Never in this version.
+    /// http, isproxy: is a PROXY protocol header read, before TLS? `accept` needs `trusted_proxies`.
     #[serde(default)]
-    #[expect(dead_code, reason = "its only value in this version is the default")]
-    pub(in crate::config) proxy_protocol: RawProxyProtocol,
+    pub(in crate::config) proxy_protocol: ProxyProtocol,
     /// http, isproxy: networks that may come in at all; an empty list narrows nothing.
     #[serde(default)]
     pub(in crate::config) allow_list: Vec<Required<String>>,
@@ -52,16 +51,6 @@ pub(in crate::config) enum RawProtocol {
     IsProxy,
     /// `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
     Ops,
-}
-
-/// Is a PROXY protocol header read?
-#[derive(Default, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub(in crate::config) enum RawProxyProtocol {
-    /// It is not; bytes that look like one are refused like any other.
-    #[default]
-    Refuse,
 }
 
 /// A certificate chain and its key, both PEM files.

@@ -1,13 +1,20 @@
-//! What is known of a client's connection: the same for all its requests.
+//! Who is at the other end of a connection, and from whom each of its requests is.
+//!
+//! The two differ behind a proxy, whose kept-alive connection carries the requests of many clients. Who is believed
+//! is the configuration's matter, how a chain is read `net::client_ip`'s.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use http::HeaderValue;
+use http::header::GetAll;
+use http::{HeaderMap, HeaderValue};
 
 use super::deadlines::ConnectionWatch;
-use super::headers::ConnectionFacts;
-use crate::model::ClientIp;
+use super::denial::Fault;
+use super::headers::{ForwardedFacts, X_FORWARDED_FOR, X_FORWARDED_PROTO};
+use crate::model::{ClientIp, TrustedProxies};
+use crate::net::client_ip;
 
 /// How a connection is secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,34 +28,177 @@ pub enum Transport {
 /// One client's connection.
 #[derive(Debug)]
 pub struct ClientConnection {
-    /// Who is judged by allow-lists and throttles.
-    pub ip: ClientIp,
+    /// Where it comes from: the peer, or what the PROXY protocol says.
+    source: IpAddr,
+    /// From whom its requests are, if nobody else is believed.
+    direct: Origin,
+    /// Who is believed, if the source is.
+    trusted: Option<TrustedProxies>,
     /// How it is secured.
     pub transport: Transport,
-    /// What the upstream is told about it.
-    pub facts: ConnectionFacts,
     /// Its deadlines.
     pub watch: Rc<ConnectionWatch>,
 }
 
+/// From whom a request is.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Who is judged by allow-lists and throttles.
+    pub client_ip: ClientIp,
+    /// What the upstream is told about it.
+    pub forwarded: ForwardedFacts,
+}
+
 impl ClientConnection {
-    /// A connection from `peer`.
-    pub fn new(peer: SocketAddr, transport: Transport, watch: Rc<ConnectionWatch>) -> Rc<Self> {
-        let ip = ClientIp::new(peer.ip());
-        let address = HeaderValue::from_str(&ip.to_string());
+    /// A connection from `source`.
+    pub fn new(
+        source: IpAddr,
+        trusted: &TrustedProxies,
+        transport: Transport,
+        watch: Rc<ConnectionWatch>,
+    ) -> Rc<Self> {
+        let client_ip = ClientIp::new(source);
         let proto = match transport {
             Transport::Plaintext => "http",
             Transport::Tls => "https",
         };
-        Rc::new(Self {
-            ip,
-            transport,
-            facts: ConnectionFacts {
-                // The text of an address is always a header's value.
-                forwarded_for: address.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+        let direct = Origin {
+            client_ip,
+            forwarded: ForwardedFacts {
+                forwarded_for: chain_value(&[client_ip]),
                 forwarded_proto: HeaderValue::from_static(proto),
             },
-            watch,
-        })
+        };
+        let trusted = trusted.contains(source).then(|| trusted.clone());
+        Rc::new(Self { source, direct, trusted, transport, watch })
+    }
+
+    /// The connection's source as the client: what stands until a request's head is read.
+    pub const fn source_ip(&self) -> ClientIp {
+        self.direct.client_ip
+    }
+
+    /// From whom the request with these `headers`, as they came, is. A stranger's forwarding fields are not even
+    /// read; of a trusted proxy, `X-Forwarded-For` and `X-Forwarded-Proto` are, and must be readable.
+    pub fn origin(&self, headers: &HeaderMap) -> Result<Cow<'_, Origin>, Fault> {
+        let Some(trusted) = &self.trusted else { return Ok(Cow::Borrowed(&self.direct)) };
+        let fields = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+        let resolved = client_ip::resolve(self.source, trusted, fields).map_err(|error| {
+            tracing::debug!(proxy = %self.source, %error, "a trusted proxy's header is refused");
+            Fault::UnreadableForwarding
+        })?;
+        let proto = forwarded_proto(&headers.get_all(X_FORWARDED_PROTO))?;
+        let forwarded = ForwardedFacts {
+            forwarded_for: chain_value(&resolved.chain),
+            forwarded_proto: proto.unwrap_or_else(|| self.direct.forwarded.forwarded_proto.clone()),
+        };
+        Ok(Cow::Owned(Origin { client_ip: resolved.client, forwarded }))
+    }
+}
+
+/// `X-Forwarded-For` for the next one.
+fn chain_value(chain: &[ClientIp]) -> HeaderValue {
+    let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
+    // The text of an address is always a header's value.
+    HeaderValue::from_str(&texts.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// What a trusted proxy says of how the client came; `None`: nothing.
+fn forwarded_proto(fields: &GetAll<'_, HeaderValue>) -> Result<Option<HeaderValue>, Fault> {
+    let mut fields = fields.iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(only), None) if is_scheme(only) => Ok(Some(only.clone())),
+        _ => Err(Fault::UnreadableForwarding),
+    }
+}
+
+/// What proxies write there: the scheme of the client's request, of a WebSocket too.
+fn is_scheme(value: &HeaderValue) -> bool {
+    [&b"http"[..], b"https", b"ws", b"wss"].iter().any(|scheme| value.as_bytes().eq_ignore_ascii_case(scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config::Limits;
+
+    /// The client, and what the upstream is told in `X-Forwarded-For` and `X-Forwarded-Proto`.
+    fn told(source: &str, fields: &[(&str, &str)]) -> Result<(String, String, String), Fault> {
+        let trusted = TrustedProxies::new("10.0.0.0/8".parse().unwrap());
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        let client = ClientConnection::new(source.parse().unwrap(), &trusted, Transport::Plaintext, watch);
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let origin = client.origin(&headers)?;
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        Ok((
+            origin.client_ip.to_string(),
+            text(&origin.forwarded.forwarded_for),
+            text(&origin.forwarded.forwarded_proto),
+        ))
+    }
+
+    #[test]
+    fn s14_a_strangers_forwarding_fields_are_not_read() {
+        let claims =
+            [("x-forwarded-for", "10.0.0.9"), ("x-forwarded-proto", "https"), ("forwarded", "for=1.2.3.4")];
+        let expected = ("192.0.2.1".to_owned(), "192.0.2.1".to_owned(), "http".to_owned());
+        assert_eq!(told("192.0.2.1", &claims), Ok(expected.clone()));
+        assert_eq!(told("192.0.2.1", &[("x-forwarded-for", "?"), ("x-forwarded-proto", "?")]), Ok(expected));
+    }
+
+    #[test]
+    fn s14_a_trusted_proxys_chain_and_scheme_are_believed_and_the_source_is_the_last() {
+        for (fields, client, chain, proto) in [
+            (&[][..], "10.0.0.1", "10.0.0.1", "http"),
+            (&[("x-forwarded-for", "192.0.2.7")], "192.0.2.7", "192.0.2.7, 10.0.0.1", "http"),
+            (
+                &[
+                    ("x-forwarded-for", "127.0.0.1, 192.0.2.7"),
+                    ("x-forwarded-for", "10.0.0.2"),
+                    ("x-forwarded-proto", "HTTPS"),
+                ],
+                "192.0.2.7",
+                "192.0.2.7, 10.0.0.2, 10.0.0.1",
+                "HTTPS",
+            ),
+            // Other fields say nothing, whoever sends them.
+            (
+                &[
+                    ("forwarded", "for=192.0.2.7"),
+                    ("x-real-ip", "192.0.2.7"),
+                    ("x_forwarded_for", "192.0.2.7"),
+                ],
+                "10.0.0.1",
+                "10.0.0.1",
+                "http",
+            ),
+        ] {
+            assert_eq!(
+                told("10.0.0.1", fields),
+                Ok((client.into(), chain.into(), proto.into())),
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn s105_what_cannot_be_read_from_a_trusted_proxy_refuses_the_request() {
+        for fields in [
+            &[("x-forwarded-for", "unknown")][..],
+            &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-for", "nonsense")],
+            &[("x-forwarded-proto", "gopher")],
+            &[("x-forwarded-proto", "")],
+            &[("x-forwarded-proto", "https, http")],
+            &[("x-forwarded-proto", "https"), ("x-forwarded-proto", "https")],
+        ] {
+            assert_eq!(told("10.0.0.1", fields), Err(Fault::UnreadableForwarding), "{fields:?}");
+        }
     }
 }

@@ -19,6 +19,8 @@ pub enum Fault {
     Denied(Denial),
     /// The head breaks a rule of HTTP; the text says which, for the client's developer.
     Malformed(&'static str),
+    /// A trusted proxy's forwarding header cannot be read, so nobody knows whose request it is (SECURITY S105).
+    UnreadableForwarding,
     /// CONNECT and TRACE: a tunnel, and a mirror that would show the key.
     MethodRefused,
     /// An `Expect` that is not `100-continue`.
@@ -64,6 +66,7 @@ impl Fault {
         match self {
             Self::Denied(denial) => denial.reason.as_str(),
             Self::Malformed(_) => "malformed_request",
+            Self::UnreadableForwarding => "unreadable_forwarding_header",
             Self::MethodRefused => "method_refused",
             Self::UnknownExpectation => "unknown_expectation",
             Self::TargetTooLong => "target_too_long",
@@ -86,6 +89,11 @@ impl Fault {
         match self {
             Self::Denied(denial) => Self::terms_of_denial(denial),
             Self::Malformed(message) => (StatusCode::BAD_REQUEST, INVALID, message),
+            Self::UnreadableForwarding => (
+                StatusCode::BAD_REQUEST,
+                INVALID,
+                "X-Forwarded-For or X-Forwarded-Proto, as the proxy in front sent it, cannot be read.",
+            ),
             Self::MethodRefused => {
                 (StatusCode::METHOD_NOT_ALLOWED, INVALID, "This method is not accepted here.")
             }
@@ -220,6 +228,7 @@ mod tests {
         denials
             .chain([
                 Fault::Malformed("The Host header is missing."),
+                Fault::UnreadableForwarding,
                 Fault::MethodRefused,
                 Fault::UnknownExpectation,
                 Fault::TargetTooLong,
@@ -250,6 +259,7 @@ mod tests {
             ),
             (denied(Refusal::Busy, DenialReason::PasswordQueueFull), 503, "ProviderUnavailable"),
             (Fault::Malformed("No."), 400, "InvalidMessage"),
+            (Fault::UnreadableForwarding, 400, "InvalidMessage"),
             (Fault::UpstreamUnreachable, 502, "ProviderConnectionError"),
             (Fault::UpstreamBroke, 502, "ProviderConnectionError"),
             (Fault::UpstreamTooSlow, 504, "ProviderConnectionError"),

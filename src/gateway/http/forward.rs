@@ -12,7 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::HttpDoor;
-use super::client::ClientConnection;
+use super::client::Origin;
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
@@ -27,7 +27,7 @@ use crate::auth::Permit;
 /// Sends `request`, whose head was settled, to its upstream, and answers with what comes back.
 pub async fn forward_request(
     door: &HttpDoor,
-    client: &ClientConnection,
+    origin: &Origin,
     permit: Permit,
     request: Request<Incoming>,
     mut record: RequestRecord,
@@ -46,7 +46,14 @@ pub async fn forward_request(
     let received = request.version();
     let (mut request, progress) = prepare(&upstream, request, door.limits.http_body_bytes);
     let id = record.id_value();
-    replace_identity(request.headers_mut(), &permit, upstream.identity_rules(), &client.facts, &id, received);
+    replace_identity(
+        request.headers_mut(),
+        &permit,
+        upstream.identity_rules(),
+        &origin.forwarded,
+        &id,
+        received,
+    );
     match upstream.send(&permit, request, progress).await {
         Ok(response) => pass_back(response, &id, record).await,
         Err(fault) => {

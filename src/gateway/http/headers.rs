@@ -15,8 +15,10 @@ use crate::config::IdentityHeaders;
 
 /// The name of a request, told to the upstream and answered to the client.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Where a request comes from, address by address; written, and read from trusted proxies.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The scheme of the client's request.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields of one connection, beyond what `Connection` names (RFC 9110 §7.6.1; the last ones by custom).
@@ -49,12 +51,13 @@ pub struct IdentityRules {
     spelled: Box<[Box<str>]>,
 }
 
-/// What does not change between the requests of one connection.
+/// What the upstream is told about how a request came.
 #[derive(Clone, Debug)]
-pub struct ConnectionFacts {
-    /// The peer's address, for `X-Forwarded-For`.
+pub struct ForwardedFacts {
+    /// `X-Forwarded-For`: the client, the trusted proxies that it came through, and the connection's source, which
+    /// is the only one if nobody is trusted.
     pub forwarded_for: HeaderValue,
-    /// `http` or `https`.
+    /// `X-Forwarded-Proto`: `http` or `https`, or what a trusted proxy says.
     pub forwarded_proto: HeaderValue,
 }
 
@@ -147,7 +150,7 @@ pub fn replace_identity(
     headers: &mut HeaderMap,
     permit: &Permit,
     rules: &IdentityRules,
-    facts: &ConnectionFacts,
+    facts: &ForwardedFacts,
     request_id: &HeaderValue,
     received: Version,
 ) {
@@ -263,7 +266,7 @@ mod tests {
     }
 
     fn identify(headers: &mut HeaderMap, permit: &Permit, rules: &IdentityRules) {
-        let facts = ConnectionFacts {
+        let facts = ForwardedFacts {
             forwarded_for: HeaderValue::from_static("192.0.2.7"),
             forwarded_proto: HeaderValue::from_static("https"),
         };

@@ -15,7 +15,7 @@ use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::upstream::HttpUpstream;
 use crate::auth::{AuthMethod, Permit};
-use crate::model::{Service, Timestamp};
+use crate::model::{ClientIp, Service, Timestamp};
 use crate::telemetry::{AccessRecord, RequestId};
 
 /// One request from its head to the end of its answer.
@@ -23,6 +23,7 @@ use crate::telemetry::{AccessRecord, RequestId};
 pub struct RequestRecord {
     door: Rc<HttpDoor>,
     client: Rc<ClientConnection>,
+    client_ip: ClientIp,
     id: RequestId,
     at: Timestamp,
     began: Instant,
@@ -43,6 +44,7 @@ impl RequestRecord {
         Self {
             door: Rc::clone(door),
             client: Rc::clone(client),
+            client_ip: client.source_ip(),
             id: door.request_ids.next_id(),
             at: door.clock.now(),
             began: Instant::now(),
@@ -69,6 +71,11 @@ impl RequestRecord {
     pub fn id_value(&self) -> HeaderValue {
         // Hexadecimal digits are always a header's value.
         HeaderValue::from_bytes(&self.id.to_ascii()).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+
+    /// From whom the request is; until this is said, it is taken to be the connection's source's.
+    pub const fn is_from(&mut self, client_ip: ClientIp) {
+        self.client_ip = client_ip;
     }
 
     /// Does the request come over HTTP/2?
@@ -127,7 +134,7 @@ impl Drop for RequestRecord {
             service: Service::Api,
             listener: &self.door.name,
             request_id: self.id,
-            client_ip: self.client.ip,
+            client_ip: self.client_ip,
             method: self.method.as_str(),
             target: self.target.as_ref().map_or("", PathAndQuery::path),
             status: self.status,

@@ -37,7 +37,8 @@ use super::record::RequestRecord;
 use super::target::settle_head;
 use crate::auth::{Attempt, Decision, DenialReason};
 use crate::config::{Limits, PlaintextCredentials};
-use crate::model::Service;
+use crate::model::{ClientIp, Service};
+use crate::net::proxy_protocol::read_source;
 
 /// What an HTTP/2 client says first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,19 +58,20 @@ pub async fn serve(door: Rc<HttpDoor>, stream: TcpStream, peer: SocketAddr, drai
     let watch = ConnectionWatch::new(&door.limits, Instant::now());
     let begun = tokio::select! {
         biased;
-        begun = Box::pin(begin(&door, stream, &watch)) => begun,
+        begun = Box::pin(begin(&door, stream, peer, &watch)) => begun,
         () = drain.cancelled() => None,
     };
+    let Some((begun, source)) = begun else { return };
+    let trusted = &door.listener.client_address.trusted_proxies;
     match begun {
-        Some(Begun::Plaintext(io, spoken)) => {
-            let client = ClientConnection::new(peer, Transport::Plaintext, watch);
+        Begun::Plaintext(io, spoken) => {
+            let client = ClientConnection::new(source.ip(), trusted, Transport::Plaintext, watch);
             Box::pin(serve_protocol(door, io, client, spoken, drain)).await;
         }
-        Some(Begun::Tls(io, spoken)) => {
-            let client = ClientConnection::new(peer, Transport::Tls, watch);
+        Begun::Tls(io, spoken) => {
+            let client = ClientConnection::new(source.ip(), trusted, Transport::Tls, watch);
             Box::pin(serve_protocol(door, *io, client, spoken, drain)).await;
         }
-        None => {}
     }
 }
 
@@ -79,8 +81,26 @@ enum Begun {
     Tls(Box<WatchedIo<TlsStream<TcpStream>>>, Spoken),
 }
 
-/// Shakes hands, and finds out which HTTP is spoken; `None`: too slow, or not what is spoken here.
-async fn begin(door: &HttpDoor, mut stream: TcpStream, watch: &Rc<ConnectionWatch>) -> Option<Begun> {
+/// Learns where the connection comes from, shakes hands, and finds out which HTTP is spoken; `None`: too slow, or not
+/// what is spoken here.
+async fn begin(
+    door: &HttpDoor,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    watch: &Rc<ConnectionWatch>,
+) -> Option<(Begun, SocketAddr)> {
+    let within = Duration::from_secs(door.limits.proxy_protocol_header_seconds.into());
+    match read_source(&mut stream, peer, &door.listener.client_address, within).await {
+        Ok(source) => Some((begin_http(door, stream, watch).await?, source)),
+        Err(error) => {
+            tracing::debug!(listener = door.name, %peer, %error, "a connection is closed");
+            door.metrics.denied("proxy_header_refused");
+            None
+        }
+    }
+}
+
+async fn begin_http(door: &HttpDoor, mut stream: TcpStream, watch: &Rc<ConnectionWatch>) -> Option<Begun> {
     let Some(tls) = door.tls.clone() else {
         let deadline = Duration::from_secs(door.limits.http_header_seconds.into());
         let (read_ahead, spoken) = timeout(deadline, read_preface(&mut stream)).await.ok()?.ok()?;
@@ -290,22 +310,24 @@ async fn handle_request(
     client: &Rc<ClientConnection>,
     mut request: Request<Incoming>,
 ) -> Response<DoorBody> {
-    let record = RequestRecord::begin(door, client, &request);
-    if let Err(fault) = check_manners(door, client, &mut request) {
+    let mut record = RequestRecord::begin(door, client, &request);
+    let origin = match client.origin(request.headers()) {
+        Ok(origin) => origin,
+        Err(fault) => return door.refuse(fault, request, record),
+    };
+    let client_ip = origin.client_ip;
+    record.is_from(client_ip);
+    if let Err(fault) = check_manners(door, client, client_ip, &mut request) {
         return door.refuse(fault, request, record);
     }
     let Some(authorization) = parse_authorization(request.headers()) else {
-        let denial = door.authenticator.refuse_unreadable(client.ip);
+        let denial = door.authenticator.refuse_unreadable(client_ip);
         return door.refuse(denial.into(), request, record);
     };
     let credential = authorization.credential();
-    match door
-        .authenticator
-        .authenticate(Attempt { credential, service: Service::Api, client_ip: client.ip })
-        .await
-    {
+    match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await {
         // Boxed: its state is large, and needed only while an upstream is asked.
-        Decision::Allow(permit) => Box::pin(forward_request(door, client, permit, request, record)).await,
+        Decision::Allow(permit) => Box::pin(forward_request(door, &origin, permit, request, record)).await,
         Decision::Deny(denial) => door.refuse(denial.into(), request, record),
     }
 }
@@ -314,9 +336,10 @@ async fn handle_request(
 fn check_manners(
     door: &HttpDoor,
     client: &ClientConnection,
+    client_ip: ClientIp,
     request: &mut Request<Incoming>,
 ) -> Result<(), Fault> {
-    if !door.listener.allow_list.admits(client.ip) {
+    if !door.listener.allow_list.admits(client_ip) {
         return Err(Fault::forbidden(DenialReason::AddressOutsideListenerList));
     }
     let in_clear = client.transport == Transport::Plaintext

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::auth::{Authenticator, DenialReason};
 use crate::clock::Clock;
 use crate::config::{IsProxyListener, IsProxyUpstream, Limits};
 use crate::model::ClientIp;
+use crate::net::proxy_protocol::read_source;
 use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
 
 /// What a door is made of.
@@ -67,11 +69,12 @@ impl IsProxyDoor {
     /// `drain` should be a child of the process's token, one a thread: its lock is taken whenever a session wakes.
     pub async fn serve_connection(
         self: Rc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         drain: CancellationToken,
     ) {
-        let client_ip = ClientIp::new(peer.ip());
+        let Some(source) = self.source(&mut stream, peer, &drain).await else { return };
+        let client_ip = ClientIp::new(source.ip());
         if !self.parts.listener.allow_list.admits(client_ip) {
             self.parts.metrics.denied(DenialReason::AddressOutsideListenerList.as_str());
             let journal = Journal::begin(&self.parts, client_ip);
@@ -84,5 +87,30 @@ impl IsProxyDoor {
         let mut connection = Connection::new(&self.parts, self.rules.clone(), client_ip);
         let reason = connection.serve(stream, drain).await;
         connection.end(reason);
+    }
+
+    /// Where a connection comes from; `None`: it must be closed.
+    async fn source(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        drain: &CancellationToken,
+    ) -> Option<SocketAddr> {
+        let parts = &self.parts;
+        let within = Duration::from_secs(parts.limits.proxy_protocol_header_seconds.into());
+        let source = tokio::select! {
+            biased;
+            source = read_source(stream, peer, &parts.listener.client_address, within) => source,
+            () = drain.cancelled() => return None,
+        };
+        let error = match source {
+            Ok(source) => return Some(source),
+            Err(error) => error,
+        };
+        tracing::debug!(listener = parts.listener_name, %peer, %error, "a connection is closed");
+        let reason = EndReason::ProxyHeaderRefused;
+        parts.metrics.denied(reason.as_str());
+        Journal::begin(parts, ClientIp::new(peer.ip())).end(parts, reason, None);
+        None
     }
 }

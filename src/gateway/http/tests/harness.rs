@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::testing::World;
 use crate::clock::Clock;
-use crate::config::{HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route};
+use crate::config::{
+    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route,
+};
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::model::{AllowList, Service};
 use crate::net::{ConnectionSlots, accept_connections};
@@ -53,6 +55,7 @@ impl TestDoor {
         let listener = HttpListener {
             tls: None,
             plaintext_credentials: PlaintextCredentials::Allow,
+            client_address: ClientAddressRules::default(),
             allow_list: AllowList::default(),
             routes: Vec::new(),
         };

@@ -103,6 +103,8 @@ pub enum EndReason {
     Draining,
     /// The client is outside the listener's list.
     AddressOutsideListenerList,
+    /// The peer is no trusted proxy, or sent no PROXY protocol header, where one is needed.
+    ProxyHeaderRefused,
     /// The connection broke, or the client reset it.
     ConnectionLost,
     /// The TLS handshake failed or took too long.
@@ -125,6 +127,7 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::Draining => "draining",
             Self::AddressOutsideListenerList => "address_outside_listener_list",
+            Self::ProxyHeaderRefused => "proxy_header_refused",
             Self::ConnectionLost => "connection_lost",
             Self::TlsHandshakeFailed => "tls_handshake_failed",
         }
