@@ -9,6 +9,7 @@ mod customer;
 mod demo;
 mod healthcheck;
 mod import;
+mod init;
 mod isproxy;
 pub mod isproxy_client;
 mod key;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::DemoArguments),
+    Init(init::InitArguments),
     Serve(serve::ServeArguments),
     Check(check::CheckArguments),
     Schema(check::SchemaArguments),
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Schema(_) => check::schema(),

@@ -3,7 +3,6 @@
 //! The first start makes credentials and hands them out once; later starts use the same data. Prints nothing itself:
 //! `cli` shows the [`Report`].
 
-pub mod certificates;
 pub mod isproxy_upstream;
 pub mod registry_api;
 
@@ -17,12 +16,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
-use self::certificates::make_development_certificates;
 use crate::app::Gateway;
 use crate::auth::{ControlPlane, CustomerToMake, KeyToMake, MissingStore, PasswordEnd, UserToMake};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::crypto::random;
+use crate::installation::certificates::make_development_certificates;
 use crate::model::{MfaRequirement, Secret, UserName};
 use crate::store::StoreMark;
 

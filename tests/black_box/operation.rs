@@ -3,5 +3,6 @@
 mod check;
 mod completions;
 mod healthcheck;
+mod init;
 mod observing;
 mod serving;

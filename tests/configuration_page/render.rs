@@ -16,7 +16,7 @@ const HEAD: &str = "\
 const FOOT: &str = "
 `latchkey check --config FILE` tells every fault at once, with its line; `latchkey schema` prints the JSON Schema of all
 this, with which editors complete and check while you type. [config/latchkey.yaml](../config/latchkey.yaml) is the same
-as an annotated file.
+as an annotated file, and `latchkey init` writes it.
 ";
 
 /// What separates a bound's description from what happens there.

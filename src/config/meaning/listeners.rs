@@ -35,7 +35,7 @@ const ALLOW_LIST_FILE_MAX_BYTES: u64 = 8 * 1024 * 1024;
 const BAD_LINES_MAX: usize = 10;
 
 const CERTIFICATE_HELP: &str =
-    "`latchkey demo` makes one for development; certs/README.md tells how to make others with openssl";
+    "`latchkey init` makes one for development; certs/README.md tells how to make others with openssl";
 
 /// The sound listeners.
 pub(super) fn listeners(
@@ -353,7 +353,7 @@ mod tests {
         };
         assert!(told("    routes:", &tls("certs/none.crt")).starts_with(
             "f.yaml:5:25  error  listeners[0].tls.certificate: file not found: certs/none.crt\n\
-             \x20            help   `latchkey demo` makes one for development"
+             \x20            help   `latchkey init` makes one for development"
         ));
         assert!(told("    routes:", &tls("certs")).contains("tls.certificate: not a file: certs"));
         assert!(told("    routes:", &tls("\"${SECRET}\"")).contains("tls.certificate: file not found\n"));

@@ -1,7 +1,8 @@
 //! Certificates for development: an authority of one's own, and a server certificate for this machine's names.
 //!
-//! Called by `demo` and `init`. Not for production: whoever can read the folder can make more. The authority is
-//! therefore limited to this machine's names, so that trusting it in a browser risks nothing else.
+//! Called by `demo`, which keeps them fresh in a folder of its own, and by the module above for `init`, which throws the
+//! authority's key away. Not for production: whoever can read a demo's folder can make more. The authority is therefore
+//! limited to this machine's names, so that trusting it in a browser risks nothing else.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -126,6 +127,28 @@ fn are_usable(certificates: &DevelopmentCertificates, at: Timestamp) -> bool {
     let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let names = ServerName::try_from(DNS_NAME).into_iter().chain(ADDRESSES.map(ServerName::from));
     names.into_iter().all(|name| verifier.verify_server_cert(leaf, intermediates, &name, &[], at).is_ok())
+}
+
+/// A server's certificate and what vouches for it, PEM; the authority's key is gone.
+pub struct DrawnCertificates {
+    /// The authority's certificate: what clients are told to trust.
+    pub authority: String,
+    /// The server's chain, leaf first.
+    pub server_chain: String,
+    /// The server's private key.
+    pub server_key: String,
+}
+
+/// Makes certificates that are valid from `now`, and writes nothing.
+///
+/// # Errors
+///
+/// A certificate cannot be made.
+pub fn draw_development_certificates(
+    now: Timestamp,
+) -> Result<DrawnCertificates, DevelopmentCertificateError> {
+    let Made { authority, server_chain, server_key, .. } = make(now)?;
+    Ok(DrawnCertificates { authority, server_chain, server_key })
 }
 
 /// The four files' contents, PEM.
