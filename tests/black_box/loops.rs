@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Installation, Key};
+use crate::harness::{Installation, Key, Wire};
 
 /// Held by one loop at a time: they measure, and would measure each other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -40,6 +40,14 @@ fn delete_and_note_the_exit(installation: &Installation, key: &Key) -> Instant {
     let exited = Instant::now();
     assert_eq!(status.code(), Some(0));
     exited
+}
+
+/// What a `LOGIN` is answered with; `None` where the session ends instead: the login was right,
+/// and its key was deleted before the answer left.
+fn try_login(mut session: Wire, key: &Key) -> Option<String> {
+    session.send_line(&key.login());
+    let reply = session.try_read_until(b"\n")?;
+    Some(String::from_utf8(reply).unwrap().trim_end().to_owned())
 }
 
 /// `p50 … p99 … max …` in milliseconds.

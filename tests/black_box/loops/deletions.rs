@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{alone, delete_and_note_the_exit, percentiles, report};
+use super::{alone, delete_and_note_the_exit, percentiles, report, try_login};
 use crate::harness::{Key, Request, TestGateway, by_length};
 
 /// From the command's exit on (issue "Done when" 2; INTERFACE, "within 100 ms").
@@ -26,10 +26,11 @@ fn first_refusal_at_the_api(gateway: &TestGateway, key: &Key) -> Instant {
 
 fn first_refused_login(gateway: &TestGateway, key: &Key) -> Instant {
     loop {
-        match gateway.isproxy_login(&key.login()).as_str() {
-            "100 Login ok" => thread::park_timeout(PACE),
-            "400 Login failed" => return Instant::now(),
-            other => panic!("{other:?}"),
+        match try_login(gateway.connect("isproxy"), key).as_deref() {
+            Some("100 Login ok") => thread::park_timeout(PACE),
+            Some("400 Login failed") => return Instant::now(),
+            Some(other) => panic!("{other:?}"),
+            None => {}
         }
     }
 }

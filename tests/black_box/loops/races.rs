@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{alone, delete_and_note_the_exit, report};
+use super::{alone, delete_and_note_the_exit, report, try_login};
 use crate::harness::{Key, Request, TestGateway, by_length};
 
 const THREADS: usize = 100;
@@ -45,10 +45,10 @@ fn use_the_api(gateway: &TestGateway, key: &Key, stop: &AtomicBool) -> Seen {
 fn log_in(gateway: &TestGateway, key: &Key, stop: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     while !stop.load(Ordering::SeqCst) {
-        let mut session = gateway.connect("isproxy");
+        let session = gateway.connect("isproxy");
         let began = Instant::now();
-        let reply = session.ask(&key.login());
-        seen.note(began, reply == "100 Login ok");
+        let reply = try_login(session, key);
+        seen.note(began, reply.as_deref() == Some("100 Login ok"));
         thread::park_timeout(Duration::from_millis(2));
     }
     seen
