@@ -1,0 +1,64 @@
+//! `Dockerfile`, `.dockerignore` and `deploy/` stay true to the package.
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic; what it reads is this package")]
+
+use std::fs;
+use std::path::Path;
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_images_compiler_is_no_older_than_the_package_asks_for() {
+    let version = |text: &str| -> (u32, u32) {
+        let (major, minor) = text.split_once('.').unwrap();
+        let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
+        (major.parse().unwrap(), digits.parse().unwrap())
+    };
+    let dockerfile = read("Dockerfile");
+    let used = dockerfile.lines().find_map(|line| line.split_once("/rust:")).unwrap().1;
+    assert!(version(used) >= version(env!("CARGO_PKG_RUST_VERSION")), "{used}");
+    assert!(dockerfile.contains("cargo build --locked"));
+}
+
+#[test]
+fn the_image_runs_as_nobody_in_particular_and_tells_its_health() {
+    let dockerfile = read("Dockerfile");
+    let runtime = dockerfile.rsplit_once("\nFROM ").unwrap().1;
+    for line in [
+        "USER 10001:10001",
+        "STOPSIGNAL SIGTERM",
+        "VOLUME [\"/etc/latchkey\", \"/var/lib/latchkey\"]",
+        "ENTRYPOINT [\"latchkey\"]",
+        "CMD [\"serve\"]",
+    ] {
+        assert!(runtime.lines().any(|known| known == line), "{line}");
+    }
+    assert!(runtime.contains("HEALTHCHECK") && runtime.contains("[\"latchkey\", \"healthcheck\"]"));
+}
+
+#[test]
+fn nothing_but_the_sources_goes_into_an_image() {
+    let text = read(".dockerignore");
+    let rules: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(rules, ["*", "!Cargo.toml", "!Cargo.lock", "!src", "!config", "!benches"]);
+}
+
+#[test]
+fn the_service_is_given_more_time_to_stop_than_draining_takes() {
+    let unit = read("deploy/latchkey.service");
+    let setting = |name: &str| -> u64 {
+        let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+        line.parse().unwrap()
+    };
+    let schema = latchkey::config::schema();
+    let default = |limit: &str| {
+        schema.pointer(&format!("/properties/limits/properties/{limit}/default")).unwrap().as_u64().unwrap()
+    };
+    assert!(setting("TimeoutStopSec") > default("drain_seconds"));
+    // A connection has a socket of its own, and one to the upstream.
+    assert!(setting("LimitNOFILE") > 2 * default("connections"));
+    for hardening in ["NoNewPrivileges=yes", "ProtectSystem=strict", "MemoryDenyWriteExecute=yes"] {
+        assert!(unit.lines().any(|line| line == hardening), "{hardening}");
+    }
+}
