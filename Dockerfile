@@ -7,8 +7,8 @@
 # In /etc/latchkey/latchkey.yaml let the store's url be sqlite:/var/lib/latchkey/latchkey.db, the access log's path
 # /var/lib/latchkey/access.jsonl, and the doors listen on 0.0.0.0. The ops listener may stay on 127.0.0.1: the health
 # check asks it from inside. The stop timeout leaves room for `limits.drain_seconds`.
-ARG BUILDER_IMAGE=docker.io/library/rust:1.95-bookworm
-ARG RUNTIME_IMAGE=docker.io/library/debian:bookworm-slim
+ARG BUILDER_IMAGE=rust:1.95-bookworm
+ARG RUNTIME_IMAGE=debian:bookworm-slim
 
 FROM ${BUILDER_IMAGE} AS builder
 ARG CARGO_PROFILE=release
