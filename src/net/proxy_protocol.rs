@@ -137,8 +137,12 @@ pub fn parse_header(read: &[u8]) -> Result<Progress, ProxyHeaderError> {
 
 fn parse_v1(read: &[u8]) -> Result<Progress, ProxyHeaderError> {
     let room = V1_MAX_BYTES.checked_sub(read.len()).ok_or(ProxyHeaderError::TooLong)?;
-    if !read.contains(&b'\n') {
+    let Some(line) = read.iter().position(|byte| *byte == b'\n').map(|end| end + 1) else {
         return if room == 0 { Err(ProxyHeaderError::TooLong) } else { Ok(Progress::NeedsLine(room)) };
+    };
+    // `ppp` takes `PROXY UNKNOWN \n` too.
+    if line != read.len() || !read.ends_with(b"\r\n") {
+        return Err(ProxyHeaderError::Malformed);
     }
     let header = v1::Header::try_from(read).map_err(|_| ProxyHeaderError::Malformed)?;
     if header.header.len() != read.len() {
@@ -283,6 +287,10 @@ mod tests {
             b"PROXY TCP4 localhost 10.0.0.1 8080 80\r\n",
             b"PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\nGET",
             b"PROXY UNKNOWN\n",
+            b"PROXY UNKNOWN \n",
+            b"PROXY UNKNOWN \n\r\n",
+            b"PROXY UNKNOWN\r \n",
+            b"PROXY UNKNOWN\rx\r\n",
             b"PROXY UNKNOWN \xff\r\n",
         ] {
             let parsed = parse_header(header);
