@@ -16,7 +16,7 @@ fn the_images_compiler_is_no_older_than_the_package_asks_for() {
         (major.parse().unwrap(), digits.parse().unwrap())
     };
     let dockerfile = read("Dockerfile");
-    let used = dockerfile.lines().find_map(|line| line.split_once("/rust:")).unwrap().1;
+    let used = dockerfile.lines().find_map(|line| line.strip_prefix("ARG BUILDER_IMAGE=rust:")).unwrap();
     assert!(version(used) >= version(env!("CARGO_PKG_RUST_VERSION")), "{used}");
     assert!(dockerfile.contains("cargo build --locked"));
 }
