@@ -33,7 +33,9 @@ pub use listener::{
     ProxyProtocol, Route, TlsFiles,
 };
 pub use policy::{MfaPolicy, Policy};
-pub use upstream::{HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Upstream, UpstreamProtocol};
+pub use upstream::{
+    HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream, UpstreamProtocol,
+};
 
 use crate::model::Secret;
 use faults::{Fault, FaultList, KeyPath, Place};

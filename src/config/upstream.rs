@@ -1,6 +1,6 @@
 //! `upstreams:` where authorised traffic goes.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 /// One upstream.
 #[derive(Clone, Debug)]
@@ -27,7 +27,15 @@ pub struct HttpUpstream {
     pub server: HttpServer,
     /// How the caller's identity is told.
     pub identity_headers: IdentityHeaders,
+    /// Headers of Latchkey's own, in place of what the client sent.
+    pub set_headers: SetHeaders,
 }
+
+/// Headers that every request to an upstream carries. Names are unique, and none frames a message, steers the
+/// connection or tells who calls. Their values may be secrets: none is shown by `Debug`, and each is wiped when the
+/// last request that carries it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct SetHeaders(pub Vec<(HeaderName, HeaderValue)>);
 
 /// `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +57,13 @@ pub struct IdentityHeaders {
     pub key_id: Option<HeaderName>,
     /// `api-key` or `password`; `X-Auth-Method` by default.
     pub method: Option<HeaderName>,
+}
+
+impl IdentityHeaders {
+    /// The names in use.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        [&self.customer, &self.user, &self.key_id, &self.method].into_iter().flatten()
+    }
 }
 
 impl Default for IdentityHeaders {

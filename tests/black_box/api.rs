@@ -3,5 +3,6 @@
 mod connections;
 mod forwarding;
 mod refusals;
+mod set_headers;
 mod streaming;
 mod upstreams;

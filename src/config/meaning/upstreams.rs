@@ -1,19 +1,25 @@
 //! `upstreams:` what they mean, and the table of their names that listeners refer to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 
 use super::{Review, host_and_port};
 use crate::config::faults::{KeyPath, closest, shown};
 use crate::config::raw::{RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, Required};
-use crate::config::{HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Upstream, UpstreamProtocol};
+use crate::config::{
+    HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream, UpstreamProtocol,
+};
+use crate::model::Secret;
 
 /// Which protocol a key belongs to, for keys that do not belong to all.
 const BELONGING: &[(&str, &[&str])] =
     &[("set_headers", &["http"]), ("identity_headers", &["http"]), ("tls", &["isproxy"])];
 
 /// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
+///
+/// Of these, `set_headers` may hold what is in [`SETTABLE_HEADERS`].
 const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
@@ -21,7 +27,10 @@ const RESERVED_HEADERS: &[&str] = &[
     "expect",
     "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
+    "max-forwards",
+    "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
     "te",
@@ -34,6 +43,10 @@ const RESERVED_HEADERS: &[&str] = &[
     "x-forwarded-proto",
     "x-request-id",
 ];
+
+/// Reserved for identities, but an upstream may well want its own: the client's credential never reaches it anyway, and
+/// the client's host is told in `X-Forwarded-Host`.
+const SETTABLE_HEADERS: &[&str] = &["authorization", "host"];
 
 /// The names of upstreams, sound or not, so that a reference to one is judged by its name alone.
 pub(super) struct KnownUpstreams {
@@ -116,16 +129,14 @@ fn upstream(
     if let Some(protocol) = raw.protocol.0 {
         review.refuse_misplaced(path, BELONGING, word(protocol));
     }
-    if !raw.set_headers.is_empty() {
-        let message = "headers to add are not available in this version; allowed: {}";
-        review.refuse(&path.key("set_headers"), message, None);
-    }
     let identity_headers = identity_headers(raw.identity_headers, &path.key("identity_headers"), review);
+    let set_headers = set_headers(raw.set_headers, &identity_headers, &path.key("set_headers"), review);
     let server = only_server(raw.servers, &path.key("servers"), review);
     let protocol = match raw.protocol.0? {
         RawUpstreamProtocol::Http => UpstreamProtocol::Http(HttpUpstream {
             server: http_server(&server?, &path.key("servers").index(0), review)?,
             identity_headers,
+            set_headers,
         }),
         RawUpstreamProtocol::IsProxy => {
             UpstreamProtocol::IsProxy(isproxy_server(&server?, &path.key("servers").index(0), review)?)
@@ -196,6 +207,71 @@ fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review
         user: header("user", raw.user),
         key_id: header("key_id", raw.key_id),
         method: header("method", raw.method),
+    }
+}
+
+fn set_headers(
+    raw: BTreeMap<String, Required<String>>,
+    identity: &IdentityHeaders,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> SetHeaders {
+    let mut set: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for (key, text) in raw {
+        let path = path.key(&key);
+        let text = text.0.map(Secret::new);
+        let Ok(name) = HeaderName::from_bytes(key.as_bytes()) else {
+            review.refuse(&path, "this is no name of a header", None);
+            continue;
+        };
+        if RESERVED_HEADERS.contains(&name.as_str()) && !SETTABLE_HEADERS.contains(&name.as_str()) {
+            review.refuse(&path, "this header steers the exchange itself, or is set by Latchkey", None);
+        } else if identity.names().any(|own| *own == name) {
+            review.refuse(&path, "this header tells who calls; see identity_headers", None);
+        } else if set.iter().any(|(other, _)| *other == name) {
+            review.refuse(&path, "another key names this header already", None);
+        } else if let Some(value) = text.and_then(|text| header_value(&name, text, &path, review)) {
+            set.push((name, value));
+        }
+    }
+    SetHeaders(set)
+}
+
+/// A value that is never shown, and is wiped with its last copy. A fault does not repeat it: it may be a secret.
+fn header_value(
+    name: &HeaderName,
+    text: Secret<String>,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> Option<HeaderValue> {
+    if text.expose().trim().is_empty() {
+        review.refuse(path, "is empty", None);
+        return None;
+    }
+    if name == http::header::HOST && host_and_port(text.expose()).is_none() {
+        review.refuse(path, "must be HOST[:PORT]", None);
+        return None;
+    }
+    let visible = text.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(SecretBytes(text)));
+    match value.ok().filter(|_| visible) {
+        Some(mut value) => {
+            value.set_sensitive(true);
+            Some(value)
+        }
+        None => {
+            review.refuse(path, "may hold visible ASCII characters and blanks only, and no line end", None);
+            None
+        }
+    }
+}
+
+/// Lends a secret to a header's value, which wipes it when it goes.
+struct SecretBytes(Secret<String>);
+
+impl AsRef<[u8]> for SecretBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.expose().as_bytes()
     }
 }
 
@@ -280,6 +356,48 @@ mod tests {
     }
 
     #[test]
+    fn s40_headers_are_set_from_files_and_never_shown() {
+        let folder = TestFolder::new();
+        folder.write("secrets/upstream.key", "lk1_of_the_upstream\n");
+        let text = with_servers(
+            "servers: [http://a]\n    set_headers: { Authorization: \"ApiKey ${file:secrets/upstream.key}\", Host: api.example:8443 }",
+        );
+        let config = folder.parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("of_the_upstream"), "{shown}");
+        let UpstreamProtocol::Http(upstream) = &config.upstreams[0].protocol else { panic!("not HTTP") };
+        let set: Vec<_> = upstream.set_headers.0.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 2] =
+            [("authorization", b"ApiKey lk1_of_the_upstream"), ("host", b"api.example:8443")];
+        assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn s40_a_header_that_may_not_be_set_is_refused_without_its_value() {
+        for (headers, expected) in [
+            ("{ Connection: hunter2 }", "set_headers.Connection: this header steers the exchange itself"),
+            ("{ content-length: \"5\" }", "this header steers the exchange itself"),
+            ("{ Transfer-Encoding: hunter2 }", "this header steers the exchange itself"),
+            ("{ X-Forwarded-For: hunter2 }", "this header steers the exchange itself"),
+            ("{ X-Request-Id: hunter2 }", "this header steers the exchange itself"),
+            ("{ X-Auth-User: hunter2 }", "set_headers.X-Auth-User: this header tells who calls"),
+            ("{ X-A: hunter2, x-a: hunter2 }", "another key names this header already"),
+            ("{ \"a b\": hunter2 }", "this is no name of a header"),
+            ("{ X-A: \"\" }", "set_headers.X-A: is empty"),
+            ("{ X-A: \"hunter2\\nX-B: c\" }", "visible ASCII"),
+            ("{ X-A: \"hunter2\\xe9\" }", "visible ASCII"),
+            ("{ Host: \"hunter2/\" }", "set_headers.Host: must be HOST[:PORT]"),
+            ("{ X-A: \"${file:nowhere}\" }", "set_headers.X-A: file not found: nowhere"),
+            ("{ X-A: [hunter2] }", "set_headers.X-A: must be text, not a list"),
+        ] {
+            let text = with_servers(&format!("servers: [http://a]\n    set_headers: {headers}"));
+            let told = TestFolder::new().faults(&text);
+            assert!(told.contains(expected) && told.contains("\n1 error"), "{headers}: {told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
     fn what_is_off_may_be_said_and_what_is_not_there_yet_is_refused() {
         http_upstream(&with_servers("servers: [http://a]\n    set_headers: {}"));
         let relay = |rest: &str| {
@@ -300,10 +418,6 @@ mod tests {
             (
                 relay("set_headers: {}"),
                 "f.yaml:14:5  error  upstreams[1]: key `set_headers` belongs to protocol http, not isproxy",
-            ),
-            (
-                with_servers("servers: [http://a]\n    set_headers: { Authorization: \"${SECRET}\" }"),
-                "f.yaml:11:18  error  upstreams[0].set_headers: headers to add are not available in this version; allowed: {}",
             ),
             (
                 with_servers("servers: [http://a]\n    tls: none"),

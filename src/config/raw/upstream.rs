@@ -18,7 +18,7 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) protocol: Required<RawUpstreamProtocol>,
     /// Exactly one in this version. http: `http://HOST[:PORT]`; isproxy: `HOST:PORT`.
     pub(in crate::config) servers: Required<Vec<Required<String>>>,
-    /// http: headers to add. Must be empty in this version.
+    /// http: headers to set, in place of what the client sent. Values may be secrets: `"ApiKey ${file:PATH}"`.
     #[serde(default)]
     pub(in crate::config) set_headers: BTreeMap<String, Required<String>>,
     /// http: names of the headers that tell the upstream who the caller is; `null` drops one.

@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::auth::Permit;
-use crate::config::IdentityHeaders;
+use crate::config::{IdentityHeaders, SetHeaders};
 
 /// The name of a request, told to the upstream and answered to the client.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,10 +44,11 @@ const FORWARDING: [&str; 12] = [
 /// At most this much growth is reserved for the fields that the gateway adds.
 const ADDED_FIELDS: usize = 10;
 
-/// How one upstream wants to be told who calls, and what must therefore not come from outside.
+/// How one upstream wants to be told who calls, what else it is told, and what must therefore not come from outside.
 #[derive(Clone, Debug)]
 pub struct IdentityRules {
     names: IdentityHeaders,
+    set: SetHeaders,
     spelled: Box<[Box<str>]>,
 }
 
@@ -62,11 +63,12 @@ pub struct ForwardedFacts {
 }
 
 impl IdentityRules {
-    /// The rules for an upstream that is told the identity in `names`.
-    pub fn new(names: IdentityHeaders) -> Self {
-        let all = [&names.customer, &names.user, &names.key_id, &names.method];
-        let spelled = all.into_iter().flatten().map(|name| unmarked(name.as_str()).collect()).collect();
-        Self { names, spelled }
+    /// The rules for an upstream that is told the identity in `names`, and whose requests all carry `set`.
+    pub fn new(names: IdentityHeaders, set: SetHeaders) -> Self {
+        // `Host` is the client's until it has been told in `X-Forwarded-Host`; then it is replaced.
+        let replaced = set.0.iter().map(|(name, _)| name).filter(|name| *name != HOST);
+        let spelled = names.names().chain(replaced).map(|name| unmarked(name.as_str()).collect()).collect();
+        Self { names, set, spelled }
     }
 
     /// Must `name` not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any mark, for
@@ -142,7 +144,7 @@ pub fn strip_claims(headers: &mut HeaderMap, rules: &IdentityRules) {
     remove_where(headers, |name| rules.forbids(name));
 }
 
-/// Sets who calls, through what, and under which name the request is logged.
+/// Sets who calls, through what, under which name the request is logged, and what else the upstream is to be told.
 ///
 /// `headers` must have been stripped, and hold the `Host` that was settled on. `received` is the version of the
 /// client's request, for `Via` (RFC 9110 §7.6.3).
@@ -175,6 +177,9 @@ pub fn replace_identity(
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     append_via(headers, received);
+    for (name, value) in &rules.set.0 {
+        headers.insert(name, value.clone());
+    }
 }
 
 /// Adds this gateway to `Via`: the protocol it received the message by, and its name.
@@ -245,7 +250,7 @@ mod tests {
     }
 
     fn rules() -> IdentityRules {
-        IdentityRules::new(IdentityHeaders::default())
+        IdentityRules::new(IdentityHeaders::default(), SetHeaders::default())
     }
 
     fn let_in(decision: Decision) -> Permit {
@@ -371,11 +376,12 @@ mod tests {
 
     #[tokio::test]
     async fn s12_renamed_identity_fields_are_removed_and_the_standard_ones_too() {
-        let rules = IdentityRules::new(IdentityHeaders {
+        let names = IdentityHeaders {
             user: Some(HeaderName::from_static("remote-user")),
             customer: None,
             ..IdentityHeaders::default()
-        });
+        };
+        let rules = IdentityRules::new(names, SetHeaders::default());
         let mut headers = map(&[("Remote-User", "root"), ("remote_user", "root"), ("X-Auth-User", "root")]);
         strip_claims(&mut headers, &rules);
         assert!(headers.is_empty());
@@ -405,6 +411,36 @@ mod tests {
         let via: Vec<_> = headers.get_all(VIA).iter().collect();
         assert_eq!(via, ["1.0 far", "1.1 latchkey"]);
         assert!(!headers.contains_key(CONNECTION));
+    }
+
+    #[tokio::test]
+    async fn s12_set_headers_replace_whatever_the_client_sent_in_any_spelling() {
+        let set = [("authorization", "ApiKey own"), ("x-api-key", "own"), ("host", "own.example")];
+        let set = set.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let rules = IdentityRules::new(IdentityHeaders::default(), SetHeaders(set.to_vec()));
+        let mut headers = map(&[
+            ("Host", "api.example"),
+            ("Connection", "X-Api-Key, Authorization"),
+            ("X-Api-Key", "forged"),
+            ("X_Api_Key", "forged"),
+            ("Authorization", "ApiKey of the client"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        strip_claims(&mut headers, &rules);
+        identify(&mut headers, &permit_by_key().await, &rules);
+        for (name, value) in [
+            ("authorization", "ApiKey own"),
+            ("x-api-key", "own"),
+            ("host", "own.example"),
+            ("x-forwarded-host", "api.example"),
+        ] {
+            let all: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(all, [value], "{name}");
+        }
+        assert!(!headers.contains_key("x_api_key"));
+        let mut trailers = map(&[("X-Api-Key", "forged"), ("X-Sum", "1")]);
+        strip_trailers(&mut trailers, &rules);
+        assert_eq!(names(&trailers), ["x-sum"]);
     }
 
     #[tokio::test]

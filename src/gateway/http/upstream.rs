@@ -52,7 +52,7 @@ impl HttpUpstream {
             name: name.into(),
             literal: server.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, server.port)),
             server,
-            identity: IdentityRules::new(config.identity_headers.clone()),
+            identity: IdentityRules::new(config.identity_headers.clone(), config.set_headers.clone()),
             limits,
             idle: RefCell::default(),
             sweeping: Cell::new(false),

@@ -83,6 +83,11 @@ impl Installation {
         self.serve_logging("info")
     }
 
+    /// Starts it, logging everything that it can log.
+    pub fn serve_verbosely(self) -> TestGateway {
+        self.serve_logging("trace,latchkey=trace")
+    }
+
     /// Starts it with this much log.
     fn serve_logging(self, level: &str) -> TestGateway {
         let mut command = self.command();
@@ -121,7 +126,7 @@ impl TestGateway {
 
     /// The usual gateway, logging everything that it can log.
     pub fn verbose() -> Self {
-        Installation::new().serve_logging("trace,latchkey=trace")
+        Installation::new().serve_verbosely()
     }
 
     /// Where a listener is.

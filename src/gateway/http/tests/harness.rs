@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{
-    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route,
+    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route, SetHeaders,
 };
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::model::{AllowList, Service};
@@ -67,6 +67,7 @@ impl TestDoor {
         let config = crate::config::HttpUpstream {
             server: HttpServer { host: upstream.ip().to_string(), port: upstream.port() },
             identity_headers: IdentityHeaders::default(),
+            set_headers: SetHeaders::default(),
         };
         let upstream = HttpUpstream::new("registry", &config, Arc::clone(&limits));
         let route = Route { hosts: Vec::new(), path: "/v2".into(), upstream: "registry".into() };
