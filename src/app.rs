@@ -6,6 +6,7 @@ mod control;
 mod doors;
 mod process;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticator, AuthenticatorParts, DenialReason, open_key_ring};
 use crate::clock::Clock;
-use crate::config::{Config, ListenerProtocol, StoreLocation};
+use crate::config::{Config, ListenerProtocol, StoreLocation, UpstreamProtocol};
+use crate::gateway::http::HttpServers;
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, Store, StoreMark};
@@ -54,6 +56,8 @@ struct Shared {
     authenticator: Arc<Authenticator>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
+    /// What is known of the servers of each HTTP upstream, by its name.
+    upstreams: Arc<HashMap<String, Arc<HttpServers>>>,
 }
 
 /// Serves `config` until SIGTERM or SIGINT, then drains. Returns once everything is closed.
@@ -94,7 +98,8 @@ impl Gateway {
             None => AccessLog::off(),
         };
         let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
-        let shared = Shared { config, clock, index, authenticator, metrics, access_log };
+        let upstreams = Arc::new(http_servers(&config, &metrics));
+        let shared = Shared { config, clock, index, authenticator, metrics, access_log, upstreams };
 
         let bound = bind_all(&shared.config)?;
         let addresses = bound.iter().map(|(name, bound)| (name.clone(), bound.address)).collect();
@@ -145,6 +150,18 @@ impl Gateway {
         });
         if failed { Err(anyhow!("a door thread ended early; see the log")) } else { Ok(()) }
     }
+}
+
+fn http_servers(config: &Config, metrics: &Metrics) -> HashMap<String, Arc<HttpServers>> {
+    let http = config.upstreams.iter().filter_map(|upstream| match &upstream.protocol {
+        UpstreamProtocol::Http(http) => Some((upstream.name.clone(), http)),
+        UpstreamProtocol::IsProxy(_) => None,
+    });
+    http.map(|(name, http)| {
+        let servers = HttpServers::new(&name, http, &config.limits, metrics);
+        (name, servers)
+    })
+    .collect()
 }
 
 /// A demo's credentials were printed on a terminal: nobody else may reach it (S103).

@@ -34,7 +34,8 @@ pub use listener::{
 };
 pub use policy::{MfaPolicy, Policy};
 pub use upstream::{
-    HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream, UpstreamProtocol,
+    HTTP_SERVERS_MAX, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream,
+    UpstreamProtocol,
 };
 
 use crate::model::Secret;
@@ -220,7 +221,7 @@ threads: many
         assert_eq!(http.plaintext_credentials, PlaintextCredentials::Refuse);
         assert!(http.tls.is_none() && http.allow_list.is_empty());
         let UpstreamProtocol::Http(upstream) = &config.upstreams[0].protocol else { panic!("not HTTP") };
-        assert_eq!(upstream.server, HttpServer { host: String::from("127.0.0.1"), port: 9000 });
+        assert_eq!(upstream.servers, [HttpServer { host: String::from("127.0.0.1"), port: 9000 }]);
         assert_eq!(upstream.identity_headers, IdentityHeaders::default());
     }
 

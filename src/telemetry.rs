@@ -9,5 +9,5 @@ mod request_id;
 
 pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
 pub use logging::init_logging;
-pub use metrics::{DoorMetrics, Metrics};
+pub use metrics::{DoorMetrics, Metrics, UpstreamGauge};
 pub use request_id::{RequestId, RequestIds};

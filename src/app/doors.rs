@@ -126,7 +126,7 @@ fn run_thread(plan: ThreadPlan) -> Result<()> {
     runtime.block_on(async move {
         let limits = Arc::new(plan.shared.config.limits.clone());
         let access_log = Rc::new(plan.shared.access_log.writer());
-        let upstreams = http_upstreams(&plan.shared.config, &limits);
+        let upstreams = http_upstreams(&plan.shared, &limits, plan.seed);
         let request_ids = Rc::new(RequestIds::new(plan.seed));
         let thread = Thread {
             shared: plan.shared,
@@ -154,14 +154,15 @@ fn run_thread(plan: ThreadPlan) -> Result<()> {
 }
 
 /// This thread's connections to each HTTP upstream.
-fn http_upstreams(config: &Config, limits: &Arc<Limits>) -> HashMap<String, Rc<HttpUpstream>> {
-    config
+fn http_upstreams(shared: &Shared, limits: &Arc<Limits>, seed: u64) -> HashMap<String, Rc<HttpUpstream>> {
+    shared
+        .config
         .upstreams
         .iter()
         .filter_map(|upstream| match &upstream.protocol {
             UpstreamProtocol::Http(http) => {
-                let pool = HttpUpstream::new(upstream.name.as_str(), http, Arc::clone(limits));
-                Some((upstream.name.clone(), pool))
+                let servers = shared.upstreams.get(&upstream.name)?;
+                Some((upstream.name.clone(), HttpUpstream::new(servers, http, Arc::clone(limits), seed)))
             }
             UpstreamProtocol::IsProxy(_) => None,
         })

@@ -60,7 +60,8 @@ pub struct Limits {
     /// Streams at once on one HTTP/2 connection. At the limit: a further one is refused, and the client may try again.
     #[schemars(range(min = 1, max = 10_000))]
     pub http2_streams: u32,
-    /// Connecting to an upstream. At the limit: the answer is 504; at `IsProxy` names are answered `error`.
+    /// Connecting to a server of an upstream, all addresses of its name together, TLS included. At the limit: another
+    /// server is tried, once, or the answer is 504; at `IsProxy` names are answered `error`.
     #[schemars(range(min = 10, max = 60_000))]
     pub upstream_connect_milliseconds: u32,
     /// From the end of sending to the head of an upstream's answer. At the limit: the answer is 504.
@@ -73,9 +74,21 @@ pub struct Limits {
     /// A connection to an upstream that waits for a request. At the limit: it is closed.
     #[schemars(range(min = 1, max = 86_400))]
     pub upstream_idle_seconds: u32,
-    /// Connections to one upstream that wait for a request, per thread. At the limit: the oldest one is closed.
+    /// Connections to one server of an upstream that wait for a request, per thread. At the limit: the oldest one is
+    /// closed.
     #[schemars(range(min = 0, max = 100_000))]
     pub upstream_idle_connections: u32,
+    /// Failures in a row (no connection, a broken or a late answer) of one of several servers; 0: never. At the
+    /// limit: it is ejected, unless it is the last.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub upstream_failures: u32,
+    /// A server's first ejection; doubled each time that a trial after it fails. At the limit: one request tries it.
+    #[schemars(range(min = 1, max = 3_600))]
+    pub upstream_ejection_seconds: u32,
+    /// The longest ejection; less than `upstream_ejection_seconds` means as long as those. At the limit: it is doubled
+    /// no more.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub upstream_ejection_max_seconds: u32,
     /// A session before its login. At the limit: it is closed.
     #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_login_seconds: u32,
@@ -126,6 +139,9 @@ impl Default for Limits {
             upstream_total_seconds: 0,
             upstream_idle_seconds: 60,
             upstream_idle_connections: 256,
+            upstream_failures: 5,
+            upstream_ejection_seconds: 10,
+            upstream_ejection_max_seconds: 300,
             isproxy_login_seconds: 30,
             isproxy_idle_seconds: 300,
             isproxy_failed_logins: 3,

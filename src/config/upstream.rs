@@ -1,5 +1,7 @@
 //! `upstreams:` where authorised traffic goes.
 
+use std::fmt;
+
 use http::{HeaderName, HeaderValue};
 
 /// One upstream.
@@ -20,11 +22,14 @@ pub enum UpstreamProtocol {
     IsProxy(IsProxyUpstream),
 }
 
+/// The most servers of one HTTP upstream.
+pub const HTTP_SERVERS_MAX: usize = 64;
+
 /// An HTTP upstream.
 #[derive(Clone, Debug)]
 pub struct HttpUpstream {
-    /// The server behind it.
-    pub server: HttpServer,
+    /// The servers behind it: at least one, at most [`HTTP_SERVERS_MAX`], each once.
+    pub servers: Vec<HttpServer>,
     /// How the caller's identity is told.
     pub identity_headers: IdentityHeaders,
     /// Headers of Latchkey's own, in place of what the client sent.
@@ -44,6 +49,18 @@ pub struct HttpServer {
     pub host: String,
     /// Port; 80 where the URL has none.
     pub port: u16,
+}
+
+impl fmt::Display for HttpServer {
+    /// As a URL, the port always there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "http://[{host}]:{port}")
+        } else {
+            write!(f, "http://{host}:{port}")
+        }
+    }
 }
 
 /// Names of the headers that carry the identity; `None` drops one.

@@ -5,7 +5,9 @@
 //! Called by `app`, which accepts the connections.
 
 mod authorization;
+mod balance;
 mod client;
+mod connect;
 mod deadlines;
 mod denial;
 mod door_body;
@@ -16,6 +18,8 @@ mod record;
 mod request_body;
 mod routes;
 mod server;
+mod server_pool;
+mod servers;
 mod target;
 mod upstream;
 
@@ -30,6 +34,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub use authorization::{Authorization, parse_credential};
+pub use servers::HttpServers;
 pub use upstream::HttpUpstream;
 
 use crate::auth::Authenticator;

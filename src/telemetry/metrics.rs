@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -31,7 +32,13 @@ pub struct Metrics {
     users: Gauge,
     feed_revision: Gauge,
     access_log_dropped_lines: Counter,
+    /// By upstream and server, which come from the configuration alone.
+    upstream_healthy: Family<[(&'static str, String); 2], Gauge>,
 }
+
+/// Whether one server of an upstream is asked; clones show the same.
+#[derive(Clone, Debug)]
+pub struct UpstreamGauge(Gauge);
 
 /// The handles of one door, for one of its threads; clones count into the same set.
 #[derive(Clone, Debug)]
@@ -77,9 +84,18 @@ impl Metrics {
         let access_log_dropped_lines = Counter::default();
         let help = "Access log lines lost, because the disk was too slow or refused them";
         registry.register("access_log_dropped_lines", help, access_log_dropped_lines.clone());
+        let upstream_healthy = Family::default();
+        let help = "Is the server asked (1), or ejected or found unhealthy (0)?";
+        registry.register("upstream_healthy", help, upstream_healthy.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
-        Self { registry, doors, keys, users, feed_revision, access_log_dropped_lines }
+        Self { registry, doors, keys, users, feed_revision, access_log_dropped_lines, upstream_healthy }
+    }
+
+    /// The gauge of the server `server` of the upstream `upstream`. Asked for once each, at the start.
+    pub fn upstream_server(&self, upstream: &str, server: &str) -> UpstreamGauge {
+        let labels = [("upstream", upstream.to_owned()), ("server", server.to_owned())];
+        UpstreamGauge(self.upstream_healthy.get_or_create(&labels).clone())
     }
 
     /// A new set of counts for `service`. Each door thread asks for one once, at its start.
@@ -154,6 +170,18 @@ impl DoorMetrics {
         {
             count(denials);
         }
+    }
+}
+
+impl UpstreamGauge {
+    /// The server is asked.
+    pub fn set_healthy(&self) {
+        self.0.set(1);
+    }
+
+    /// The server is left out.
+    pub fn set_unhealthy(&self) {
+        self.0.set(0);
     }
 }
 
@@ -271,6 +299,21 @@ mod tests {
         assert_eq!(value(&text, "latchkey_access_log_dropped_lines_total"), Some(7));
         let build = format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         assert_eq!(value(&text, &build), Some(1));
+    }
+
+    #[test]
+    fn servers_of_upstreams_are_shown_by_both_names() {
+        let metrics = Metrics::default();
+        let one = metrics.upstream_server("registry", "http://a:80");
+        let other = metrics.upstream_server("registry", "http://b:80");
+        one.set_healthy();
+        other.set_healthy();
+        other.clone().set_unhealthy();
+        let text = metrics.render();
+        let series =
+            |server| format!("latchkey_upstream_healthy{{upstream=\"registry\",server=\"{server}\"}}");
+        assert_eq!(value(&text, &series("http://a:80")), Some(1));
+        assert_eq!(value(&text, &series("http://b:80")), Some(0));
     }
 
     #[test]

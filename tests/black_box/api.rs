@@ -1,5 +1,6 @@
 //! The API door (PROTOCOL section 2), by what is looked at.
 
+mod balancing;
 mod connections;
 mod forwarding;
 mod refusals;

@@ -9,7 +9,8 @@ use super::{Review, host_and_port};
 use crate::config::faults::{KeyPath, closest, shown};
 use crate::config::raw::{RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, Required};
 use crate::config::{
-    HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream, UpstreamProtocol,
+    HTTP_SERVERS_MAX, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream,
+    UpstreamProtocol,
 };
 use crate::model::Secret;
 
@@ -131,15 +132,16 @@ fn upstream(
     }
     let identity_headers = identity_headers(raw.identity_headers, &path.key("identity_headers"), review);
     let set_headers = set_headers(raw.set_headers, &identity_headers, &path.key("set_headers"), review);
-    let server = only_server(raw.servers, &path.key("servers"), review);
+    let servers = path.key("servers");
     let protocol = match raw.protocol.0? {
         RawUpstreamProtocol::Http => UpstreamProtocol::Http(HttpUpstream {
-            server: http_server(&server?, &path.key("servers").index(0), review)?,
+            servers: http_servers(raw.servers, &servers, review)?,
             identity_headers,
             set_headers,
         }),
         RawUpstreamProtocol::IsProxy => {
-            UpstreamProtocol::IsProxy(isproxy_server(&server?, &path.key("servers").index(0), review)?)
+            let server = only_server(raw.servers, &servers, review)?;
+            UpstreamProtocol::IsProxy(isproxy_server(&server, &servers.index(0), review)?)
         }
     };
     Some(Upstream { name: name?, protocol })
@@ -160,6 +162,29 @@ fn only_server(
         }
     }
     servers.into_iter().next()?.0
+}
+
+fn http_servers(
+    raw: Required<Vec<Required<String>>>,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> Option<Vec<HttpServer>> {
+    let raw = raw.0?;
+    if !(1..=HTTP_SERVERS_MAX).contains(&raw.len()) {
+        let message = format!("must hold 1 to {HTTP_SERVERS_MAX} servers, not {}", raw.len());
+        review.refuse(path, message, None);
+        return None;
+    }
+    let mut servers: Vec<HttpServer> = Vec::new();
+    for (position, text) in raw.into_iter().enumerate() {
+        let path = path.index(position);
+        let Some(server) = text.0.and_then(|text| http_server(&text, &path, review)) else { continue };
+        if servers.contains(&server) {
+            review.refuse(&path, "this server stands in the list already", None);
+        }
+        servers.push(server);
+    }
+    Some(servers)
 }
 
 fn http_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<HttpServer> {
@@ -254,16 +279,12 @@ fn header_value(
     }
     let visible = text.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte));
     let value = HeaderValue::from_maybe_shared(Bytes::from_owner(SecretBytes(text)));
-    match value.ok().filter(|_| visible) {
-        Some(mut value) => {
-            value.set_sensitive(true);
-            Some(value)
-        }
-        None => {
-            review.refuse(path, "may hold visible ASCII characters and blanks only, and no line end", None);
-            None
-        }
-    }
+    let Some(mut value) = value.ok().filter(|_| visible) else {
+        review.refuse(path, "may hold visible ASCII characters and blanks only, and no line end", None);
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Lends a secret to a header's value, which wipes it when it goes.
@@ -294,14 +315,17 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_one_plain_url() {
+    fn a_server_is_a_plain_url_that_stands_there_once() {
         let upstream = http_upstream(&with_servers("servers: [\"http://[::1]\"]"));
-        assert_eq!(upstream.server, HttpServer { host: String::from("::1"), port: 80 });
+        assert_eq!(upstream.servers, [HttpServer { host: String::from("::1"), port: 80 }]);
+        assert_eq!(upstream.servers[0].to_string(), "http://[::1]:80");
+        let upstream = http_upstream(&with_servers("servers: [http://a, http://b:81, http://a:81]"));
+        assert_eq!(upstream.servers.len(), 3);
         for (servers, expected) in [
-            ("[]", "f.yaml:10:14  error  upstreams[0].servers: is empty"),
+            ("[]", "f.yaml:10:14  error  upstreams[0].servers: must hold 1 to 64 servers, not 0"),
             (
-                "[http://a, http://b]",
-                "f.yaml:10:14  error  upstreams[0].servers: several servers are not available in this version; allowed: exactly one",
+                "[http://a, http://A:80]",
+                "f.yaml:10:25  error  upstreams[0].servers[1]: this server stands in the list already",
             ),
             (
                 "[https://a]",

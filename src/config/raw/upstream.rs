@@ -16,7 +16,7 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) name: Required<String>,
     /// What it speaks.
     pub(in crate::config) protocol: Required<RawUpstreamProtocol>,
-    /// Exactly one in this version. http: `http://HOST[:PORT]`; isproxy: `HOST:PORT`.
+    /// http: one to 64 of `http://HOST[:PORT]`; isproxy: exactly one `HOST:PORT` in this version.
     pub(in crate::config) servers: Required<Vec<Required<String>>>,
     /// http: headers to set, in place of what the client sent. Values may be secrets: `"ApiKey ${file:PATH}"`.
     #[serde(default)]

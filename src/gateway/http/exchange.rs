@@ -2,7 +2,8 @@
 //!
 //! The connection is driven inside the request's own task, not by a task of its own: a request costs no wake-up of
 //! another task, and whatever drops the request closes the connection at once. hyper's client does the protocol;
-//! this file does deadlines, `100 Continue`, and giving the connection back. Called by `upstream` only.
+//! this file does deadlines, `100 Continue`, giving the connection back, and telling the pool how it went. Called by
+//! `upstream`.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -25,7 +26,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::denial::Fault;
 use super::headers::strip_trailers;
 use super::request_body::{RequestBody, SendProgress};
-use super::upstream::HttpUpstream;
+use super::server_pool::InFlight;
+use super::upstream::{HttpUpstream, is_servers};
 
 /// How long a body waits for the upstream's `100 Continue`; old servers send none (RFC 9110 §10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
@@ -36,6 +38,8 @@ pub struct UpstreamConnection {
     /// `None`: it has ended.
     driver: Option<http1::Connection<TokioIo<TcpStream>, RequestBody>>,
     idle_since: Instant,
+    /// The request on it; `None`: it waits for one.
+    in_flight: Option<InFlight>,
 }
 
 /// How an exchange began.
@@ -69,11 +73,21 @@ impl std::fmt::Debug for UpstreamConnection {
 }
 
 impl UpstreamConnection {
-    /// Speaks HTTP/1.1 on `stream`.
-    pub async fn open(stream: TcpStream) -> Result<Box<Self>, Fault> {
+    /// Speaks HTTP/1.1 on `stream`, for the request that `in_flight` counts.
+    pub async fn open(stream: TcpStream, in_flight: InFlight) -> Result<Box<Self>, Fault> {
         let opened = http1::Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened.map_err(|_| Fault::UpstreamBroke)?;
-        Ok(Box::new(Self { sender, driver: Some(driver), idle_since: Instant::now() }))
+        Ok(Box::new(Self {
+            sender,
+            driver: Some(driver),
+            idle_since: Instant::now(),
+            in_flight: Some(in_flight),
+        }))
+    }
+
+    /// Takes up the request that `in_flight` counts.
+    pub fn take_up(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
     }
 
     /// How long it has been without a request.
@@ -277,20 +291,25 @@ impl UpstreamBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => {
-                self.ended = true;
-                Poll::Ready(Some(Err(Fault::UpstreamBroke)))
-            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.break_off(Fault::UpstreamBroke)))),
             Poll::Ready(None) => {
                 self.release(cx);
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_deadline(cx).map(|fault| {
-                self.ended = true;
-                self.connection = None;
-                Some(Err(fault))
-            }),
+            Poll::Pending => self.poll_deadline(cx).map(|fault| Some(Err(self.break_off(fault)))),
         }
+    }
+
+    /// Ends the body early, for which `fault` is to blame, and closes the connection.
+    fn break_off(&mut self, fault: Fault) -> Fault {
+        self.ended = true;
+        let connection = self.connection.take();
+        if let Some(in_flight) = connection.and_then(|connection| connection.in_flight)
+            && is_servers(fault, self.total_due)
+        {
+            in_flight.pool().note_failure();
+        }
+        fault
     }
 
     /// Looks, before anything is sent to the client, whether there is a body at all; hyper never asks for an empty
@@ -326,12 +345,18 @@ impl UpstreamBody {
     /// surplus bytes behind the answer, make it useless.
     fn release(&mut self, cx: &mut Context<'_>) {
         self.ended = true;
+        if let Some(in_flight) = self.connection.as_ref().and_then(|connection| connection.in_flight.as_ref())
+        {
+            in_flight.pool().state().note_end();
+        }
         if let Some(mut connection) = self.connection.take()
             && connection.is_open(cx)
             && connection.sender.is_ready()
         {
             connection.idle_since = Instant::now();
-            self.upstream.keep(connection);
+            if let Some(in_flight) = connection.in_flight.take() {
+                in_flight.keep(connection);
+            }
         }
     }
 

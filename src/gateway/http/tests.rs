@@ -1,6 +1,7 @@
 //! The door over real sockets, before an upstream that keeps every byte it got.
 
 mod admission;
+mod balancing;
 mod clients;
 mod framing;
 mod harness;

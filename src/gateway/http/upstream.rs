@@ -1,67 +1,64 @@
-//! An HTTP upstream as one door thread sees it: its server, and the idle connections to it.
+//! An HTTP upstream as one door thread sees it: chooses the server that a request goes to, and sends it there.
 //!
-//! The pool belongs to the thread, so that no lock is taken and a connection is used where its buffers are warm.
-//! Exchanges on a connection are `exchange`'s; balancing over several servers joins here later. Called by `forward`.
+//! Connections are `server_pool`'s, exchanges on them `exchange`'s, and what is known of the servers' health is shared
+//! between the threads by `servers`. Called by `forward`.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
+use super::balance::{Draws, ServerSet};
 use super::denial::Fault;
-use super::exchange::{Outcome, UpstreamBody, UpstreamConnection};
+use super::exchange::{Outcome, UpstreamBody};
 use super::headers::IdentityRules;
 use super::request_body::{RequestBody, SendProgress};
+use super::server_pool::ServerPool;
+use super::servers::{HttpServers, Offer};
 use crate::auth::Permit;
-use crate::config::{HttpServer, Limits};
+use crate::config::Limits;
 
-/// How often idle connections are looked through for closed and outlived ones.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// One upstream with its idle connections, for one thread.
+/// One upstream with its connections, for one thread.
 #[derive(Debug)]
 pub struct HttpUpstream {
-    name: String,
-    server: HttpServer,
+    servers: Arc<HttpServers>,
     identity: IdentityRules,
     limits: Arc<Limits>,
-    /// The server's address where it was configured as one: then there is nothing to look up.
-    literal: Option<SocketAddr>,
-    /// Longest idle first; the one used last is used next, so that the others may grow old and go.
-    idle: RefCell<VecDeque<Box<UpstreamConnection>>>,
-    sweeping: Cell<bool>,
+    /// In the order of `servers`.
+    pools: Box<[Rc<ServerPool>]>,
+    draws: Draws,
+}
+
+/// Where a connection came from, and with it who is to blame if it turns out closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It waited in the pool; servers close such connections as they like.
+    Kept,
+    Fresh,
 }
 
 impl HttpUpstream {
-    /// The upstream called `name`, without a connection yet.
+    /// The upstream whose servers are `servers`, without a connection yet. Threads need different seeds.
     pub fn new(
-        name: impl Into<String>,
+        servers: &Arc<HttpServers>,
         config: &crate::config::HttpUpstream,
         limits: Arc<Limits>,
+        seed: u64,
     ) -> Rc<Self> {
-        let server = config.server.clone();
         Rc::new(Self {
-            name: name.into(),
-            literal: server.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, server.port)),
-            server,
+            pools: servers.all().iter().map(|state| ServerPool::new(servers, state, &limits)).collect(),
+            servers: Arc::clone(servers),
             identity: IdentityRules::new(config.identity_headers.clone(), config.set_headers.clone()),
             limits,
-            idle: RefCell::default(),
-            sweeping: Cell::new(false),
+            draws: Draws::new(seed),
         })
     }
 
     /// Its name in the configuration and the logs.
     pub fn name(&self) -> &str {
-        &self.name
+        self.servers.name()
     }
 
     /// How it is told who calls.
@@ -76,14 +73,15 @@ impl HttpUpstream {
 
     /// Connections that wait for a request.
     pub fn idle_connections(&self) -> usize {
-        self.idle.borrow().len()
+        self.pools.iter().map(|pool| pool.idle_connections()).sum()
     }
 
     /// Sends `request` and waits for the head of the answer. The permit is the leave to do so (invariant 1): there is
     /// no other way to an upstream, and only `auth` makes permits.
     ///
-    /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one;
-    /// nothing is ever sent twice (S73). Dropping the future closes the connection that it uses (S72).
+    /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
+    /// and a server to which none comes about by another server, once; nothing is ever sent twice (S73). Dropping the
+    /// future closes the connection that it uses (S72).
     pub async fn send(
         self: &Rc<Self>,
         _leave: &Permit,
@@ -92,91 +90,67 @@ impl HttpUpstream {
     ) -> Result<Response<UpstreamBody>, Fault> {
         let total = Duration::from_secs(self.limits.upstream_total_seconds.into());
         let total_due = (!total.is_zero()).then(|| Instant::now() + total);
-        while let Some(kept) = self.take_idle() {
-            match kept.exchange(self, request, progress.as_ref(), total_due).await {
-                Outcome::Answered(response) => return Ok(response),
-                Outcome::Failed(fault) => return Err(fault),
-                Outcome::NothingSent(unsent) => request = unsent,
-            }
-        }
-        let fresh = self.connect().await?;
-        match fresh.exchange(self, request, progress.as_ref(), total_due).await {
-            Outcome::Answered(response) => Ok(response),
-            Outcome::Failed(fault) => Err(fault),
-            Outcome::NothingSent(_) => Err(Fault::UpstreamBroke),
-        }
-    }
-
-    /// The connection used last that is still open and young enough.
-    fn take_idle(&self) -> Option<Box<UpstreamConnection>> {
-        let idle_limit = self.idle_limit();
+        let mut pool = self.choose().ok_or(Fault::UpstreamUnreachable)?;
+        let mut second = Some(());
         loop {
-            let kept = self.idle.borrow_mut().pop_back()?;
-            if kept.idle_for() < idle_limit {
-                return Some(kept);
-            }
+            let (connection, origin) = match pool.take_idle() {
+                Some(kept) => (Ok(kept), Origin::Kept),
+                None => (pool.connect().await, Origin::Fresh),
+            };
+            let fault = match connection {
+                Err(fault) => fault,
+                Ok(connection) => {
+                    match connection.exchange(self, request, progress.as_ref(), total_due).await {
+                        Outcome::Answered(response) => {
+                            pool.note_head();
+                            return Ok(response);
+                        }
+                        Outcome::Failed(fault) => {
+                            if is_servers(fault, total_due) {
+                                pool.note_failure();
+                            }
+                            return Err(fault);
+                        }
+                        Outcome::NothingSent(unsent) => request = unsent,
+                    }
+                    if origin == Origin::Kept {
+                        continue;
+                    }
+                    pool.note_failure();
+                    Fault::UpstreamBroke
+                }
+            };
+            pool = second.take().and_then(|()| self.choose_beside(pool)).ok_or(fault)?;
         }
     }
 
-    fn idle_limit(&self) -> Duration {
-        Duration::from_secs(self.limits.upstream_idle_seconds.into())
-    }
-
-    /// Takes back a connection that is ready for another request; beyond the limit the oldest is closed.
-    pub fn keep(self: &Rc<Self>, connection: Box<UpstreamConnection>) {
-        let limit = usize::try_from(self.limits.upstream_idle_connections).unwrap_or(usize::MAX);
-        let mut idle = self.idle.borrow_mut();
-        idle.push_back(connection);
-        if idle.len() > limit {
-            idle.pop_front();
+    /// The server to ask.
+    fn choose(&self) -> Option<&Rc<ServerPool>> {
+        if let [only] = &*self.pools {
+            return Some(only);
         }
-        drop(idle);
-        if !self.sweeping.replace(true) {
-            tokio::task::spawn_local(sweep(Rc::downgrade(self)));
+        match self.servers.offer() {
+            Offer::Trial(place) => self.pools.get(place),
+            Offer::Any(set) => self.less_busy(set),
         }
     }
 
-    /// Closes connections that the upstream closed, or that have been idle for too long.
-    fn close_outlived(&self) {
-        let idle_limit = self.idle_limit();
-        // Whoever would be woken by these connections has nothing to do with them.
-        let mut cx = Context::from_waker(Waker::noop());
-        self.idle.borrow_mut().retain_mut(|kept| kept.idle_for() < idle_limit && kept.is_open(&mut cx));
+    /// Another server than the one of `tried`, which could not be reached.
+    fn choose_beside(&self, tried: &ServerPool) -> Option<&Rc<ServerPool>> {
+        self.less_busy(self.servers.offer_beside(tried.state()))
     }
 
-    async fn connect(&self) -> Result<Box<UpstreamConnection>, Fault> {
-        let deadline = Duration::from_millis(self.limits.upstream_connect_milliseconds.into());
-        match timeout(deadline, self.open_socket()).await {
-            Ok(Ok(stream)) => UpstreamConnection::open(stream).await,
-            Ok(Err(error)) => {
-                tracing::debug!(upstream = %self.name, %error, "cannot connect");
-                Err(Fault::UpstreamUnreachable)
-            }
-            Err(_) => Err(Fault::UpstreamTooSlow),
-        }
-    }
-
-    async fn open_socket(&self) -> io::Result<TcpStream> {
-        let stream = match self.literal {
-            Some(address) => TcpStream::connect(address).await?,
-            // tokio tries every address that the name has.
-            None => TcpStream::connect((self.server.host.as_str(), self.server.port)).await?,
-        };
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    /// Of two that are drawn from `set`, the one with fewer requests in flight.
+    fn less_busy(&self, set: ServerSet) -> Option<&Rc<ServerPool>> {
+        let (one, other) = self.draws.pair(set)?;
+        let (one, other) = (self.pools.get(one)?, self.pools.get(other)?);
+        Some(if other.in_flight() < one.in_flight() { other } else { one })
     }
 }
 
-/// Runs while there are idle connections, and ends with the upstream.
-async fn sweep(upstream: Weak<HttpUpstream>) {
-    loop {
-        let Some(idle_limit) = upstream.upgrade().map(|upstream| upstream.idle_limit()) else { return };
-        sleep(SWEEP_EVERY.min(idle_limit)).await;
-        let Some(upstream) = upstream.upgrade() else { return };
-        upstream.close_outlived();
-        if upstream.idle.borrow().is_empty() {
-            upstream.sweeping.set(false);
-            return;
-        }
-    }
+/// Is `fault` to be held against the server? Not when the whole exchange is over its time, which a client that sends
+/// or reads slowly brings about.
+pub fn is_servers(fault: Fault, total_due: Option<Instant>) -> bool {
+    matches!(fault, Fault::UpstreamBroke | Fault::UpstreamTooSlow)
+        && total_due.is_none_or(|due| Instant::now() < due)
 }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::answer::{only_value, parse_fields};
 
@@ -43,6 +44,7 @@ type Handler = dyn Fn(&mut Exchange) + Send + Sync;
 pub struct HttpUpstream {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -52,26 +54,44 @@ struct Shared {
     connections: AtomicUsize,
     handlers: Mutex<Vec<(String, Arc<Handler>)>>,
     stopped: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
 }
 
 impl HttpUpstream {
     /// Starts one that answers every request with 200 and `{"ok":true}`.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// Starts one at a certain address, where another may have been before.
+    pub fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if accepting.stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let connection = accepting.connections.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&accepting);
+                shared.streams.lock().unwrap().extend(stream.try_clone());
                 std::thread::spawn(move || serve(stream, connection, &shared));
             }
         });
-        Self { address, shared }
+        Self { address, shared, accepting: Some(thread) }
+    }
+
+    /// Ends it as a crash would: its port refuses, its connections are cut. Answers what it was asked so far.
+    pub fn kill(mut self) -> Vec<RecordedRequest> {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        self.accepting.take().unwrap().join().unwrap();
+        for stream in self.shared.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.requests()
     }
 
     /// Where it listens.
@@ -125,7 +145,9 @@ impl HttpUpstream {
 
 impl Drop for HttpUpstream {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
+        if self.shared.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
         // Wakes the accepting thread, which then ends.
         let _ = TcpStream::connect(self.address);
     }

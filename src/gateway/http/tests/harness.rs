@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{
     ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route, SetHeaders,
 };
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
+use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpServers, HttpUpstream};
 use crate::model::{AllowList, Service};
 use crate::net::{ConnectionSlots, accept_connections};
 use crate::telemetry::{AccessLog, Metrics, RequestIds};
@@ -52,6 +52,11 @@ impl TestDoor {
     }
 
     pub async fn with(upstream: SocketAddr, change: impl FnOnce(&mut Setting)) -> Self {
+        Self::before_several(&[upstream], change).await
+    }
+
+    /// A door before an upstream with these servers.
+    pub async fn before_several(upstreams: &[SocketAddr], change: impl FnOnce(&mut Setting)) -> Self {
         let listener = HttpListener {
             tls: None,
             plaintext_credentials: PlaintextCredentials::Allow,
@@ -64,12 +69,15 @@ impl TestDoor {
         let limits = Arc::new(setting.limits);
         let world = World::new(Limits::clone(&limits)).await;
         let (api_key, _) = world.add_key("api").await;
+        let server =
+            |address: &SocketAddr| HttpServer { host: address.ip().to_string(), port: address.port() };
         let config = crate::config::HttpUpstream {
-            server: HttpServer { host: upstream.ip().to_string(), port: upstream.port() },
+            servers: upstreams.iter().map(server).collect(),
             identity_headers: IdentityHeaders::default(),
             set_headers: SetHeaders::default(),
         };
-        let upstream = HttpUpstream::new("registry", &config, Arc::clone(&limits));
+        let servers = HttpServers::new("registry", &config, &limits, &Metrics::default());
+        let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
         let route = Route { hosts: Vec::new(), path: "/v2".into(), upstream: "registry".into() };
         let folder = tempfile::tempdir().unwrap();
         let log = AccessLog::open(&folder.path().join("access.jsonl")).unwrap();

@@ -1,0 +1,170 @@
+//! How a connection to a server comes about: its name is looked up, and its addresses are tried within one deadline.
+//!
+//! Names are looked up anew for each connection, so that a change of DNS reaches new connections at once and the kept
+//! ones as they grow old. Called by `server_pool`.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::denial::Fault;
+use crate::config::HttpServer;
+
+/// Where a server is.
+#[derive(Debug)]
+pub struct Target {
+    host: String,
+    port: u16,
+    /// Its address where it was configured as one: then there is nothing to look up.
+    literal: Option<SocketAddr>,
+    url: String,
+}
+
+/// Why there is no connection; no byte of a request was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name is not known, or no address took the connection.
+    #[error("{0}")]
+    Socket(io::Error),
+    /// `limits.upstream_connect_milliseconds` were not enough.
+    #[error("it did not answer in time")]
+    TooLate,
+}
+
+impl ConnectError {
+    /// What the client is told.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Socket(_) => Fault::UpstreamUnreachable,
+            Self::TooLate => Fault::UpstreamTooSlow,
+        }
+    }
+}
+
+impl Target {
+    /// Where `server` says.
+    pub fn new(server: &HttpServer) -> Self {
+        Self {
+            host: server.host.clone(),
+            port: server.port,
+            literal: server.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, server.port)),
+            url: server.to_string(),
+        }
+    }
+
+    /// `http://HOST:PORT`, for logs and metrics.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection, or why none came about within `deadline`.
+    pub async fn connect(&self, deadline: Duration) -> Result<TcpStream, ConnectError> {
+        let due = Instant::now() + deadline;
+        match timeout_at(due, self.open_socket(due)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::TooLate),
+            Ok(Err(error)) => Err(ConnectError::Socket(error)),
+            Err(_) => Err(ConnectError::TooLate),
+        }
+    }
+
+    async fn open_socket(&self, due: Instant) -> io::Result<TcpStream> {
+        let stream = if let Some(address) = self.literal {
+            TcpStream::connect(address).await?
+        } else {
+            let found: Vec<SocketAddr> = lookup_host((self.host.as_str(), self.port)).await?.collect();
+            connect_any(&found, due).await?
+        };
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// Tries addresses in the resolver's order. Each has an even share of what time is left, so that one that swallows
+/// packets leaves time for the others.
+async fn connect_any(addresses: &[SocketAddr], due: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        let share = due.saturating_duration_since(Instant::now()) / untried.max(1);
+        untried = untried.saturating_sub(1);
+        failure = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// An address that refuses, at least for now.
+    fn refusing() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    /// An address that swallows what asks for a connection, because its queue is full; lives as long as the sockets.
+    fn swallowing() -> (SocketAddr, Vec<Socket>) {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut sockets = vec![listener];
+        for _ in 0..8 {
+            let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            waiting.set_nonblocking(true).unwrap();
+            let _ = waiting.connect(&address.into());
+            sockets.push(waiting);
+        }
+        (address, sockets)
+    }
+
+    fn target(address: SocketAddr) -> Target {
+        Target::new(&HttpServer { host: address.ip().to_string(), port: address.port() })
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried_within_the_deadline() {
+        let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (silent, _sockets) = swallowing();
+        let addresses = [refusing(), silent, live.local_addr().unwrap()];
+        let began = Instant::now();
+        let due = began + Duration::from_millis(900);
+        let stream = connect_any(&addresses, due).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[2]);
+        assert!(Instant::now() < due);
+        let error = connect_any(&addresses[..1], due).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect_any(&[], due).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_swallows_is_too_late_and_one_that_refuses_unreachable() {
+        let (silent, _sockets) = swallowing();
+        let short = Duration::from_millis(100);
+        let error = target(silent).connect(short).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::UpstreamTooSlow);
+        let error = target(refusing()).connect(short).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::UpstreamUnreachable);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_for_each_connection() {
+        let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = live.local_addr().unwrap().port();
+        // `localhost` may have an IPv6 address too, where nobody listens: then that is passed over.
+        let named = Target::new(&HttpServer { host: String::from("localhost"), port });
+        assert!(named.connect(Duration::from_secs(2)).await.is_ok());
+        let nobody = Target::new(&HttpServer { host: String::from("nobody.invalid"), port });
+        assert!(matches!(nobody.connect(Duration::from_secs(2)).await, Err(ConnectError::Socket(_))));
+    }
+}

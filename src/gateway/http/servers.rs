@@ -1,0 +1,355 @@
+//! The servers of an HTTP upstream as all threads see them: which may be asked, and which are left out for a while.
+//!
+//! A few atomics a server, written only when something goes wrong or right again, so that what one thread finds out
+//! helps the others and a healthy request costs a few reads. A server that fails `limits.upstream_failures` times in a
+//! row is ejected; once its time is over, a single request tries it, and it is asked again when it answers that one.
+//! The last server is never ejected. Told by `upstream` and `exchange`; read by `upstream` for each request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::balance::ServerSet;
+use super::connect::{ConnectError, Target};
+use crate::config::{HttpUpstream, Limits};
+use crate::telemetry::{Metrics, UpstreamGauge};
+
+/// The servers of one upstream, for all threads.
+#[derive(Debug)]
+pub struct HttpServers {
+    name: String,
+    servers: Box<[Arc<ServerState>]>,
+    failures_to_eject: u32,
+    ejection: Duration,
+    ejection_max: Duration,
+    /// Times are kept as milliseconds since then.
+    began: Instant,
+}
+
+/// One server: where it is, and how it does.
+#[derive(Debug)]
+pub struct ServerState {
+    place: usize,
+    target: Target,
+    /// Failures since an exchange last went well to its end.
+    failures: AtomicU32,
+    /// Ejections since then.
+    ejections: AtomicU32,
+    /// When it may be tried again; 0: it is not ejected.
+    ejected_until_ms: AtomicU64,
+    /// A request tries it now.
+    on_trial: AtomicBool,
+    /// The log has the news that it cannot be reached.
+    told_unreachable: AtomicBool,
+    gauge: UpstreamGauge,
+}
+
+/// Whom to ask now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// This server: its ejection is over, and this request tries it.
+    Trial(usize),
+    /// One of these.
+    Any(ServerSet),
+}
+
+impl HttpServers {
+    /// The servers of the upstream `name`, all of them healthy until they prove otherwise.
+    pub fn new(name: &str, config: &HttpUpstream, limits: &Limits, metrics: &Metrics) -> Arc<Self> {
+        let ejection = Duration::from_secs(limits.upstream_ejection_seconds.into());
+        let ejection_max = Duration::from_secs(limits.upstream_ejection_max_seconds.into());
+        let server = |(place, server)| {
+            let target = Target::new(server);
+            let gauge = metrics.upstream_server(name, target.url());
+            gauge.set_healthy();
+            Arc::new(ServerState {
+                place,
+                target,
+                failures: AtomicU32::new(0),
+                ejections: AtomicU32::new(0),
+                ejected_until_ms: AtomicU64::new(0),
+                on_trial: AtomicBool::new(false),
+                told_unreachable: AtomicBool::new(false),
+                gauge,
+            })
+        };
+        Arc::new(Self {
+            name: name.to_owned(),
+            servers: config.servers.iter().enumerate().map(server).collect(),
+            failures_to_eject: limits.upstream_failures,
+            ejection,
+            ejection_max: ejection_max.max(ejection),
+            began: Instant::now(),
+        })
+    }
+
+    /// The upstream's name in the configuration and the logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All servers in the configuration's order.
+    pub fn all(&self) -> &[Arc<ServerState>] {
+        &self.servers
+    }
+
+    /// Whom to ask. Where every server is ejected, which two threads can bring about at once, all are asked.
+    pub fn offer(&self) -> Offer {
+        let ejected = self.ejected();
+        if ejected != 0
+            && let Some(due) = self.take_trial()
+        {
+            return Offer::Trial(due);
+        }
+        let usable = self.everybody() & !ejected;
+        Offer::Any(if usable == 0 { self.everybody() } else { usable })
+    }
+
+    /// Whom else to ask after `tried` could not be reached.
+    pub fn offer_beside(&self, tried: &ServerState) -> ServerSet {
+        self.everybody() & !self.ejected() & !tried.bit()
+    }
+
+    fn everybody(&self) -> ServerSet {
+        self.servers.iter().fold(0, |set, server| set | server.bit())
+    }
+
+    fn ejected(&self) -> ServerSet {
+        self.servers.iter().filter(|server| server.is_ejected()).fold(0, |set, server| set | server.bit())
+    }
+
+    /// A server whose ejection is over; the next try is as long away as this ejection was, should nothing come of it.
+    fn take_trial(&self) -> Option<usize> {
+        let now = self.now_ms();
+        let taken = self.servers.iter().find(|server| {
+            let until = server.ejected_until_ms.load(Ordering::Relaxed);
+            let next = now + self.ejection_ms(server.ejections.load(Ordering::Relaxed));
+            let due = (1..=now).contains(&until);
+            due && server
+                .ejected_until_ms
+                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        })?;
+        taken.on_trial.store(true, Ordering::Relaxed);
+        Some(taken.place)
+    }
+
+    /// `server` could not be reached; nothing was sent.
+    pub fn note_unreachable(&self, server: &ServerState, error: &ConnectError) {
+        let (upstream, url) = (&self.name, server.target.url());
+        // Once, not for each request: whoever asks meanwhile has it in the access log.
+        if server.told_unreachable.swap(true, Ordering::Relaxed) {
+            tracing::debug!(upstream, server = url, %error, "a server of an upstream cannot be reached");
+        } else {
+            tracing::warn!(upstream, server = url, %error, "a server of an upstream cannot be reached");
+        }
+        self.note_failure(server);
+    }
+
+    /// `server` broke an exchange off, answered no HTTP, or was late.
+    pub fn note_failure(&self, server: &ServerState) {
+        let failures = server.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let until = server.ejected_until_ms.load(Ordering::Relaxed);
+        let tried = server.on_trial.swap(false, Ordering::Relaxed);
+        // What was sent before the ejection may fail during it, and says nothing new.
+        let counts = (until == 0 && failures >= self.failures_to_eject) || (until != 0 && tried);
+        let others = self.everybody() & !self.ejected() & !server.bit();
+        if self.failures_to_eject == 0 || !counts || others == 0 {
+            return;
+        }
+        let ejections = server.ejections.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let milliseconds = self.ejection_ms(ejections);
+        let next = self.now_ms() + milliseconds;
+        let ejected =
+            server.ejected_until_ms.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
+        if ejected.is_ok() {
+            server.gauge.set_unhealthy();
+            let (upstream, url) = (&self.name, server.target.url());
+            tracing::warn!(upstream, server = url, milliseconds, "a server of an upstream is ejected");
+        }
+    }
+
+    /// `server` has sent the head of an answer: it is back, if it was away.
+    pub fn note_head(&self, server: &ServerState) {
+        if server.told_unreachable.load(Ordering::Relaxed) {
+            server.told_unreachable.store(false, Ordering::Relaxed);
+        }
+        if server.is_ejected() {
+            server.readmit();
+            let (upstream, url) = (&self.name, server.target.url());
+            tracing::info!(upstream, server = url, "a server of an upstream answers again");
+        }
+    }
+
+    /// The length of an ejection that is the `count`th in a row.
+    fn ejection_ms(&self, count: u32) -> u64 {
+        let doublings = count.saturating_sub(1).min(20);
+        let length = self.ejection.saturating_mul(1 << doublings).min(self.ejection_max);
+        u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// At least 1, as 0 stands for never.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+impl ServerState {
+    /// Its place in the configuration.
+    pub const fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Where it is.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// An exchange went well to its end.
+    pub fn note_end(&self) {
+        // Looked at first: writing would take the cache line from the other threads at every request.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.ejections.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn is_ejected(&self) -> bool {
+        self.ejected_until_ms.load(Ordering::Relaxed) != 0
+    }
+
+    fn readmit(&self) {
+        self.ejected_until_ms.store(0, Ordering::Relaxed);
+        self.on_trial.store(false, Ordering::Relaxed);
+        self.gauge.set_healthy();
+    }
+
+    const fn bit(&self) -> ServerSet {
+        1 << self.place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::config::{HttpServer, IdentityHeaders, SetHeaders};
+
+    pub(super) fn servers(count: u16) -> Arc<HttpServers> {
+        let server = |port| HttpServer { host: String::from("127.0.0.1"), port };
+        let config = HttpUpstream {
+            servers: (1..=count).map(server).collect(),
+            identity_headers: IdentityHeaders::default(),
+            set_headers: SetHeaders::default(),
+        };
+        HttpServers::new("registry", &config, &Limits::default(), &Metrics::default())
+    }
+
+    fn fail(servers: &HttpServers, place: usize, times: usize) {
+        (0..times).for_each(|_| servers.note_failure(&servers.all()[place]));
+    }
+
+    async fn pass(seconds: u64) {
+        advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn five_failures_in_a_row_eject_for_ten_seconds() {
+        let servers = servers(3);
+        fail(&servers, 1, 4);
+        assert_eq!(servers.offer(), Offer::Any(0b111));
+        servers.all()[1].note_end();
+        fail(&servers, 1, 4);
+        assert_eq!(servers.offer(), Offer::Any(0b111), "not in a row");
+        fail(&servers, 1, 1);
+        assert_eq!(servers.offer(), Offer::Any(0b101));
+        assert_eq!(servers.offer_beside(&servers.all()[0]), 0b100);
+        advance(Duration::from_millis(9_999)).await;
+        assert_eq!(servers.offer(), Offer::Any(0b101));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(servers.offer(), Offer::Trial(1));
+        assert_eq!(servers.offer(), Offer::Any(0b101), "one request tries it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_trial_that_fails_doubles_the_ejection_up_to_five_minutes() {
+        let servers = servers(2);
+        fail(&servers, 0, 5);
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            pass(seconds - 1).await;
+            assert_eq!(servers.offer(), Offer::Any(0b10), "{seconds} s");
+            pass(1).await;
+            assert_eq!(servers.offer(), Offer::Trial(0), "{seconds} s");
+            fail(&servers, 0, 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_answers_its_trial_is_back_and_begins_anew_after_a_whole_answer() {
+        let servers = servers(2);
+        fail(&servers, 0, 5);
+        pass(10).await;
+        assert_eq!(servers.offer(), Offer::Trial(0));
+        servers.note_head(&servers.all()[0]);
+        assert_eq!(servers.offer(), Offer::Any(0b11));
+        fail(&servers, 0, 1);
+        assert_eq!(servers.offer(), Offer::Any(0b10), "its answer broke off");
+        pass(20).await;
+        assert_eq!(servers.offer(), Offer::Trial(0));
+        servers.note_head(&servers.all()[0]);
+        servers.all()[0].note_end();
+        fail(&servers, 0, 4);
+        assert_eq!(servers.offer(), Offer::Any(0b11));
+        fail(&servers, 0, 1);
+        pass(10).await;
+        assert_eq!(servers.offer(), Offer::Trial(0), "ten seconds again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_of_which_nothing_is_heard_is_followed_by_another() {
+        let servers = servers(2);
+        fail(&servers, 0, 5);
+        pass(10).await;
+        assert_eq!(servers.offer(), Offer::Trial(0));
+        pass(10).await;
+        assert_eq!(servers.offer(), Offer::Trial(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_of_what_was_sent_before_the_ejection_do_not_lengthen_it() {
+        let servers = servers(2);
+        fail(&servers, 0, 50);
+        pass(10).await;
+        assert_eq!(servers.offer(), Offer::Trial(0));
+    }
+
+    #[test]
+    fn the_last_server_is_never_ejected() {
+        let one = servers(1);
+        fail(&one, 0, 100);
+        assert_eq!(one.offer(), Offer::Any(1));
+        let two = servers(2);
+        fail(&two, 0, 5);
+        fail(&two, 1, 100);
+        assert_eq!(two.offer(), Offer::Any(0b10));
+        two.note_head(&two.all()[0]);
+        fail(&two, 1, 1);
+        assert_eq!(two.offer(), Offer::Any(0b01), "now there is another");
+    }
+
+    #[test]
+    fn what_one_thread_finds_out_helps_the_others() {
+        let servers = servers(4);
+        std::thread::scope(|scope| {
+            for place in 0..4 {
+                let servers = &servers;
+                scope.spawn(move || fail(servers, place, 1_000));
+            }
+        });
+        let Offer::Any(set) = servers.offer() else { panic!("a trial already") };
+        assert!(set != 0, "somebody is asked, whatever they do");
+    }
+}
