@@ -34,8 +34,8 @@ pub use listener::{
 };
 pub use policy::{MfaPolicy, Policy};
 pub use upstream::{
-    HTTP_SERVERS_MAX, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream,
-    UpstreamProtocol,
+    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders,
+    Upstream, UpstreamProtocol,
 };
 
 use crate::model::Secret;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use crate::config::{Config, ListenerProtocol};
+use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
+use crate::gateway::http::health_checks;
 use crate::net::BoundListener;
 use crate::ops::{OpsState, Readiness, serve_ops};
 use crate::store::{Follower, FollowerEvents, KeyUse, Store, StoreError, Subject};
@@ -50,6 +51,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     });
     tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
     tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
+    spawn_health_checks(&shared, &stop, &tasks);
     for socket in ops {
         let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;
         let state = OpsState {
@@ -60,6 +62,17 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         tasks.spawn(serve_ops(listener, state, stop.clone()));
     }
     Ok(())
+}
+
+/// Starts the checks of all servers of HTTP upstreams that ask for checks.
+fn spawn_health_checks(shared: &Shared, stop: &CancellationToken, tasks: &TaskTracker) {
+    for upstream in &shared.config.upstreams {
+        let UpstreamProtocol::Http(http) = &upstream.protocol else { continue };
+        let Some(servers) = shared.upstreams.get(&upstream.name) else { continue };
+        for checks in health_checks(servers, http) {
+            tasks.spawn(stop.clone().run_until_cancelled_owned(checks));
+        }
+    }
 }
 
 /// Takes the sockets of the ops listeners.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
-pub(super) use upstream::{RawIdentityHeaders, RawUpstream, RawUpstreamProtocol};
+pub(super) use upstream::{RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol};
 
 use super::Limits;
 use crate::model::Secret;

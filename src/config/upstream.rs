@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
 /// One upstream.
@@ -17,7 +18,7 @@ pub struct Upstream {
 #[derive(Clone, Debug)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
     /// The `IsProxy` line protocol.
     IsProxy(IsProxyUpstream),
 }
@@ -34,6 +35,23 @@ pub struct HttpUpstream {
     pub identity_headers: IdentityHeaders,
     /// Headers of Latchkey's own, in place of what the client sent.
     pub set_headers: SetHeaders,
+    /// How its servers are asked regularly whether they are well; `None`: they are not.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// A `GET` that every server is asked regularly; 200 to 399 is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for.
+    pub path: PathAndQuery,
+    /// From one check to the next.
+    pub interval_seconds: u32,
+    /// The longest that a check may take, connecting included.
+    pub timeout_milliseconds: u32,
+    /// Checks that must go well in a row before an unhealthy server is asked again.
+    pub healthy_after: u32,
+    /// Checks that must fail in a row before a server is unhealthy.
+    pub unhealthy_after: u32,
 }
 
 /// Headers that every request to an upstream carries. Names are unique, and none frames a message, steers the

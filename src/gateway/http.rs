@@ -14,6 +14,7 @@ mod door_body;
 mod exchange;
 mod forward;
 mod headers;
+mod health_check;
 mod record;
 mod request_body;
 mod routes;
@@ -34,6 +35,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub use authorization::{Authorization, parse_credential};
+pub use health_check::health_checks;
 pub use servers::HttpServers;
 pub use upstream::HttpUpstream;
 

@@ -7,16 +7,20 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Review, host_and_port};
 use crate::config::faults::{KeyPath, closest, shown};
-use crate::config::raw::{RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, Required};
+use crate::config::raw::{RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, Required};
 use crate::config::{
-    HTTP_SERVERS_MAX, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders, Upstream,
-    UpstreamProtocol,
+    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders,
+    Upstream, UpstreamProtocol,
 };
 use crate::model::Secret;
 
 /// Which protocol a key belongs to, for keys that do not belong to all.
-const BELONGING: &[(&str, &[&str])] =
-    &[("set_headers", &["http"]), ("identity_headers", &["http"]), ("tls", &["isproxy"])];
+const BELONGING: &[(&str, &[&str])] = &[
+    ("set_headers", &["http"]),
+    ("identity_headers", &["http"]),
+    ("health_check", &["http"]),
+    ("tls", &["isproxy"]),
+];
 
 /// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
 ///
@@ -132,13 +136,18 @@ fn upstream(
     }
     let identity_headers = identity_headers(raw.identity_headers, &path.key("identity_headers"), review);
     let set_headers = set_headers(raw.set_headers, &identity_headers, &path.key("set_headers"), review);
+    let health_check = match raw.health_check {
+        Some(check) => Some(health_check(&check, &path.key("health_check"), review)?),
+        None => None,
+    };
     let servers = path.key("servers");
     let protocol = match raw.protocol.0? {
-        RawUpstreamProtocol::Http => UpstreamProtocol::Http(HttpUpstream {
+        RawUpstreamProtocol::Http => UpstreamProtocol::Http(Box::new(HttpUpstream {
             servers: http_servers(raw.servers, &servers, review)?,
             identity_headers,
             set_headers,
-        }),
+            health_check,
+        })),
         RawUpstreamProtocol::IsProxy => {
             let server = only_server(raw.servers, &servers, review)?;
             UpstreamProtocol::IsProxy(isproxy_server(&server, &servers.index(0), review)?)
@@ -235,6 +244,20 @@ fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review
     }
 }
 
+fn health_check(raw: &RawHealthCheck, path: &KeyPath, review: &mut Review<'_>) -> Option<HealthCheck> {
+    let wanted = raw.path.starts_with('/').then(|| raw.path.parse().ok()).flatten();
+    if wanted.is_none() {
+        review.refuse(&path.key("path"), "must be a path that starts with /", None);
+    }
+    Some(HealthCheck {
+        path: wanted?,
+        interval_seconds: raw.interval_seconds,
+        timeout_milliseconds: raw.timeout_milliseconds,
+        healthy_after: raw.healthy_after,
+        unhealthy_after: raw.unhealthy_after,
+    })
+}
+
 fn set_headers(
     raw: BTreeMap<String, Required<String>>,
     identity: &IdentityHeaders,
@@ -309,7 +332,7 @@ mod tests {
     fn http_upstream(text: &str) -> HttpUpstream {
         let config = TestFolder::new().parse(text).unwrap_or_else(|faults| panic!("{faults}"));
         match config.upstreams.into_iter().next().map(|upstream| upstream.protocol) {
-            Some(UpstreamProtocol::Http(http)) => http,
+            Some(UpstreamProtocol::Http(http)) => *http,
             other => panic!("{other:?}"),
         }
     }
@@ -418,6 +441,31 @@ mod tests {
             let told = TestFolder::new().faults(&text);
             assert!(told.contains(expected) && told.contains("\n1 error"), "{headers}: {told}");
             assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_has_defaults_and_a_path() {
+        let check = |setting: &str| {
+            http_upstream(&with_servers(&format!("servers: [http://a]\n    {setting}"))).health_check
+        };
+        assert_eq!(check(""), None);
+        let usual = check("health_check: {}").unwrap();
+        assert_eq!(usual.path.as_str(), "/healthz");
+        assert_eq!((usual.interval_seconds, usual.timeout_milliseconds), (10, 1_000));
+        assert_eq!((usual.healthy_after, usual.unhealthy_after), (2, 2));
+        let own =
+            check("health_check: { path: \"/up?deep=1\", interval_seconds: 1, unhealthy_after: 1 }").unwrap();
+        assert_eq!((own.path.as_str(), own.interval_seconds, own.unhealthy_after), ("/up?deep=1", 1, 1));
+        for (setting, expected) in [
+            ("{ path: healthz }", "health_check.path: must be a path that starts with /"),
+            ("{ path: \"/a b\" }", "health_check.path: must be a path that starts with /"),
+            ("{ interval_seconds: 0 }", "health_check.interval_seconds: must be from 1 to 3600"),
+            ("{ timeout_seconds: 1 }", "health_check: unknown key `timeout_seconds`"),
+        ] {
+            let told = TestFolder::new()
+                .faults(&with_servers(&format!("servers: [http://a]\n    health_check: {setting}")));
+            assert!(told.contains(expected) && told.contains("\n1 error"), "{told}");
         }
     }
 

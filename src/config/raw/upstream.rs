@@ -24,6 +24,8 @@ pub(in crate::config) struct RawUpstream {
     /// http: names of the headers that tell the upstream who the caller is; `null` drops one.
     #[serde(default)]
     pub(in crate::config) identity_headers: RawIdentityHeaders,
+    /// http: asks every server regularly whether it is well; left out: none is asked.
+    pub(in crate::config) health_check: Option<RawHealthCheck>,
     /// isproxy: how the connection to it is protected. Not at all in this version: keep it on one machine or network.
     #[serde(default)]
     #[expect(dead_code, reason = "its only value in this version is the default")]
@@ -49,6 +51,39 @@ pub(in crate::config) enum RawUpstreamTls {
     /// Not at all.
     #[default]
     None,
+}
+
+/// A `GET` that every server is asked regularly; an answer of 200 to 399 is well.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub(in crate::config) struct RawHealthCheck {
+    /// What is asked for; starts with `/`.
+    pub(in crate::config) path: String,
+    /// From one check to the next.
+    #[schemars(range(min = 1, max = 3_600))]
+    pub(in crate::config) interval_seconds: u32,
+    /// The longest that a check may take, connecting included.
+    #[schemars(range(min = 10, max = 60_000))]
+    pub(in crate::config) timeout_milliseconds: u32,
+    /// Checks that must go well in a row before an unhealthy server is asked again.
+    #[schemars(range(min = 1, max = 100))]
+    pub(in crate::config) healthy_after: u32,
+    /// Checks that must fail in a row before a server is unhealthy.
+    #[schemars(range(min = 1, max = 100))]
+    pub(in crate::config) unhealthy_after: u32,
+}
+
+impl Default for RawHealthCheck {
+    fn default() -> Self {
+        Self {
+            path: String::from("/healthz"),
+            interval_seconds: 10,
+            timeout_milliseconds: 1_000,
+            healthy_after: 2,
+            unhealthy_after: 2,
+        }
+    }
 }
 
 /// Names of the headers that carry the identity.

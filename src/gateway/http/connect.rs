@@ -1,7 +1,8 @@
 //! How a connection to a server comes about: its name is looked up, and its addresses are tried within one deadline.
 //!
 //! Names are looked up anew for each connection, so that a change of DNS reaches new connections at once and the kept
-//! ones as they grow old. Called by `server_pool`.
+//! ones as they grow old. Called by `server_pool`
+//! and `health_check`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -58,6 +59,11 @@ impl Target {
     /// `http://HOST:PORT`, for logs and metrics.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// `HOST:PORT`, for the `Host` of the gateway's own requests.
+    pub fn authority(&self) -> &str {
+        self.url.split_once("://").map_or("", |(_, authority)| authority)
     }
 
     /// A connection, or why none came about within `deadline`.

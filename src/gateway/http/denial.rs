@@ -37,6 +37,11 @@ pub enum Fault {
     BodyBroken,
     /// No route has this host and path.
     NoRoute,
+    /// The health check finds every server of the upstream unhealthy.
+    NoHealthyServer {
+        /// For `Retry-After`.
+        retry_after_seconds: NonZeroU32,
+    },
     /// No connection to the upstream came about.
     UpstreamUnreachable,
     /// The upstream closed, or its answer is no HTTP.
@@ -75,6 +80,7 @@ impl Fault {
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
             Self::NoRoute => "no_route",
+            Self::NoHealthyServer { .. } => "no_healthy_server",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamBroke => "upstream_broke",
             Self::UpstreamUpgraded => "upstream_upgraded",
@@ -116,6 +122,11 @@ impl Fault {
             Self::NoRoute => {
                 (StatusCode::NOT_FOUND, "NotFound", "Nothing is served under this host and path.")
             }
+            Self::NoHealthyServer { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ProviderUnavailable",
+                "The service behind the gateway is unavailable; try again shortly.",
+            ),
             Self::UpstreamUnreachable => {
                 (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway cannot be reached.")
             }
@@ -163,6 +174,7 @@ impl Fault {
             Self::Denied(Denial { refusal: Refusal::TooManyFailures { retry_after_seconds }, .. }) => {
                 Some(retry_after_seconds)
             }
+            Self::NoHealthyServer { retry_after_seconds } => Some(retry_after_seconds),
             Self::Denied(Denial { refusal: Refusal::Busy, .. }) => Some(NonZeroU32::MIN),
             _ => None,
         }
@@ -237,6 +249,7 @@ mod tests {
                 Fault::BodyTooSlow,
                 Fault::BodyBroken,
                 Fault::NoRoute,
+                Fault::NoHealthyServer { retry_after_seconds },
                 Fault::UpstreamUnreachable,
                 Fault::UpstreamBroke,
                 Fault::UpstreamUpgraded,
@@ -260,6 +273,7 @@ mod tests {
             (denied(Refusal::Busy, DenialReason::PasswordQueueFull), 503, "ProviderUnavailable"),
             (Fault::Malformed("No."), 400, "InvalidMessage"),
             (Fault::UnreadableForwarding, 400, "InvalidMessage"),
+            (Fault::NoHealthyServer { retry_after_seconds }, 503, "ProviderUnavailable"),
             (Fault::UpstreamUnreachable, 502, "ProviderConnectionError"),
             (Fault::UpstreamBroke, 502, "ProviderConnectionError"),
             (Fault::UpstreamTooSlow, 504, "ProviderConnectionError"),
@@ -318,6 +332,7 @@ mod tests {
             let response = render_fault(fault, RequestIds::new(1).next_id());
             let expected = match response.status().as_u16() {
                 429 => Some("17"),
+                503 if matches!(fault, Fault::NoHealthyServer { .. }) => Some("17"),
                 503 => Some("1"),
                 _ => None,
             };

@@ -3,8 +3,10 @@
 //! A few atomics a server, written only when something goes wrong or right again, so that what one thread finds out
 //! helps the others and a healthy request costs a few reads. A server that fails `limits.upstream_failures` times in a
 //! row is ejected; once its time is over, a single request tries it, and it is asked again when it answers that one.
-//! The last server is never ejected. Told by `upstream` and `exchange`; read by `upstream` for each request.
+//! The last server is never ejected. Whom the health check finds unhealthy is not asked at all. Told by `upstream`,
+//! `exchange` and `health_check`; read by `upstream` for each request.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub struct HttpServers {
     failures_to_eject: u32,
     ejection: Duration,
     ejection_max: Duration,
+    /// How long a client that nobody can serve is asked to wait.
+    retry_after_seconds: NonZeroU32,
     /// Times are kept as milliseconds since then.
     began: Instant,
 }
@@ -33,6 +37,8 @@ pub struct HttpServers {
 pub struct ServerState {
     place: usize,
     target: Target,
+    /// What the health check found last; without one it stays true.
+    healthy: AtomicBool,
     /// Failures since an exchange last went well to its end.
     failures: AtomicU32,
     /// Ejections since then.
@@ -51,7 +57,7 @@ pub struct ServerState {
 pub enum Offer {
     /// This server: its ejection is over, and this request tries it.
     Trial(usize),
-    /// One of these.
+    /// One of these; nobody where the health check finds all of them unhealthy.
     Any(ServerSet),
 }
 
@@ -67,6 +73,7 @@ impl HttpServers {
             Arc::new(ServerState {
                 place,
                 target,
+                healthy: AtomicBool::new(true),
                 failures: AtomicU32::new(0),
                 ejections: AtomicU32::new(0),
                 ejected_until_ms: AtomicU64::new(0),
@@ -81,6 +88,11 @@ impl HttpServers {
             failures_to_eject: limits.upstream_failures,
             ejection,
             ejection_max: ejection_max.max(ejection),
+            retry_after_seconds: config
+                .health_check
+                .as_ref()
+                .and_then(|check| NonZeroU32::new(check.interval_seconds))
+                .unwrap_or(NonZeroU32::MIN),
             began: Instant::now(),
         })
     }
@@ -95,7 +107,12 @@ impl HttpServers {
         &self.servers
     }
 
-    /// Whom to ask. Where every server is ejected, which two threads can bring about at once, all are asked.
+    /// How long a client should wait when no server is healthy: until the next check.
+    pub const fn retry_after_seconds(&self) -> NonZeroU32 {
+        self.retry_after_seconds
+    }
+
+    /// Whom to ask. Where every healthy server is ejected, which two threads can bring about at once, all are asked.
     pub fn offer(&self) -> Offer {
         let ejected = self.ejected();
         if ejected != 0
@@ -103,17 +120,18 @@ impl HttpServers {
         {
             return Offer::Trial(due);
         }
-        let usable = self.everybody() & !ejected;
-        Offer::Any(if usable == 0 { self.everybody() } else { usable })
+        let healthy = self.healthy();
+        let usable = healthy & !ejected;
+        Offer::Any(if usable == 0 { healthy } else { usable })
     }
 
     /// Whom else to ask after `tried` could not be reached.
     pub fn offer_beside(&self, tried: &ServerState) -> ServerSet {
-        self.everybody() & !self.ejected() & !tried.bit()
+        self.healthy() & !self.ejected() & !tried.bit()
     }
 
-    fn everybody(&self) -> ServerSet {
-        self.servers.iter().fold(0, |set, server| set | server.bit())
+    fn healthy(&self) -> ServerSet {
+        self.servers.iter().filter(|server| server.is_healthy()).fold(0, |set, server| set | server.bit())
     }
 
     fn ejected(&self) -> ServerSet {
@@ -126,7 +144,7 @@ impl HttpServers {
         let taken = self.servers.iter().find(|server| {
             let until = server.ejected_until_ms.load(Ordering::Relaxed);
             let next = now + self.ejection_ms(server.ejections.load(Ordering::Relaxed));
-            let due = (1..=now).contains(&until);
+            let due = (1..=now).contains(&until) && server.is_healthy();
             due && server
                 .ejected_until_ms
                 .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
@@ -155,7 +173,7 @@ impl HttpServers {
         let tried = server.on_trial.swap(false, Ordering::Relaxed);
         // What was sent before the ejection may fail during it, and says nothing new.
         let counts = (until == 0 && failures >= self.failures_to_eject) || (until != 0 && tried);
-        let others = self.everybody() & !self.ejected() & !server.bit();
+        let others = self.healthy() & !self.ejected() & !server.bit();
         if self.failures_to_eject == 0 || !counts || others == 0 {
             return;
         }
@@ -165,7 +183,7 @@ impl HttpServers {
         let ejected =
             server.ejected_until_ms.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
         if ejected.is_ok() {
-            server.gauge.set_unhealthy();
+            server.show();
             let (upstream, url) = (&self.name, server.target.url());
             tracing::warn!(upstream, server = url, milliseconds, "a server of an upstream is ejected");
         }
@@ -181,6 +199,24 @@ impl HttpServers {
             let (upstream, url) = (&self.name, server.target.url());
             tracing::info!(upstream, server = url, "a server of an upstream answers again");
         }
+    }
+
+    /// The health check finds `server` healthy: it is asked again, whatever was held against it.
+    pub fn note_healthy(&self, server: &ServerState) {
+        server.healthy.store(true, Ordering::Relaxed);
+        server.failures.store(0, Ordering::Relaxed);
+        server.ejections.store(0, Ordering::Relaxed);
+        server.readmit();
+        let (upstream, url) = (&self.name, server.target.url());
+        tracing::info!(upstream, server = url, "a server of an upstream is healthy again");
+    }
+
+    /// The health check finds `server` unhealthy: it is not asked, be it the last.
+    pub fn note_unhealthy(&self, server: &ServerState, why: &dyn std::error::Error) {
+        server.healthy.store(false, Ordering::Relaxed);
+        server.show();
+        let (upstream, url) = (&self.name, server.target.url());
+        tracing::warn!(upstream, server = url, %why, "a server of an upstream is unhealthy");
     }
 
     /// The length of an ejection that is the `count`th in a row.
@@ -207,6 +243,11 @@ impl ServerState {
         &self.target
     }
 
+    /// Is it healthy as far as the health check knows? Without one, always.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
     /// An exchange went well to its end.
     pub fn note_end(&self) {
         // Looked at first: writing would take the cache line from the other threads at every request.
@@ -223,7 +264,15 @@ impl ServerState {
     fn readmit(&self) {
         self.ejected_until_ms.store(0, Ordering::Relaxed);
         self.on_trial.store(false, Ordering::Relaxed);
-        self.gauge.set_healthy();
+        self.show();
+    }
+
+    fn show(&self) {
+        if self.is_healthy() && !self.is_ejected() {
+            self.gauge.set_healthy();
+        } else {
+            self.gauge.set_unhealthy();
+        }
     }
 
     const fn bit(&self) -> ServerSet {
@@ -244,6 +293,7 @@ mod tests {
             servers: (1..=count).map(server).collect(),
             identity_headers: IdentityHeaders::default(),
             set_headers: SetHeaders::default(),
+            health_check: None,
         };
         HttpServers::new("registry", &config, &Limits::default(), &Metrics::default())
     }
@@ -338,6 +388,31 @@ mod tests {
         two.note_head(&two.all()[0]);
         fail(&two, 1, 1);
         assert_eq!(two.offer(), Offer::Any(0b01), "now there is another");
+    }
+
+    #[test]
+    fn the_health_check_turns_servers_off_and_on_be_it_the_last() {
+        let servers = servers(2);
+        let why = ConnectError::TooLate;
+        servers.note_unhealthy(&servers.all()[0], &why);
+        assert_eq!(servers.offer(), Offer::Any(0b10));
+        fail(&servers, 1, 9);
+        assert_eq!(servers.offer(), Offer::Any(0b10), "the last healthy one is not ejected");
+        servers.note_unhealthy(&servers.all()[1], &why);
+        assert_eq!(servers.offer(), Offer::Any(0));
+        servers.note_healthy(&servers.all()[0]);
+        assert_eq!(servers.offer(), Offer::Any(0b01));
+    }
+
+    #[test]
+    fn a_check_that_finds_a_server_healthy_ends_its_ejection() {
+        let servers = servers(2);
+        fail(&servers, 0, 5);
+        assert_eq!(servers.offer(), Offer::Any(0b10));
+        servers.note_healthy(&servers.all()[0]);
+        assert_eq!(servers.offer(), Offer::Any(0b11));
+        fail(&servers, 0, 4);
+        assert_eq!(servers.offer(), Offer::Any(0b11));
     }
 
     #[test]

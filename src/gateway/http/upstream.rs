@@ -90,7 +90,7 @@ impl HttpUpstream {
     ) -> Result<Response<UpstreamBody>, Fault> {
         let total = Duration::from_secs(self.limits.upstream_total_seconds.into());
         let total_due = (!total.is_zero()).then(|| Instant::now() + total);
-        let mut pool = self.choose().ok_or(Fault::UpstreamUnreachable)?;
+        let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let mut second = Some(());
         loop {
             let (connection, origin) = match pool.take_idle() {
@@ -124,10 +124,15 @@ impl HttpUpstream {
         }
     }
 
+    /// The health check finds every server unhealthy.
+    fn nobody(&self) -> Fault {
+        Fault::NoHealthyServer { retry_after_seconds: self.servers.retry_after_seconds() }
+    }
+
     /// The server to ask.
     fn choose(&self) -> Option<&Rc<ServerPool>> {
         if let [only] = &*self.pools {
-            return Some(only);
+            return only.state().is_healthy().then_some(only);
         }
         match self.servers.offer() {
             Offer::Trial(place) => self.pools.get(place),

@@ -103,6 +103,50 @@ fn s73_one_server_of_three_is_killed_and_revived_under_load_and_only_what_was_se
 }
 
 #[test]
+fn a_health_check_turns_a_server_off_and_on_and_without_any_the_answer_is_503() {
+    let servers = [HttpUpstream::start(), HttpUpstream::start()];
+    let (gateway, key) = gateway_before(&servers.each_ref(), |config| {
+        config["upstreams"][0]["set_headers"] = json!({ "X-Tenant": "acme" });
+        config["upstreams"][0]["health_check"] =
+            json!({ "path": "/up", "interval_seconds": 1, "healthy_after": 1, "unhealthy_after": 1 });
+    });
+    let urls = servers.each_ref().map(|server| format!("http://{}", server.address()));
+    let gauge_is = |url: &str, wanted: &str| {
+        wait_for("the gauge", || (healthy(&gateway, url)? == wanted).then_some(()));
+    };
+    let request = Request::get("/v2/x").authorization(&key.authorization());
+    let mut wire = gateway.connect("api");
+    let asked = |server: &HttpUpstream| {
+        server.requests().iter().filter(|request| request.line().starts_with("GET /v2/x ")).count()
+    };
+
+    servers[0].answer("/up", "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    gauge_is(&urls[0], "0");
+    for _ in 0..20 {
+        assert_eq!(wire.exchange(&request).status, 200);
+    }
+    assert_eq!((asked(&servers[0]), asked(&servers[1])), (0, 20));
+
+    servers[1].answer("/up", "garbage\r\n\r\n");
+    gauge_is(&urls[1], "0");
+    let refused = wire.exchange(&request);
+    refused.assert_refusal(503, "ProviderUnavailable");
+    assert_eq!(refused.field("retry-after"), Some("1"));
+    assert_eq!(asked(&servers[1]), 20, "an unhealthy server is not asked");
+
+    servers[0].answer("/up", "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+    gauge_is(&urls[0], "1");
+    assert_eq!(wire.exchange(&request).status, 200);
+    let checks = servers[0].requests();
+    let check = checks.iter().find(|request| request.line() == "GET /up HTTP/1.1").unwrap();
+    assert_eq!(check.field("host"), Some(servers[0].address().to_string()));
+    assert_eq!(check.field("x-tenant").as_deref(), Some("acme"));
+    let (_, log, _) = gateway.stop();
+    assert!(log.contains("is unhealthy") && log.contains("it answered 500"), "{log}");
+    assert!(log.contains("is healthy again"), "{log}");
+}
+
+#[test]
 fn the_last_server_is_never_ejected() {
     let servers = [HttpUpstream::start(), HttpUpstream::start()];
     for server in &servers {

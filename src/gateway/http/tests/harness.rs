@@ -75,6 +75,7 @@ impl TestDoor {
             servers: upstreams.iter().map(server).collect(),
             identity_headers: IdentityHeaders::default(),
             set_headers: SetHeaders::default(),
+            health_check: None,
         };
         let servers = HttpServers::new("registry", &config, &limits, &Metrics::default());
         let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
