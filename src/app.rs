@@ -98,7 +98,7 @@ impl Gateway {
             None => AccessLog::off(),
         };
         let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
-        let upstreams = Arc::new(http_servers(&config, &metrics));
+        let upstreams = Arc::new(http_servers(&config, &metrics)?);
         let shared = Shared { config, clock, index, authenticator, metrics, access_log, upstreams };
 
         let bound = bind_all(&shared.config)?;
@@ -152,14 +152,15 @@ impl Gateway {
     }
 }
 
-fn http_servers(config: &Config, metrics: &Metrics) -> HashMap<String, Arc<HttpServers>> {
+fn http_servers(config: &Config, metrics: &Metrics) -> Result<HashMap<String, Arc<HttpServers>>> {
     let http = config.upstreams.iter().filter_map(|upstream| match &upstream.protocol {
         UpstreamProtocol::Http(http) => Some((upstream.name.clone(), http)),
         UpstreamProtocol::IsProxy(_) => None,
     });
     http.map(|(name, http)| {
-        let servers = HttpServers::new(&name, http, &config.limits, metrics);
-        (name, servers)
+        let servers = HttpServers::new(&name, http, &config.limits, metrics)
+            .with_context(|| format!("upstream `{name}` cannot be reached by TLS"))?;
+        Ok((name, servers))
     })
     .collect()
 }

@@ -34,8 +34,8 @@ pub use listener::{
 };
 pub use policy::{MfaPolicy, Policy};
 pub use upstream::{
-    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders,
-    Upstream, UpstreamProtocol,
+    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Scheme,
+    SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
 };
 
 use crate::model::Secret;
@@ -221,7 +221,10 @@ threads: many
         assert_eq!(http.plaintext_credentials, PlaintextCredentials::Refuse);
         assert!(http.tls.is_none() && http.allow_list.is_empty());
         let UpstreamProtocol::Http(upstream) = &config.upstreams[0].protocol else { panic!("not HTTP") };
-        assert_eq!(upstream.servers, [HttpServer { host: String::from("127.0.0.1"), port: 9000 }]);
+        assert_eq!(
+            upstream.servers,
+            [HttpServer { scheme: Scheme::Http, host: String::from("127.0.0.1"), port: 9000 }]
+        );
         assert_eq!(upstream.identity_headers, IdentityHeaders::default());
     }
 
@@ -282,6 +285,9 @@ threads: many
     fn keys_of_schema(schema: &Json, root: &Json, path: &str, keys: &mut BTreeSet<String>) {
         if let Some(reference) = schema["$ref"].as_str() {
             keys_of_schema(root.pointer(&reference[1..]).unwrap(), root, path, keys);
+        }
+        for choice in schema["anyOf"].as_array().into_iter().flatten() {
+            keys_of_schema(choice, root, path, keys);
         }
         if schema["items"].is_object() {
             keys_of_schema(&schema["items"], root, &format!("{path}[]"), keys);

@@ -10,8 +10,10 @@ mod listen;
 pub mod proxy_protocol;
 mod slots;
 mod tls;
+mod tls_client;
 
 pub use accept::accept_connections;
 pub use listen::{BoundListener, ListenError, ListenerLock, listen};
 pub use slots::{ConnectionSlot, ConnectionSlots};
 pub use tls::{TlsError, server_config};
+pub use tls_client::client_config;

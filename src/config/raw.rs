@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer};
 
 pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
-pub(super) use upstream::{RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol};
+pub(super) use upstream::{
+    RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls, RawUpstreamTlsFiles,
+};
 
 use super::Limits;
 use crate::model::Secret;

@@ -421,6 +421,7 @@ mod tests {
         let held = [
             "$ref",
             "additionalProperties",
+            "anyOf",
             "const",
             "items",
             "maximum",

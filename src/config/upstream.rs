@@ -1,9 +1,13 @@
 //! `upstreams:` where authorised traffic goes.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
+use rustls_pki_types::ServerName;
+
+use super::TlsFiles;
 
 /// One upstream.
 #[derive(Clone, Debug)]
@@ -37,6 +41,30 @@ pub struct HttpUpstream {
     pub set_headers: SetHeaders,
     /// How its servers are asked regularly whether they are well; `None`: they are not.
     pub health_check: Option<HealthCheck>,
+    /// How `https` servers are verified.
+    pub tls: UpstreamTls,
+}
+
+impl HttpUpstream {
+    /// The name that the certificate of `server` must be for; none for a server in clear.
+    pub fn server_name(&self, server: &HttpServer) -> Option<ServerName<'static>> {
+        let name = self.tls.server_name.as_ref().unwrap_or(&server.host);
+        match server.scheme {
+            Scheme::Http => None,
+            Scheme::Https => ServerName::try_from(name.clone()).ok(),
+        }
+    }
+}
+
+/// How an upstream's `https` servers are verified, and what they are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The authorities to trust, PEM; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate and key to show a server that asks; `None`: nothing.
+    pub client: Option<TlsFiles>,
+    /// The name that certificates must be for, instead of the server's host; it is sent as SNI too.
+    pub server_name: Option<String>,
 }
 
 /// A `GET` that every server is asked regularly; 200 to 399 is well.
@@ -60,23 +88,38 @@ pub struct HealthCheck {
 #[derive(Clone, Debug, Default)]
 pub struct SetHeaders(pub Vec<(HeaderName, HeaderValue)>);
 
-/// `http://host:port`.
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In clear.
+    Http,
+    /// By TLS, its certificate verified.
+    Https,
+}
+
+/// `http://host:port` or `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpServer {
+    /// In clear or by TLS.
+    pub scheme: Scheme,
     /// Host name or address, without brackets.
     pub host: String,
-    /// Port; 80 where the URL has none.
+    /// Port; 80 or 443 where the URL has none.
     pub port: u16,
 }
 
 impl fmt::Display for HttpServer {
     /// As a URL, the port always there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
+        let Self { scheme, host, port } = self;
+        let scheme = match scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
         if host.contains(':') {
-            write!(f, "http://[{host}]:{port}")
+            write!(f, "{scheme}://[{host}]:{port}")
         } else {
-            write!(f, "http://{host}:{port}")
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }

@@ -23,6 +23,7 @@ mod server_pool;
 mod servers;
 mod target;
 mod upstream;
+mod upstream_stream;
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,11 @@ pub enum TlsError {
         /// The key's file.
         private_key: PathBuf,
     },
+    /// The system has no certificates of authorities.
+    #[error(
+        "the system has no authorities to trust (package `ca-certificates`, or SSL_CERT_FILE); or name one in `tls: {{ ca: FILE }}`"
+    )]
+    NoAuthorities,
     /// The library refuses what was given, or has no random numbers.
     #[error("{}: {source}", file.display())]
     Refused {
@@ -69,7 +74,7 @@ pub fn server_config(files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<ServerConfi
     Ok(Arc::new(config))
 }
 
-fn load_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn load_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fault = |error| pem_fault(file, &error, "a certificate");
     let chain: Vec<_> =
         CertificateDer::pem_file_iter(file).map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
@@ -79,7 +84,7 @@ fn load_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(chain)
 }
 
-fn load_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(super) fn load_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(file).map_err(|error| pem_fault(file, &error, "a private key"))
 }
 

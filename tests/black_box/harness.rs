@@ -9,15 +9,17 @@ mod gateway;
 mod http_upstream;
 mod isproxy_upstream;
 mod process;
+mod tls_upstream;
 mod wire;
 
 pub use answer::{Answer, Request};
-pub use authority::Authority;
+pub use authority::{Authority, Validity};
 pub use command::{Key, Output, PASSWORD};
 pub use gateway::{Installation, TestGateway};
 pub use http_upstream::HttpUpstream;
 pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::{Running, run};
+pub use tls_upstream::TlsUpstream;
 pub use wire::Wire;
 
 use std::time::{Duration, Instant};

@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use rustls_pki_types::ServerName;
 
 use super::{Review, host_and_port};
 use crate::config::faults::{KeyPath, closest, shown};
-use crate::config::raw::{RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, Required};
+use crate::config::raw::{
+    RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
+    RawUpstreamTlsFiles, Required,
+};
 use crate::config::{
-    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, SetHeaders,
-    Upstream, UpstreamProtocol,
+    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Scheme,
+    SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::model::Secret;
 
 /// Which protocol a key belongs to, for keys that do not belong to all.
-const BELONGING: &[(&str, &[&str])] = &[
-    ("set_headers", &["http"]),
-    ("identity_headers", &["http"]),
-    ("health_check", &["http"]),
-    ("tls", &["isproxy"]),
-];
+const BELONGING: &[(&str, &[&str])] =
+    &[("set_headers", &["http"]), ("identity_headers", &["http"]), ("health_check", &["http"])];
 
 /// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
 ///
@@ -140,10 +140,12 @@ fn upstream(
         Some(check) => Some(health_check(&check, &path.key("health_check"), review)?),
         None => None,
     };
+    let tls = upstream_tls(raw.tls, raw.protocol.0, &path.key("tls"), review);
     let servers = path.key("servers");
     let protocol = match raw.protocol.0? {
         RawUpstreamProtocol::Http => UpstreamProtocol::Http(Box::new(HttpUpstream {
             servers: http_servers(raw.servers, &servers, review)?,
+            tls: tls?,
             identity_headers,
             set_headers,
             health_check,
@@ -197,18 +199,72 @@ fn http_servers(
 }
 
 fn http_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<HttpServer> {
-    if text.starts_with("https:") {
-        let message = "https is not available in this version; allowed: http://HOST[:PORT]";
-        review.refuse(path, message, None);
-        return None;
-    }
-    let server = text.strip_prefix("http://").and_then(host_and_port);
-    let Some((host, port)) = server else {
+    let (scheme, rest, usual_port) = match text.strip_prefix("https://") {
+        Some(rest) => (Scheme::Https, Some(rest), 443),
+        None => (Scheme::Http, text.strip_prefix("http://"), 80),
+    };
+    let Some((host, port)) = rest.and_then(host_and_port) else {
         let help = "for example http://127.0.0.1:9000; no user, path or query";
-        review.refuse(path, "must be http://HOST[:PORT]", Some(help));
+        review.refuse(path, "must be http://HOST[:PORT] or https://HOST[:PORT]", Some(help));
         return None;
     };
-    Some(HttpServer { host, port: port.unwrap_or(80) })
+    if scheme == Scheme::Https && ServerName::try_from(host.as_str()).is_err() {
+        review.refuse(path, "no certificate can be for this host", None);
+    }
+    Some(HttpServer { scheme, host, port: port.unwrap_or(usual_port) })
+}
+
+/// `tls:`, which is a mapping for http, and a word for isproxy.
+fn upstream_tls(
+    raw: Option<RawUpstreamTls>,
+    protocol: Option<RawUpstreamProtocol>,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> Option<UpstreamTls> {
+    match (raw, protocol?) {
+        (Some(RawUpstreamTls::Word(_)), RawUpstreamProtocol::Http) => {
+            let message = "must be a mapping for protocol http; whether TLS is spoken, the servers' URLs say";
+            review.refuse(
+                path,
+                message,
+                Some("allowed: ca, client_certificate, client_private_key, server_name"),
+            );
+            None
+        }
+        (Some(RawUpstreamTls::Files(_)), RawUpstreamProtocol::IsProxy) => {
+            review.refuse(path, "must be none for protocol isproxy in this version", None);
+            None
+        }
+        (Some(RawUpstreamTls::Files(files)), RawUpstreamProtocol::Http) => tls_files(files, path, review),
+        (_, _) => Some(UpstreamTls::default()),
+    }
+}
+
+fn tls_files(raw: RawUpstreamTlsFiles, path: &KeyPath, review: &mut Review<'_>) -> Option<UpstreamTls> {
+    const HELP: &str = "a PEM file";
+    let mut file = |key: &str, text: Option<String>| match text {
+        Some(text) => review.existing_file(&path.key(key), Required(Some(text)), HELP).map(Some),
+        None => Some(None),
+    };
+    let ca = file("ca", raw.ca);
+    let certificate = file("client_certificate", raw.client_certificate);
+    let private_key = file("client_private_key", raw.client_private_key);
+    if raw.server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
+        review.refuse(&path.key("server_name"), "must be a DNS name or an address", None);
+    }
+    let client = match (certificate?, private_key?) {
+        (Some(certificate), Some(private_key)) => Some(TlsFiles { certificate, private_key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            review.refuse_missing(path, "client_private_key", "it belongs to `client_certificate`");
+            return None;
+        }
+        (None, Some(_)) => {
+            review.refuse_missing(path, "client_certificate", "it belongs to `client_private_key`");
+            return None;
+        }
+    };
+    Some(UpstreamTls { ca: ca?, client, server_name: raw.server_name })
 }
 
 fn isproxy_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<IsProxyUpstream> {
@@ -340,7 +396,10 @@ mod tests {
     #[test]
     fn a_server_is_a_plain_url_that_stands_there_once() {
         let upstream = http_upstream(&with_servers("servers: [\"http://[::1]\"]"));
-        assert_eq!(upstream.servers, [HttpServer { host: String::from("::1"), port: 80 }]);
+        assert_eq!(
+            upstream.servers,
+            [HttpServer { scheme: Scheme::Http, host: String::from("::1"), port: 80 }]
+        );
         assert_eq!(upstream.servers[0].to_string(), "http://[::1]:80");
         let upstream = http_upstream(&with_servers("servers: [http://a, http://b:81, http://a:81]"));
         assert_eq!(upstream.servers.len(), 3);
@@ -349,10 +408,6 @@ mod tests {
             (
                 "[http://a, http://A:80]",
                 "f.yaml:10:25  error  upstreams[0].servers[1]: this server stands in the list already",
-            ),
-            (
-                "[https://a]",
-                "f.yaml:10:15  error  upstreams[0].servers[0]: https is not available in this version; allowed: http://HOST[:PORT]",
             ),
             ("[http://a/]", "f.yaml:10:15  error  upstreams[0].servers[0]: must be http://HOST[:PORT]"),
             ("[http://u:hunter2@a]", "f.yaml:10:15  error  upstreams[0].servers[0]: must be"),
@@ -470,6 +525,36 @@ mod tests {
     }
 
     #[test]
+    fn https_servers_are_verified_as_the_upstream_says() {
+        let upstream = http_upstream(&with_servers("servers: [\"https://a\", \"https://[::1]:8443\"]"));
+        assert_eq!(upstream.servers[0].to_string(), "https://a:443");
+        assert_eq!(upstream.tls, UpstreamTls::default());
+        let folder = TestFolder::new();
+        let (certificate, private_key) = (folder.path("certs/dev.crt"), folder.path("certs/dev.key"));
+        let text = with_servers(
+            "servers: [\"https://10.0.0.1\"]\n    tls: { ca: certs/dev.crt, client_certificate: certs/dev.crt, client_private_key: certs/dev.key, server_name: a.example }",
+        );
+        let config = folder.parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
+        let UpstreamProtocol::Http(upstream) = &config.upstreams[0].protocol else { panic!("not HTTP") };
+        let client = Some(TlsFiles { certificate: certificate.clone(), private_key });
+        let server_name = Some(String::from("a.example"));
+        assert_eq!(upstream.tls, UpstreamTls { ca: Some(certificate), client, server_name });
+        assert_eq!(upstream.server_name(&upstream.servers[0]), ServerName::try_from("a.example").ok());
+        for (tls, expected) in [
+            ("{ ca: nowhere.pem }", "upstreams[0].tls.ca: file not found: nowhere.pem"),
+            ("{ client_certificate: certs/dev.crt }", "upstreams[0].tls: missing key `client_private_key`"),
+            ("{ client_private_key: certs/dev.key }", "upstreams[0].tls: missing key `client_certificate`"),
+            ("{ server_name: \"a b\" }", "upstreams[0].tls.server_name: must be a DNS name"),
+            ("{ verify: false }", "upstreams[0].tls: unknown key `verify`"),
+            ("none", "upstreams[0].tls: must be a mapping for protocol http"),
+        ] {
+            let told =
+                TestFolder::new().faults(&with_servers(&format!("servers: [\"https://a\"]\n    tls: {tls}")));
+            assert!(told.contains(expected) && told.contains("\n1 error"), "{told}");
+        }
+    }
+
+    #[test]
     fn what_is_off_may_be_said_and_what_is_not_there_yet_is_refused() {
         http_upstream(&with_servers("servers: [http://a]\n    set_headers: {}"));
         let relay = |rest: &str| {
@@ -492,8 +577,8 @@ mod tests {
                 "f.yaml:14:5  error  upstreams[1]: key `set_headers` belongs to protocol http, not isproxy",
             ),
             (
-                with_servers("servers: [http://a]\n    tls: none"),
-                "f.yaml:11:5  error  upstreams[0]: key `tls` belongs to protocol isproxy, not http",
+                relay("tls: { ca: f }"),
+                "f.yaml:14:10  error  upstreams[1].tls: must be none for protocol isproxy in this version",
             ),
         ] {
             let told = TestFolder::new().faults(&text);

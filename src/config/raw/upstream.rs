@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Required;
 
@@ -16,7 +16,7 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) name: Required<String>,
     /// What it speaks.
     pub(in crate::config) protocol: Required<RawUpstreamProtocol>,
-    /// http: one to 64 of `http://HOST[:PORT]`; isproxy: exactly one `HOST:PORT` in this version.
+    /// http: one to 64 of `http://HOST[:PORT]` and `https://HOST[:PORT]`; isproxy: exactly one `HOST:PORT` in this version.
     pub(in crate::config) servers: Required<Vec<Required<String>>>,
     /// http: headers to set, in place of what the client sent. Values may be secrets: `"ApiKey ${file:PATH}"`.
     #[serde(default)]
@@ -26,10 +26,9 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) identity_headers: RawIdentityHeaders,
     /// http: asks every server regularly whether it is well; left out: none is asked.
     pub(in crate::config) health_check: Option<RawHealthCheck>,
-    /// isproxy: how the connection to it is protected. Not at all in this version: keep it on one machine or network.
-    #[serde(default)]
-    #[expect(dead_code, reason = "its only value in this version is the default")]
-    pub(in crate::config) tls: RawUpstreamTls,
+    /// http: how `https` servers are verified, by the system's authorities where it is left out. isproxy: how the
+    /// connection is protected; `none`, not at all, in this version: keep it on one machine or network.
+    pub(in crate::config) tls: Option<RawUpstreamTls>,
 }
 
 /// What an upstream speaks.
@@ -43,14 +42,39 @@ pub(in crate::config) enum RawUpstreamProtocol {
     IsProxy,
 }
 
-/// How the connection to an `IsProxy` upstream is protected.
-#[derive(Default, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
+/// `tls:` of an upstream: a word for isproxy, a mapping for http.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
 #[schemars(inline)]
 pub(in crate::config) enum RawUpstreamTls {
+    /// isproxy.
+    Word(RawUpstreamTlsWord),
+    /// http: how `https` servers are verified, and what they are shown. All files are PEM.
+    Files(RawUpstreamTlsFiles),
+}
+
+/// How the connection to an `IsProxy` upstream is protected.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawUpstreamTlsWord {
     /// Not at all.
-    #[default]
     None,
+}
+
+/// How `https` servers are verified, and what they are shown. All PEM files.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub(in crate::config) struct RawUpstreamTlsFiles {
+    /// The authorities to trust instead of the system's.
+    pub(in crate::config) ca: Option<String>,
+    /// The certificate to show, leaf first; with `client_private_key`.
+    pub(in crate::config) client_certificate: Option<String>,
+    /// The private key of `client_certificate`.
+    pub(in crate::config) client_private_key: Option<String>,
+    /// The name that certificates must be for, instead of the server's host.
+    pub(in crate::config) server_name: Option<String>,
 }
 
 /// A `GET` that every server is asked regularly; an answer of 200 to 399 is well.

@@ -1,27 +1,40 @@
-//! How a connection to a server comes about: its name is looked up, and its addresses are tried within one deadline.
+//! How a connection to a server comes about: its name is looked up, its addresses are tried, and TLS is begun, all
+//! within one deadline.
 //!
 //! Names are looked up anew for each connection, so that a change of DNS reaches new connections at once and the kept
 //! ones as they grow old. Called by `server_pool`
 //! and `health_check`.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use super::denial::Fault;
+use super::upstream_stream::UpstreamStream;
 use crate::config::HttpServer;
 
 /// Where a server is.
-#[derive(Debug)]
 pub struct Target {
     host: String,
     port: u16,
     /// Its address where it was configured as one: then there is nothing to look up.
     literal: Option<SocketAddr>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
     url: String,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Target").field(&self.url).finish()
+    }
 }
 
 /// Why there is no connection; no byte of a request was sent.
@@ -30,6 +43,9 @@ pub enum ConnectError {
     /// The name is not known, or no address took the connection.
     #[error("{0}")]
     Socket(io::Error),
+    /// The TLS handshake failed: most often, its certificate is not to be trusted (S78).
+    #[error("TLS: {0}")]
+    Tls(io::Error),
     /// `limits.upstream_connect_milliseconds` were not enough.
     #[error("it did not answer in time")]
     TooLate,
@@ -40,15 +56,17 @@ impl ConnectError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Socket(_) => Fault::UpstreamUnreachable,
+            Self::Tls(_) => Fault::UpstreamTlsFailed,
             Self::TooLate => Fault::UpstreamTooSlow,
         }
     }
 }
 
 impl Target {
-    /// Where `server` says.
-    pub fn new(server: &HttpServer) -> Self {
+    /// Where `server` says, by TLS with a certificate for the name, where it gives both.
+    pub fn new(server: &HttpServer, tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>) -> Self {
         Self {
+            tls: tls.map(|(config, name)| (TlsConnector::from(Arc::clone(config)), name)),
             host: server.host.clone(),
             port: server.port,
             literal: server.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, server.port)),
@@ -56,7 +74,7 @@ impl Target {
         }
     }
 
-    /// `http://HOST:PORT`, for logs and metrics.
+    /// `http://HOST:PORT` or `https://HOST:PORT`, for logs and metrics.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -67,14 +85,19 @@ impl Target {
     }
 
     /// A connection, or why none came about within `deadline`.
-    pub async fn connect(&self, deadline: Duration) -> Result<TcpStream, ConnectError> {
+    pub async fn connect(&self, deadline: Duration) -> Result<UpstreamStream, ConnectError> {
         let due = Instant::now() + deadline;
-        match timeout_at(due, self.open_socket(due)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::TooLate),
-            Ok(Err(error)) => Err(ConnectError::Socket(error)),
-            Err(_) => Err(ConnectError::TooLate),
-        }
+        timeout_at(due, self.open(due)).await.unwrap_or(Err(ConnectError::TooLate))
+    }
+
+    async fn open(&self, due: Instant) -> Result<UpstreamStream, ConnectError> {
+        let stream = self.open_socket(due).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => ConnectError::TooLate,
+            _ => ConnectError::Socket(error),
+        })?;
+        let Some((connector, name)) = &self.tls else { return Ok(UpstreamStream::Plain(stream)) };
+        let stream = connector.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
+        Ok(UpstreamStream::Tls(Box::new(stream)))
     }
 
     async fn open_socket(&self, due: Instant) -> io::Result<TcpStream> {
@@ -111,6 +134,7 @@ mod tests {
     use socket2::{Domain, Socket, Type};
 
     use super::*;
+    use crate::config::Scheme;
 
     /// An address that refuses, at least for now.
     fn refusing() -> SocketAddr {
@@ -134,8 +158,12 @@ mod tests {
         (address, sockets)
     }
 
+    fn server(host: &str, port: u16) -> HttpServer {
+        HttpServer { scheme: Scheme::Http, host: host.to_owned(), port }
+    }
+
     fn target(address: SocketAddr) -> Target {
-        Target::new(&HttpServer { host: address.ip().to_string(), port: address.port() })
+        Target::new(&server(&address.ip().to_string(), address.port()), None)
     }
 
     #[tokio::test]
@@ -168,9 +196,9 @@ mod tests {
         let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = live.local_addr().unwrap().port();
         // `localhost` may have an IPv6 address too, where nobody listens: then that is passed over.
-        let named = Target::new(&HttpServer { host: String::from("localhost"), port });
+        let named = Target::new(&server("localhost", port), None);
         assert!(named.connect(Duration::from_secs(2)).await.is_ok());
-        let nobody = Target::new(&HttpServer { host: String::from("nobody.invalid"), port });
+        let nobody = Target::new(&server("nobody.invalid", port), None);
         assert!(matches!(nobody.connect(Duration::from_secs(2)).await, Err(ConnectError::Socket(_))));
     }
 }

@@ -44,6 +44,8 @@ pub enum Fault {
     },
     /// No connection to the upstream came about.
     UpstreamUnreachable,
+    /// The TLS handshake with the upstream failed, for a bad certificate for example (S78).
+    UpstreamTlsFailed,
     /// The upstream closed, or its answer is no HTTP.
     UpstreamBroke,
     /// The upstream answered with a change of protocol that nobody asked for (S57).
@@ -82,6 +84,7 @@ impl Fault {
             Self::NoRoute => "no_route",
             Self::NoHealthyServer { .. } => "no_healthy_server",
             Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTlsFailed => "upstream_tls_failed",
             Self::UpstreamBroke => "upstream_broke",
             Self::UpstreamUpgraded => "upstream_upgraded",
             Self::UpstreamTooSlow => "upstream_too_slow",
@@ -127,7 +130,7 @@ impl Fault {
                 "ProviderUnavailable",
                 "The service behind the gateway is unavailable; try again shortly.",
             ),
-            Self::UpstreamUnreachable => {
+            Self::UpstreamUnreachable | Self::UpstreamTlsFailed => {
                 (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway cannot be reached.")
             }
             Self::UpstreamBroke | Self::UpstreamUpgraded => {
@@ -251,6 +254,7 @@ mod tests {
                 Fault::NoRoute,
                 Fault::NoHealthyServer { retry_after_seconds },
                 Fault::UpstreamUnreachable,
+                Fault::UpstreamTlsFailed,
                 Fault::UpstreamBroke,
                 Fault::UpstreamUpgraded,
                 Fault::UpstreamTooSlow,
@@ -275,6 +279,7 @@ mod tests {
             (Fault::UnreadableForwarding, 400, "InvalidMessage"),
             (Fault::NoHealthyServer { retry_after_seconds }, 503, "ProviderUnavailable"),
             (Fault::UpstreamUnreachable, 502, "ProviderConnectionError"),
+            (Fault::UpstreamTlsFailed, 502, "ProviderConnectionError"),
             (Fault::UpstreamBroke, 502, "ProviderConnectionError"),
             (Fault::UpstreamTooSlow, 504, "ProviderConnectionError"),
             (Fault::NoRoute, 404, "NotFound"),

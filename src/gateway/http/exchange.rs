@@ -20,7 +20,6 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::denial::Fault;
@@ -28,6 +27,7 @@ use super::headers::strip_trailers;
 use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::InFlight;
 use super::upstream::{HttpUpstream, is_servers};
+use super::upstream_stream::UpstreamStream;
 
 /// How long a body waits for the upstream's `100 Continue`; old servers send none (RFC 9110 §10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 pub struct UpstreamConnection {
     sender: http1::SendRequest<RequestBody>,
     /// `None`: it has ended.
-    driver: Option<http1::Connection<TokioIo<TcpStream>, RequestBody>>,
+    driver: Option<http1::Connection<TokioIo<UpstreamStream>, RequestBody>>,
     idle_since: Instant,
     /// The request on it; `None`: it waits for one.
     in_flight: Option<InFlight>,
@@ -74,7 +74,7 @@ impl std::fmt::Debug for UpstreamConnection {
 
 impl UpstreamConnection {
     /// Speaks HTTP/1.1 on `stream`, for the request that `in_flight` counts.
-    pub async fn open(stream: TcpStream, in_flight: InFlight) -> Result<Box<Self>, Fault> {
+    pub async fn open(stream: UpstreamStream, in_flight: InFlight) -> Result<Box<Self>, Fault> {
         let opened = http1::Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened.map_err(|_| Fault::UpstreamBroke)?;
         Ok(Box::new(Self {

@@ -15,8 +15,12 @@ use tokio::time::Instant;
 
 use super::balance::ServerSet;
 use super::connect::{ConnectError, Target};
-use crate::config::{HttpUpstream, Limits};
+use crate::config::{HttpUpstream, Limits, Scheme};
+use crate::net::{TlsError, client_config};
 use crate::telemetry::{Metrics, UpstreamGauge};
+
+/// What is offered to servers in the TLS handshake.
+const ALPN: [&[u8]; 1] = [b"http/1.1"];
 
 /// The servers of one upstream, for all threads.
 #[derive(Debug)]
@@ -63,11 +67,23 @@ pub enum Offer {
 
 impl HttpServers {
     /// The servers of the upstream `name`, all of them healthy until they prove otherwise.
-    pub fn new(name: &str, config: &HttpUpstream, limits: &Limits, metrics: &Metrics) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// A server is to be reached by TLS, and what that needs cannot be used.
+    pub fn new(
+        name: &str,
+        config: &HttpUpstream,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, TlsError> {
+        // One for all servers and threads, so that sessions are resumed wherever they began.
+        let speaks_tls = config.servers.iter().any(|server| server.scheme == Scheme::Https);
+        let tls = speaks_tls.then(|| client_config(&config.tls, &ALPN)).transpose()?;
         let ejection = Duration::from_secs(limits.upstream_ejection_seconds.into());
         let ejection_max = Duration::from_secs(limits.upstream_ejection_max_seconds.into());
         let server = |(place, server)| {
-            let target = Target::new(server);
+            let tls = tls.as_ref().and_then(|tls| Some((tls, config.server_name(server)?)));
+            let target = Target::new(server, tls);
             let gauge = metrics.upstream_server(name, target.url());
             gauge.set_healthy();
             Arc::new(ServerState {
@@ -82,7 +98,7 @@ impl HttpServers {
                 gauge,
             })
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             name: name.to_owned(),
             servers: config.servers.iter().enumerate().map(server).collect(),
             failures_to_eject: limits.upstream_failures,
@@ -94,7 +110,7 @@ impl HttpServers {
                 .and_then(|check| NonZeroU32::new(check.interval_seconds))
                 .unwrap_or(NonZeroU32::MIN),
             began: Instant::now(),
-        })
+        }))
     }
 
     /// The upstream's name in the configuration and the logs.
@@ -285,17 +301,18 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::config::{HttpServer, IdentityHeaders, SetHeaders};
+    use crate::config::{HttpServer, IdentityHeaders, SetHeaders, UpstreamTls};
 
-    pub(super) fn servers(count: u16) -> Arc<HttpServers> {
-        let server = |port| HttpServer { host: String::from("127.0.0.1"), port };
+    fn servers(count: u16) -> Arc<HttpServers> {
+        let server = |port| HttpServer { scheme: Scheme::Http, host: String::from("127.0.0.1"), port };
         let config = HttpUpstream {
             servers: (1..=count).map(server).collect(),
             identity_headers: IdentityHeaders::default(),
             set_headers: SetHeaders::default(),
             health_check: None,
+            tls: UpstreamTls::default(),
         };
-        HttpServers::new("registry", &config, &Limits::default(), &Metrics::default())
+        HttpServers::new("registry", &config, &Limits::default(), &Metrics::default()).unwrap()
     }
 
     fn fail(servers: &HttpServers, place: usize, times: usize) {

@@ -80,18 +80,24 @@ impl Installation {
 
     /// Starts `latchkey serve` and waits until it is ready.
     pub fn serve(self) -> TestGateway {
-        self.serve_logging("info")
+        self.serve_logging("info", &[])
+    }
+
+    /// Starts it with more in its environment.
+    pub fn serve_with(self, environment: &[(&str, &str)]) -> TestGateway {
+        self.serve_logging("info", environment)
     }
 
     /// Starts it, logging everything that it can log.
     pub fn serve_verbosely(self) -> TestGateway {
-        self.serve_logging("trace,latchkey=trace")
+        self.serve_logging("trace,latchkey=trace", &[])
     }
 
-    /// Starts it with this much log.
-    fn serve_logging(self, level: &str) -> TestGateway {
+    /// Starts it with this much log, and more in its environment.
+    fn serve_logging(self, level: &str, environment: &[(&str, &str)]) -> TestGateway {
         let mut command = self.command();
         command.args(["serve", "--config"]).arg(self.config_file()).env("LATCHKEY_LOG", level);
+        command.envs(environment.iter().copied());
         let process = Running::start(&mut command);
         let listeners = self.config["listeners"].as_array().unwrap();
         let names: Vec<String> = listeners.iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{
-    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route, SetHeaders,
+    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route, Scheme, SetHeaders, UpstreamTls,
 };
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpServers, HttpUpstream};
 use crate::model::{AllowList, Service};
@@ -69,15 +69,19 @@ impl TestDoor {
         let limits = Arc::new(setting.limits);
         let world = World::new(Limits::clone(&limits)).await;
         let (api_key, _) = world.add_key("api").await;
-        let server =
-            |address: &SocketAddr| HttpServer { host: address.ip().to_string(), port: address.port() };
+        let server = |address: &SocketAddr| HttpServer {
+            scheme: Scheme::Http,
+            host: address.ip().to_string(),
+            port: address.port(),
+        };
         let config = crate::config::HttpUpstream {
             servers: upstreams.iter().map(server).collect(),
             identity_headers: IdentityHeaders::default(),
             set_headers: SetHeaders::default(),
             health_check: None,
+            tls: UpstreamTls::default(),
         };
-        let servers = HttpServers::new("registry", &config, &limits, &Metrics::default());
+        let servers = HttpServers::new("registry", &config, &limits, &Metrics::default()).unwrap();
         let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
         let route = Route { hosts: Vec::new(), path: "/v2".into(), upstream: "registry".into() };
         let folder = tempfile::tempdir().unwrap();
