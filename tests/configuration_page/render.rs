@@ -100,9 +100,10 @@ fn add_section(mapping: &Value, root: &Value, path: &str, sections: &mut Vec<Sec
         // What is below: the mapping itself, the items of a list, the values of a mapping with free keys.
         let items = resolve(&resolved["items"], root);
         let values = resolve(&resolved["additionalProperties"], root);
-        for (below, suffix) in [(&resolved, ""), (&items, "[]"), (&values, ".NAME")] {
+        let itself = alternatives(&resolved, root).into_iter().map(|one| (one, ""));
+        for (below, suffix) in itself.chain([(items, "[]"), (values, ".NAME")]) {
             if below["properties"].is_object() {
-                add_section(below, root, &format!("{path}{suffix}"), sections);
+                add_section(&below, root, &format!("{path}{suffix}"), sections);
             }
         }
     }
@@ -127,14 +128,27 @@ fn resolve(schema: &Value, root: &Value) -> Value {
     resolved
 }
 
+/// What a resolved schema allows besides `null`: several things, or the one that it is.
+fn alternatives(schema: &Value, root: &Value) -> Vec<Value> {
+    match schema["anyOf"].as_array() {
+        Some(several) => {
+            several.iter().filter(|one| one["type"] != "null").map(|one| resolve(one, root)).collect()
+        }
+        None => vec![schema.clone()],
+    }
+}
+
 fn key_of(path: &str, name: &str, schema: &Value, root: &Value, required: &[&str]) -> Key {
     let kind = kind_of(schema, root);
     let (description, at_the_limit) = match text(schema, "description").split_once(AT_THE_LIMIT) {
         Some((before, behind)) => (before.trim().to_owned(), Some(capitalised(behind))),
         None => (text(schema, "description"), None),
     };
-    let words: Vec<String> =
-        words_of(schema).iter().map(|(word, meaning)| format!("`{word}`: {meaning}")).collect();
+    let words: Vec<String> = alternatives(schema, root)
+        .iter()
+        .flat_map(words_of)
+        .map(|(word, meaning)| format!("`{word}`: {meaning}"))
+        .collect();
     let range = match (schema["minimum"].as_u64(), schema["maximum"].as_u64()) {
         (Some(minimum), Some(maximum)) => format!("{minimum} to {maximum}"),
         _ if !words.is_empty() => words.join(" "),
@@ -162,6 +176,10 @@ fn unit_of(name: &str, kind: &str) -> &'static str {
 }
 
 fn kind_of(schema: &Value, root: &Value) -> String {
+    if schema["anyOf"].is_array() {
+        let kinds: Vec<String> = alternatives(schema, root).iter().map(|one| kind_of(one, root)).collect();
+        return kinds.join(" or ");
+    }
     if !words_of(schema).is_empty() {
         let is_list = schema["type"] == "array";
         return if is_list { "list of words".to_owned() } else { "word".to_owned() };

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{
-    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route, Scheme, SetHeaders, UpstreamTls,
+    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route,
+    Scheme, SetHeaders, UpstreamTls,
 };
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpServers, HttpUpstream};
 use crate::model::{AllowList, Service};
