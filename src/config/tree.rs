@@ -331,12 +331,13 @@ mod tests {
         let anchors = "- &x *x\n".repeat(50_000);
         let large = "a".repeat(TEXT_MAX_BYTES + 1);
         for text in [laughs, deep_flow, deep_block, anchors, large] {
+            // One that went off would take hours, or all memory; a busy machine takes seconds for the rest.
             let start = Instant::now();
             assert!(!faults_of(&text).is_empty());
-            assert!(start.elapsed().as_secs() < 5);
+            assert!(start.elapsed().as_secs() < 60);
         }
         let start = Instant::now();
         assert!(faults_of(&many).is_empty());
-        assert!(start.elapsed().as_secs() < 5);
+        assert!(start.elapsed().as_secs() < 60);
     }
 }
