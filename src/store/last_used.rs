@@ -105,9 +105,11 @@ mod tests {
             use_of(key.id, 2, Service::IsProxy),
         ];
         store.note_key_uses(&noted).await.unwrap();
-        let last = store.last_use(key.id).await.unwrap().unwrap();
+        let last = store.listed_key(key.id).await.unwrap().unwrap().last_use.unwrap();
         assert_eq!((last.at, last.service.as_str()), (now.plus_seconds(2), "isproxy"));
         assert_eq!(last.address, "2001:db8::7");
-        assert!(store.last_use(gone).await.unwrap().is_none());
+        let rows: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM key_last_used").fetch_one(&store.readers).await.unwrap();
+        assert_eq!(rows, 1, "a deleted key has no row");
     }
 }

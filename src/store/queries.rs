@@ -1,12 +1,10 @@
 //! Reading records; nothing here changes anything.
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::records::{CustomerRecord, LastUse, ListedKey, UserRecord, key_from_row};
+use super::records::{CustomerRecord, ListedKey, UserRecord, key_from_row};
 use super::{Store, StoreError};
-use crate::model::{
-    ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, Timestamp, UserId, UserName,
-};
+use crate::model::{ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, UserId, UserName};
 
 impl Store {
     /// The customer of that handle.
@@ -105,22 +103,6 @@ impl Store {
             .fetch_optional(&self.readers)
             .await?;
         Ok(found.is_some())
-    }
-
-    /// The last use of a key, where one was noted.
-    pub async fn last_use(&self, id: KeyId) -> Result<Option<LastUse>, StoreError> {
-        let row = sqlx::query("SELECT used_at, service, address FROM key_last_used WHERE key_id = ?")
-            .bind(id.to_stored())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(|row| {
-            Ok(LastUse {
-                at: Timestamp::from_unix_milliseconds(row.try_get("used_at")?),
-                service: row.try_get("service")?,
-                address: row.try_get("address")?,
-            })
-        })
-        .transpose()
     }
 
     /// The newest revision of the change feed.
