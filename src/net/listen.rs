@@ -14,6 +14,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Connections that the kernel completes and holds for one thread until it accepts them.
 const BACKLOG: i32 = 4096;
+/// Ports that may be passed over where the system chooses one.
+const PORTS_TRIED: usize = 16;
 
 /// A listener's sockets, one for each thread, all on `address`.
 #[derive(Debug)]
@@ -54,10 +56,9 @@ pub fn listen(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListene
     let refused = |source| ListenError::Refused { address, source };
     let mut sockets = Vec::with_capacity(threads.get());
     let (address, lock) = if address.port() == 0 {
-        let first = bind_shared(address).map_err(refused)?;
-        let found = first.local_addr().map_err(refused)?;
+        let (first, found, lock) = take_unlocked(address, || bind_shared(address))?;
         sockets.push(first);
-        (found, lock_address(found)?)
+        (found, lock)
     } else {
         let lock = lock_address(address)?;
         probe(address)?;
@@ -67,6 +68,26 @@ pub fn listen(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListene
         sockets.push(bind_shared(address).map_err(refused)?);
     }
     Ok(BoundListener { address, sockets, lock })
+}
+
+/// The first of the sockets that `bind` makes on ports of the system's choice whose port is not locked. A gateway that
+/// is draining has closed its sockets and still holds its locks: a port of such a one is passed over.
+fn take_unlocked(
+    address: SocketAddr,
+    mut bind: impl FnMut() -> io::Result<TcpListener>,
+) -> Result<(TcpListener, SocketAddr, ListenerLock), ListenError> {
+    let refused = |source| ListenError::Refused { address, source };
+    // Kept until one fits, so that the system chooses another.
+    let mut passed_over = Vec::new();
+    loop {
+        let socket = bind().map_err(refused)?;
+        let found = socket.local_addr().map_err(refused)?;
+        match lock_address(found) {
+            Ok(lock) => return Ok((socket, found, lock)),
+            Err(ListenError::AlreadyServed(_)) if passed_over.len() < PORTS_TRIED => passed_over.push(socket),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Takes the lock: an abstract socket name, which is atomic to take and cannot be left behind by a crash.
@@ -119,6 +140,18 @@ mod tests {
 
     fn loopback() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
+    }
+
+    #[test]
+    fn a_chosen_port_whose_lock_is_still_held_is_passed_over() {
+        // Like a gateway that drains: the port can be bound, its lock is held.
+        let draining = bind_shared(loopback()).unwrap();
+        let locked = draining.local_addr().unwrap();
+        let _lock = lock_address(locked).unwrap();
+        let mut offered = vec![bind_shared(loopback()).unwrap(), draining];
+        let (_, found, _) = take_unlocked(loopback(), || Ok(offered.pop().unwrap())).unwrap();
+        assert_ne!(found, locked);
+        assert!(offered.is_empty());
     }
 
     #[test]
