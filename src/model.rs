@@ -5,6 +5,7 @@
 mod allow_list;
 mod api_key;
 mod client_ip;
+mod cookies;
 mod ids;
 mod mfa;
 mod name;
@@ -16,6 +17,7 @@ mod trusted_proxies;
 pub use allow_list::{AllowList, AllowListError};
 pub use api_key::{ApiKeyRecord, KeyDigest};
 pub use client_ip::ClientIp;
+pub use cookies::{COOKIE_PREFIX, is_own_cookie};
 pub use ids::{CustomerId, InvalidKeyId, KeyId, Revision, UserId};
 pub use mfa::{MfaRequirement, MfaState};
 pub use name::{CustomerHandle, InvalidName, Login, UserName};

@@ -8,6 +8,7 @@ mod authorization;
 mod balance;
 mod client;
 mod connect;
+mod cookies;
 mod deadlines;
 mod denial;
 mod door_body;

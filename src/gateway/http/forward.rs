@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::HttpDoor;
 use super::client::Origin;
+use super::cookies::{strip_own_cookies, strip_own_set_cookies};
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
@@ -108,6 +109,7 @@ fn prepare(
     head.extensions.clear();
     strip_hop_by_hop(&mut head.headers);
     strip_claims(&mut head.headers, upstream.identity_rules());
+    strip_own_cookies(&mut head.headers);
     count_hop(&head.method, &mut head.headers);
     let bodiless = incoming.is_end_stream();
     if bodiless || of_http2 {
@@ -153,6 +155,7 @@ async fn pass_back(
         head.headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(&mut head.headers);
+    strip_own_set_cookies(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, id.clone());
     append_via(&mut head.headers, received);
     record.answered(head.status);

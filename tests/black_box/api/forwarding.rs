@@ -343,3 +343,31 @@ fn routes_go_by_host_and_by_the_longest_prefix() {
     assert_eq!(seen.field("remote-user").as_deref(), Some("admin"), "{}", seen.head);
     assert_eq!((seen.field("x-auth-user"), seen.field("x-auth-customer")), (None, None), "{}", seen.head);
 }
+
+#[test]
+fn s92_the_products_own_cookies_pass_in_neither_direction() {
+    let (gateway, key) = gateway_with_key();
+    gateway.api_upstream.answer(
+        "/v2/x",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: sid=1; Path=/\r\nSet-Cookie: __Host-latchkey-session=evil; Path=/; Secure\r\n\r\n",
+    );
+    let request = Request::get("/v2/x")
+        .authorization(&key.authorization())
+        .field("Cookie", "theme=dark; __Host-latchkey-session=stolen; lang=de")
+        .field("Cookie", "Latchkey-device=1");
+    let answer = gateway.connect("api").exchange(&request);
+    assert_eq!(answer.status, 200);
+    assert_eq!(values(&gateway.api_upstream, "cookie"), ["theme=dark; lang=de"]);
+    assert_eq!(answer.field("set-cookie"), Some("sid=1; Path=/"));
+}
+
+#[test]
+fn s92_a_cookie_is_no_credential_and_says_nothing_beside_one() {
+    let (gateway, key) = gateway_with_key();
+    let cookie = |request: Request| request.field("Cookie", "__Host-latchkey-session=stolen; session=x");
+    let mut wire = gateway.connect("api");
+    assert_eq!(wire.exchange(&cookie(Request::get("/v2/x"))).status, 401);
+    let with_key = cookie(Request::get("/v2/x").authorization(&key.authorization()));
+    assert_eq!(wire.exchange(&with_key).status, 200);
+    assert_eq!(values(&gateway.api_upstream, "x-auth-method"), ["api-key"]);
+}
