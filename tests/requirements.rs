@@ -1,4 +1,4 @@
-//! `docs/requirements.md` names tests; this one sees to it that they exist.
+//! `docs/requirements.md` and `docs/protocol.md` name tests; this one sees to it that they exist.
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic; what it reads is this package")]
 
 use std::collections::BTreeSet;
@@ -47,5 +47,28 @@ fn every_test_that_the_table_names_exists_and_carries_the_rows_number() {
             name.starts_with(&number) || name.contains(&format!("_{number}")),
             "{name} is listed under {id}"
         );
+    }
+}
+
+/// Each row's tests, as they stand between backticks in its last column.
+fn tests_of_rows(page: &str) -> Vec<(&str, Vec<&str>)> {
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what "));
+    let cells = rows.filter_map(|row| row.trim_end_matches(" |").rsplit_once(" | "));
+    cells.map(|(what, tests)| (what, tests.split('`').skip(1).step_by(2).collect())).collect()
+}
+
+#[test]
+fn every_row_of_the_wire_protocol_names_black_box_tests_that_exist() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(package.join("docs/protocol.md")).unwrap();
+    let rows = tests_of_rows(&page);
+    assert!(rows.len() > 40, "only {} rows", rows.len());
+    let mut functions = BTreeSet::new();
+    functions_below(&package.join("tests/black_box"), &mut functions);
+    for (what, tests) in rows.into_iter().filter(|(what, _)| !what.starts_with("| the user's state")) {
+        assert!(!tests.is_empty(), "no test holds: {what}");
+        for test in tests {
+            assert!(functions.contains(test), "{test} is no black-box test: {what}");
+        }
     }
 }

@@ -383,3 +383,18 @@ fn s09_the_body_of_a_refused_request_is_never_read_as_the_next_request() {
         gateway.api_upstream.requests().iter().map(|request| request.line().to_owned()).collect();
     assert!(lines.iter().all(|line| line == "GET /next HTTP/1.1"), "{lines:?}");
 }
+
+#[test]
+fn a_password_may_hold_colons() {
+    const WITH_COLONS: &str = ":correct:horse:battery:";
+    let (gateway, _) = gateway_with_key();
+    gateway.create_user("acme/kim");
+    let set =
+        gateway.cli_with_input(&["user", "set-password", "acme/kim", "--password-file", "-"], WITH_COLONS);
+    set.expect_success();
+    assert_eq!(gateway.api_get("/", &basic("acme/kim", WITH_COLONS)).status, 200);
+    for wrong in [&WITH_COLONS[1..], ":correct", PASSWORD] {
+        let answer = gateway.api_get("/", &basic("acme/kim", wrong));
+        answer.assert_refusal(401, "AuthenticationError");
+    }
+}
