@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Authenticator, AuthenticatorParts, DenialReason, open_key_ring};
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol, StoreLocation, UpstreamProtocol};
-use crate::gateway::http::HttpServers;
+use crate::net::upstream::HttpServers;
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, Store, StoreMark};

@@ -11,6 +11,7 @@ pub mod proxy_protocol;
 mod slots;
 mod tls;
 mod tls_client;
+pub mod upstream;
 
 pub use accept::accept_connections;
 pub use listen::{BoundListener, ListenError, ListenerLock, listen};

@@ -5,9 +5,7 @@
 //! Called by `app`, which accepts the connections.
 
 mod authorization;
-mod balance;
 mod client;
-mod connect;
 mod cookies;
 mod deadlines;
 mod denial;
@@ -21,10 +19,8 @@ mod request_body;
 mod routes;
 mod server;
 mod server_pool;
-mod servers;
 mod target;
 mod upstream;
-mod upstream_stream;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +34,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use authorization::{Authorization, parse_credential};
 pub use health_check::health_checks;
-pub use servers::HttpServers;
 pub use upstream::HttpUpstream;
 
 use crate::auth::Authenticator;

@@ -10,6 +10,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::auth::{Denial, DenialReason, Refusal};
+use crate::net::upstream::ConnectError;
 use crate::telemetry::RequestId;
 
 /// Why the gateway answers a request itself.
@@ -61,6 +62,15 @@ impl Fault {
     /// A refusal by the door itself, before any credential is judged.
     pub const fn forbidden(reason: DenialReason) -> Self {
         Self::Denied(Denial { refusal: Refusal::Forbidden, reason })
+    }
+
+    /// No connection to an upstream's server came about.
+    pub const fn of_connecting(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Socket(_) => Self::UpstreamUnreachable,
+            ConnectError::Tls(_) => Self::UpstreamTlsFailed,
+            ConnectError::TooLate => Self::UpstreamTooSlow,
+        }
     }
 
     /// The status of the answer.

@@ -27,7 +27,7 @@ use super::headers::strip_trailers;
 use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::InFlight;
 use super::upstream::{HttpUpstream, is_servers};
-use super::upstream_stream::UpstreamStream;
+use crate::net::upstream::UpstreamStream;
 
 /// How long a body waits for the upstream's `100 Continue`; old servers send none (RFC 9110 §10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);

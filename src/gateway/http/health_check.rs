@@ -16,9 +16,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::connect::ConnectError;
-use super::servers::{HttpServers, ServerState};
 use crate::config::{HealthCheck, HttpUpstream, SetHeaders};
+use crate::net::upstream::{ConnectError, HttpServers, ServerState};
 
 /// What a check asks with, for one server.
 struct Checker {

@@ -15,8 +15,8 @@ use tokio::time::sleep;
 
 use super::denial::Fault;
 use super::exchange::UpstreamConnection;
-use super::servers::{HttpServers, ServerState};
 use crate::config::Limits;
+use crate::net::upstream::{HttpServers, ServerState};
 
 /// How often idle connections are looked through for closed and outlived ones.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ impl ServerPool {
             Ok(stream) => UpstreamConnection::open(stream, in_flight).await,
             Err(error) => {
                 self.servers.note_unreachable(&self.state, &error);
-                Err(error.fault())
+                Err(Fault::of_connecting(&error))
             }
         }
     }

@@ -10,15 +10,14 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use super::balance::{Draws, ServerSet};
 use super::denial::Fault;
 use super::exchange::{Outcome, UpstreamBody};
 use super::headers::IdentityRules;
 use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::ServerPool;
-use super::servers::{HttpServers, Offer};
 use crate::auth::Permit;
 use crate::config::Limits;
+use crate::net::upstream::{Draws, HttpServers, Offer, ServerSet};
 
 /// One upstream with its connections, for one thread.
 #[derive(Debug)]

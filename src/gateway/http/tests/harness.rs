@@ -15,8 +15,9 @@ use crate::config::{
     ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route,
     Scheme, SetHeaders, UpstreamTls,
 };
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpServers, HttpUpstream};
+use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::model::{AllowList, Service};
+use crate::net::upstream::HttpServers;
 use crate::net::{ConnectionSlots, accept_connections};
 use crate::telemetry::{AccessLog, Metrics, RequestIds};
 

@@ -2,8 +2,7 @@
 //! within one deadline.
 //!
 //! Names are looked up anew for each connection, so that a change of DNS reaches new connections at once and the kept
-//! ones as they grow old. Called by `server_pool`
-//! and `health_check`.
+//! ones as they grow old. Called by the doors and their health checks.
 
 use std::fmt;
 use std::io;
@@ -17,8 +16,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::denial::Fault;
-use super::upstream_stream::UpstreamStream;
+use super::stream::UpstreamStream;
 use crate::config::HttpServer;
 
 /// Where a server is.
@@ -49,17 +47,6 @@ pub enum ConnectError {
     /// `limits.upstream_connect_milliseconds` were not enough.
     #[error("it did not answer in time")]
     TooLate,
-}
-
-impl ConnectError {
-    /// What the client is told.
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Socket(_) => Fault::UpstreamUnreachable,
-            Self::Tls(_) => Fault::UpstreamTlsFailed,
-            Self::TooLate => Fault::UpstreamTooSlow,
-        }
-    }
 }
 
 impl Target {
@@ -186,9 +173,9 @@ mod tests {
         let (silent, _sockets) = swallowing();
         let short = Duration::from_millis(100);
         let error = target(silent).connect(short).await.unwrap_err();
-        assert_eq!(error.fault(), Fault::UpstreamTooSlow);
+        assert!(matches!(error, ConnectError::TooLate), "{error}");
         let error = target(refusing()).connect(short).await.unwrap_err();
-        assert_eq!(error.fault(), Fault::UpstreamUnreachable);
+        assert!(matches!(error, ConnectError::Socket(_)), "{error}");
     }
 
     #[tokio::test]

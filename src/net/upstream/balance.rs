@@ -2,7 +2,7 @@
 //!
 //! "Power of two choices": nearly as even as asking the least busy of all, at the price of two draws, and without the
 //! herd that runs to one server when all threads see it idle. Draws need no secrecy, so they cost no system call.
-//! Called by `upstream`.
+//! Called by the doors.
 
 use std::cell::Cell;
 

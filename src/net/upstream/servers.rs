@@ -3,8 +3,8 @@
 //! A few atomics a server, written only when something goes wrong or right again, so that what one thread finds out
 //! helps the others and a healthy request costs a few reads. A server that fails `limits.upstream_failures` times in a
 //! row is ejected; once its time is over, a single request tries it, and it is asked again when it answers that one.
-//! The last server is never ejected. Whom the health check finds unhealthy is not asked at all. Told by `upstream`,
-//! `exchange` and `health_check`; read by `upstream` for each request.
+//! The last server is never ejected. Whom the health check finds unhealthy is not asked at all. Told by the
+//! doors and their health checks; read by the doors for each request.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

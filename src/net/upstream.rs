@@ -1,0 +1,15 @@
+//! Servers of upstreams, whatever they speak: how a connection to one comes about, how each does as all threads see
+//! it, and which of several is asked.
+//!
+//! Sends nothing on the connections that it makes beyond TLS handshakes. Called by both doors; `app` makes
+//! [`HttpServers`] and lends them to the threads.
+
+mod balance;
+mod connect;
+mod servers;
+mod stream;
+
+pub use balance::{Draws, ServerSet};
+pub use connect::{ConnectError, Target};
+pub use servers::{HttpServers, Offer, ServerState};
+pub use stream::UpstreamStream;
