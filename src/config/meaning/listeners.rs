@@ -223,6 +223,10 @@ fn allow_list_file(text: String, path: &KeyPath, review: &mut Review<'_>) -> Vec
         let help =
             "one address or CIDR a line, for example 192.0.2.0/24 or 2001:db8::/32; `#` starts a comment";
         review.refuse(path, format!("not a network: {}{further}", places.join(", ")), Some(help));
+    } else if networks.is_empty() {
+        // Emptied by mistake, or half written: without this the listener would be open to everybody.
+        let help = "an empty list would let everybody in; leave the key out where that is meant";
+        review.refuse(path, format!("holds no network{named}"), Some(help));
     }
     networks
 }
@@ -405,6 +409,17 @@ mod tests {
         assert!(folder.faults(&text).contains("offices.txt:10 and further"));
         let missing = told("    routes:", "    allow_list_file: none.txt\n    routes:");
         assert!(missing.contains("listeners[0].allow_list_file: file not found: none.txt"), "{missing}");
+    }
+
+    #[test]
+    fn a_file_without_a_network_does_not_let_everybody_in() {
+        let folder = TestFolder::new();
+        let text = BASE.replacen("    routes:", "    allow_list_file: offices.txt\n    routes:", 1);
+        for emptied in ["", "\n", "# 192.0.2.0/24\n"] {
+            folder.write("offices.txt", emptied);
+            let fault = folder.faults(&text);
+            assert!(fault.contains("allow_list_file: holds no network: offices.txt\n"), "{fault}");
+        }
     }
 
     #[test]

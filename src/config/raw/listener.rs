@@ -31,7 +31,8 @@ pub(in crate::config) struct RawListener {
     /// http, isproxy: networks that may come in at all; an empty list narrows nothing.
     #[serde(default)]
     pub(in crate::config) allow_list: Vec<Required<String>>,
-    /// http, isproxy: more networks for `allow_list`, one a line; blank lines and what follows `#` are ignored.
+    /// http, isproxy: more networks for `allow_list`, one a line, at least one; blank lines and what follows `#` are
+    /// ignored.
     pub(in crate::config) allow_list_file: Option<String>,
     /// http: where requests go; at least one.
     #[serde(default)]
