@@ -6,7 +6,7 @@
 mod faults;
 
 use std::collections::{HashMap, HashSet};
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -23,6 +23,8 @@ use crate::store::{DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_
 const SHORTEST: usize = 32;
 const SHORTEST_WEAK: usize = 16;
 const LONGEST: usize = 256;
+/// The longest line that is read, its end included: the longest key and the longest name with room to spare.
+const LINE_MAX_BYTES: u64 = 1_024;
 const DISTINCT_CHARACTERS: usize = 10;
 
 /// What is wanted of an import.
@@ -164,8 +166,13 @@ impl ControlPlane {
         let mut line = Zeroizing::new(Vec::new());
         for number in 1.. {
             line.zeroize();
-            if source.read_until(b'\n', &mut line)? == 0 {
+            if source.by_ref().take(LINE_MAX_BYTES).read_until(b'\n', &mut line)? == 0 {
                 break;
+            }
+            if line.len() as u64 == LINE_MAX_BYTES && line.last() != Some(&b'\n') {
+                source.skip_until(b'\n')?;
+                faults.add(number, LineFault::TooLong);
+                continue;
             }
             if number % 10_000 == 0 {
                 progress(ImportProgress::Read(number));
@@ -387,6 +394,14 @@ mod tests {
 
     async fn plan(plane: &ControlPlane, text: &str, order: &ImportOrder) -> Result<ImportPlan, ImportError> {
         plane.plan_import(text.as_bytes(), order, &mut |_| {}).await
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_named_and_not_held() {
+        let (_folder, plane) = plane().await;
+        let text = format!("{}\n{} acme/alex\n{}", "x".repeat(3_000), key(1), "y".repeat(1_024));
+        let Err(ImportError::Lines { faults, total }) = plan(&plane, &text, &order()).await else { panic!() };
+        assert_eq!((faults, total), (vec![(1, LineFault::TooLong), (3, LineFault::TooLong)], 2));
     }
 
     #[tokio::test]

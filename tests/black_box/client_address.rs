@@ -97,8 +97,11 @@ fn gateway_with(change: impl FnOnce(&mut serde_json::Value)) -> TestGateway {
             if !["api", "api-tls", "isproxy"].contains(&name.as_str()) {
                 continue;
             }
-            listener["trusted_proxies"] = trusted.clone();
             let mut behind = listener.clone();
+            if name != "isproxy" {
+                listener["trusted_proxies"] = trusted.clone();
+            }
+            behind["trusted_proxies"] = trusted.clone();
             behind["name"] = json!(format!("{name}-proxied"));
             behind["proxy_protocol"] = json!("accept");
             proxied.push(behind);

@@ -15,6 +15,9 @@ pub enum LineFault {
     /// Not one or two words.
     #[error("write `KEY` or `KEY CUSTOMER/LOGIN`")]
     Words,
+    /// No key and name are that long; the rest of it was not looked at.
+    #[error("the line is longer than 1,024 bytes; write `KEY` or `KEY CUSTOMER/LOGIN`")]
+    TooLong,
     /// The key is no import.
     #[error("the key has {0} characters; {1} to 256 visible ASCII characters are allowed")]
     Length(usize, usize),

@@ -36,7 +36,7 @@ pub(super) struct CreateArguments {
     #[arg(long, value_name = "CIDR", value_parser = one_network)]
     allow: Vec<AllowList>,
     /// Make so many equal keys, written to --output
-    #[arg(long, value_name = "N", requires = "output")]
+    #[arg(long, value_name = "N", requires = "output", value_parser = keys_at_once)]
     count: Option<NonZeroU32>,
     /// Where to write the keys, one a line; the file must not exist
     #[arg(long, value_name = "FILE", requires = "count")]
@@ -47,6 +47,16 @@ pub(super) struct CreateArguments {
     /// As JSON: {"id","key",…}
     #[arg(long, conflicts_with = "count")]
     json: bool,
+}
+
+/// Keys that one command makes, in one change and in memory until then; more are several commands, or an import.
+const KEYS_AT_ONCE: u32 = 100_000;
+
+fn keys_at_once(text: &str) -> Result<NonZeroU32, String> {
+    text.parse()
+        .ok()
+        .filter(|count: &NonZeroU32| count.get() <= KEYS_AT_ONCE)
+        .ok_or_else(|| format!("write a number from 1 to {KEYS_AT_ONCE}"))
 }
 
 /// When a key ends, as it was written.
@@ -189,6 +199,14 @@ fn made_json(order: &KeyToMake, id: KeyId, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_at_once_are_counted_and_bounded() {
+        assert_eq!(keys_at_once("100000").map(NonZeroU32::get), Ok(100_000));
+        for text in ["0", "100001", "-1", "", "many"] {
+            assert_eq!(keys_at_once(text), Err(String::from("write a number from 1 to 100000")), "{text}");
+        }
+    }
 
     #[test]
     fn an_end_is_a_date_or_days_from_now() {

@@ -102,6 +102,13 @@ fn listener(
             if !is_relayed {
                 review.refuse_missing(path, "upstream", "the name of one with `protocol: isproxy`");
             }
+            if client_address.proxy_protocol == ProxyProtocol::Refuse
+                && !client_address.trusted_proxies.is_empty()
+            {
+                let message = "nobody is asked: lines carry no address, and `proxy_protocol` is `refuse`";
+                let help = "write `proxy_protocol: accept` where a balancer sends that header";
+                review.refuse(&path.key("trusted_proxies"), message, Some(help));
+            }
             let tls = tls.map_or(Some(None), |tls| tls.map(Some))?;
             let upstream = upstream?;
             ListenerProtocol::IsProxy(IsProxyListener {
@@ -513,6 +520,11 @@ mod tests {
         assert!(wrong.starts_with("f.yaml:5:15  error  listeners[0].upstream: the upstream `registry` speaks http; this needs one with `protocol: isproxy`"), "{wrong}");
         let missing = folder.faults(&relay(""));
         assert!(missing.starts_with("f.yaml:2:5  error  listeners[0]: missing key `upstream`"), "{missing}");
+        let unasked = folder.faults(&relay("    upstream: availability\n    trusted_proxies: [10.0.0.1]\n"));
+        assert!(
+            unasked.starts_with("f.yaml:6:22  error  listeners[0].trusted_proxies: nobody is asked"),
+            "{unasked}"
+        );
     }
 
     #[test]
