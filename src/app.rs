@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Authenticator, AuthenticatorParts, DenialReason, open_key_ring};
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol, StoreLocation, UpstreamProtocol};
-use crate::net::upstream::HttpServers;
+use crate::net::upstream::UpstreamServers;
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, Store, StoreMark};
@@ -57,7 +57,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     access_log: AccessLog,
     /// What is known of the servers of each HTTP upstream, by its name.
-    upstreams: Arc<HashMap<String, Arc<HttpServers>>>,
+    upstreams: Arc<HashMap<String, Arc<UpstreamServers>>>,
 }
 
 /// Serves `config` until SIGTERM or SIGINT, then drains. Returns once everything is closed.
@@ -152,13 +152,13 @@ impl Gateway {
     }
 }
 
-fn http_servers(config: &Config, metrics: &Metrics) -> Result<HashMap<String, Arc<HttpServers>>> {
+fn http_servers(config: &Config, metrics: &Metrics) -> Result<HashMap<String, Arc<UpstreamServers>>> {
     let http = config.upstreams.iter().filter_map(|upstream| match &upstream.protocol {
         UpstreamProtocol::Http(http) => Some((upstream.name.clone(), http)),
         UpstreamProtocol::IsProxy(_) => None,
     });
     http.map(|(name, http)| {
-        let servers = HttpServers::new(&name, http, &config.limits, metrics)
+        let servers = UpstreamServers::for_http(&name, http, &config.limits, metrics)
             .with_context(|| format!("upstream `{name}` cannot be reached by TLS"))?;
         Ok((name, servers))
     })

@@ -34,8 +34,8 @@ pub use listener::{
 };
 pub use policy::{MfaPolicy, Policy};
 pub use upstream::{
-    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Scheme,
-    SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
+    HTTP_SERVERS_MAX, HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders,
+    IsProxyUpstream, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
 };
 
 use crate::model::Secret;

@@ -40,7 +40,7 @@ pub struct HttpUpstream {
     /// Headers of Latchkey's own, in place of what the client sent.
     pub set_headers: SetHeaders,
     /// How its servers are asked regularly whether they are well; `None`: they are not.
-    pub health_check: Option<HealthCheck>,
+    pub health_check: Option<HttpHealthCheck>,
     /// How `https` servers are verified.
     pub tls: UpstreamTls,
 }
@@ -69,9 +69,16 @@ pub struct UpstreamTls {
 
 /// A `GET` that every server is asked regularly; 200 to 399 is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
+pub struct HttpHealthCheck {
     /// What is asked for.
     pub path: PathAndQuery,
+    /// When, and how often before it counts.
+    pub schedule: HealthCheckSchedule,
+}
+
+/// When every server is checked, and what checks bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthCheckSchedule {
     /// From one check to the next.
     pub interval_seconds: u32,
     /// The longest that a check may take, connecting included.

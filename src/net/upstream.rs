@@ -2,14 +2,16 @@
 //! it, and which of several is asked.
 //!
 //! Sends nothing on the connections that it makes beyond TLS handshakes. Called by both doors; `app` makes
-//! [`HttpServers`] and lends them to the threads.
+//! [`UpstreamServers`] and lends them to the threads.
 
 mod balance;
+mod checks;
 mod connect;
 mod servers;
 mod stream;
 
 pub use balance::{Draws, ServerSet};
+pub use checks::RegularChecks;
 pub use connect::{ConnectError, Target};
-pub use servers::{HttpServers, Offer, ServerState};
+pub use servers::{Offer, ServerState, UpstreamServers};
 pub use stream::UpstreamStream;

@@ -13,8 +13,8 @@ use crate::config::raw::{
     RawUpstreamTlsFiles, Required,
 };
 use crate::config::{
-    HTTP_SERVERS_MAX, HealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyUpstream, Scheme,
-    SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
+    HTTP_SERVERS_MAX, HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders,
+    IsProxyUpstream, Scheme, SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::model::Secret;
 
@@ -300,18 +300,21 @@ fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review
     }
 }
 
-fn health_check(raw: &RawHealthCheck, path: &KeyPath, review: &mut Review<'_>) -> Option<HealthCheck> {
+fn health_check(raw: &RawHealthCheck, path: &KeyPath, review: &mut Review<'_>) -> Option<HttpHealthCheck> {
     let wanted = raw.path.starts_with('/').then(|| raw.path.parse().ok()).flatten();
     if wanted.is_none() {
         review.refuse(&path.key("path"), "must be a path that starts with /", None);
     }
-    Some(HealthCheck {
-        path: wanted?,
+    Some(HttpHealthCheck { path: wanted?, schedule: schedule(raw) })
+}
+
+const fn schedule(raw: &RawHealthCheck) -> HealthCheckSchedule {
+    HealthCheckSchedule {
         interval_seconds: raw.interval_seconds,
         timeout_milliseconds: raw.timeout_milliseconds,
         healthy_after: raw.healthy_after,
         unhealthy_after: raw.unhealthy_after,
-    })
+    }
 }
 
 fn set_headers(
@@ -507,11 +510,12 @@ mod tests {
         assert_eq!(check(""), None);
         let usual = check("health_check: {}").unwrap();
         assert_eq!(usual.path.as_str(), "/healthz");
-        assert_eq!((usual.interval_seconds, usual.timeout_milliseconds), (10, 1_000));
-        assert_eq!((usual.healthy_after, usual.unhealthy_after), (2, 2));
+        assert_eq!((usual.schedule.interval_seconds, usual.schedule.timeout_milliseconds), (10, 1_000));
+        assert_eq!((usual.schedule.healthy_after, usual.schedule.unhealthy_after), (2, 2));
         let own =
             check("health_check: { path: \"/up?deep=1\", interval_seconds: 1, unhealthy_after: 1 }").unwrap();
-        assert_eq!((own.path.as_str(), own.interval_seconds, own.unhealthy_after), ("/up?deep=1", 1, 1));
+        let (path, schedule) = (own.path.as_str(), own.schedule);
+        assert_eq!((path, schedule.interval_seconds, schedule.unhealthy_after), ("/up?deep=1", 1, 1));
         for (setting, expected) in [
             ("{ path: healthz }", "health_check.path: must be a path that starts with /"),
             ("{ path: \"/a b\" }", "health_check.path: must be a path that starts with /"),

@@ -14,16 +14,16 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
-use crate::config::{HealthCheck, HttpUpstream, SetHeaders};
-use crate::net::upstream::{ConnectError, HttpServers, ServerState};
+use crate::config::{HttpHealthCheck, HttpUpstream, SetHeaders};
+use crate::net::upstream::{ConnectError, RegularChecks, ServerState, UpstreamServers};
 
 /// What a check asks with, for one server.
 struct Checker {
-    servers: Arc<HttpServers>,
+    servers: Arc<UpstreamServers>,
     state: Arc<ServerState>,
-    check: HealthCheck,
+    check: HttpHealthCheck,
     headers: SetHeaders,
 }
 
@@ -42,7 +42,7 @@ enum Unhealthy {
 
 /// The checks of all servers of an upstream, a task each; none where `config` asks for none. They never end.
 pub fn health_checks(
-    servers: &Arc<HttpServers>,
+    servers: &Arc<UpstreamServers>,
     config: &HttpUpstream,
 ) -> Vec<impl Future<Output = ()> + use<>> {
     let Some(check) = &config.health_check else { return Vec::new() };
@@ -57,31 +57,15 @@ pub fn health_checks(
 
 impl Checker {
     async fn check_regularly(self) {
-        let mut ticks = interval(Duration::from_secs(self.check.interval_seconds.into()));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Checks in a row that disagree with what is held of the server.
-        let mut disagreeing = 0_u32;
+        let mut checks = RegularChecks::begin(&self.servers, &self.state, self.check.schedule);
         loop {
-            ticks.tick().await;
-            let found = self.check_once().await;
-            if found.is_ok() == self.state.is_healthy() {
-                disagreeing = 0;
-                continue;
-            }
-            disagreeing = disagreeing.saturating_add(1);
-            match found {
-                Ok(()) if disagreeing >= self.check.healthy_after => self.servers.note_healthy(&self.state),
-                Err(why) if disagreeing >= self.check.unhealthy_after => {
-                    self.servers.note_unhealthy(&self.state, &why);
-                }
-                _ => continue,
-            }
-            disagreeing = 0;
+            checks.due().await;
+            checks.conclude(&self.check_once().await);
         }
     }
 
     async fn check_once(&self) -> Result<(), Unhealthy> {
-        let deadline = Duration::from_millis(self.check.timeout_milliseconds.into());
+        let deadline = Duration::from_millis(self.check.schedule.timeout_milliseconds.into());
         let status = timeout(deadline, self.ask(deadline)).await.map_err(|_| Unhealthy::TooLate)??;
         match status.as_u16() {
             200..=399 => Ok(()),

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::denial::Fault;
 use super::exchange::UpstreamConnection;
 use crate::config::Limits;
-use crate::net::upstream::{HttpServers, ServerState};
+use crate::net::upstream::{ServerState, UpstreamServers};
 
 /// How often idle connections are looked through for closed and outlived ones.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// One server with its idle connections, for one thread.
 #[derive(Debug)]
 pub struct ServerPool {
-    servers: Arc<HttpServers>,
+    servers: Arc<UpstreamServers>,
     state: Arc<ServerState>,
     limits: Arc<Limits>,
     /// Longest idle first; the one used last is used next, so that the others may grow old and go.
@@ -39,7 +39,7 @@ pub struct InFlight(Rc<ServerPool>);
 
 impl ServerPool {
     /// A pool for the server that `state` is of, without a connection yet.
-    pub fn new(servers: &Arc<HttpServers>, state: &Arc<ServerState>, limits: &Arc<Limits>) -> Rc<Self> {
+    pub fn new(servers: &Arc<UpstreamServers>, state: &Arc<ServerState>, limits: &Arc<Limits>) -> Rc<Self> {
         Rc::new(Self {
             servers: Arc::clone(servers),
             state: Arc::clone(state),

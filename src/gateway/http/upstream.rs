@@ -17,12 +17,12 @@ use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::ServerPool;
 use crate::auth::Permit;
 use crate::config::Limits;
-use crate::net::upstream::{Draws, HttpServers, Offer, ServerSet};
+use crate::net::upstream::{Draws, Offer, ServerSet, UpstreamServers};
 
 /// One upstream with its connections, for one thread.
 #[derive(Debug)]
 pub struct HttpUpstream {
-    servers: Arc<HttpServers>,
+    servers: Arc<UpstreamServers>,
     identity: IdentityRules,
     limits: Arc<Limits>,
     /// In the order of `servers`.
@@ -41,7 +41,7 @@ enum Origin {
 impl HttpUpstream {
     /// The upstream whose servers are `servers`, without a connection yet. Threads need different seeds.
     pub fn new(
-        servers: &Arc<HttpServers>,
+        servers: &Arc<UpstreamServers>,
         config: &crate::config::HttpUpstream,
         limits: Arc<Limits>,
         seed: u64,
@@ -146,9 +146,8 @@ impl HttpUpstream {
 
     /// Of two that are drawn from `set`, the one with fewer requests in flight.
     fn less_busy(&self, set: ServerSet) -> Option<&Rc<ServerPool>> {
-        let (one, other) = self.draws.pair(set)?;
-        let (one, other) = (self.pools.get(one)?, self.pools.get(other)?);
-        Some(if other.in_flight() < one.in_flight() { other } else { one })
+        let busy = |place: usize| self.pools.get(place).map_or(u32::MAX, |pool| pool.in_flight());
+        self.pools.get(self.draws.less_busy(set, busy)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which of several servers is asked: two are drawn, and the one with fewer requests in flight wins. Pure.
+//! Which of several servers is asked: two are drawn, and the one that is less busy wins. Pure.
 //!
 //! "Power of two choices": nearly as even as asking the least busy of all, at the price of two draws, and without the
 //! herd that runs to one server when all threads see it idle. Draws need no secrecy, so they cost no system call.
@@ -27,9 +27,15 @@ impl Draws {
         mixed ^ (mixed >> 31)
     }
 
+    /// Of two that are drawn from `set`, the one that is less busy; `None` where `set` is empty.
+    pub fn less_busy(&self, set: ServerSet, busy: impl Fn(usize) -> u32) -> Option<usize> {
+        let (one, other) = self.pair(set)?;
+        Some(if busy(other) < busy(one) { other } else { one })
+    }
+
     /// Two different members of `set`, each pair as likely as any other; twice the same where there is only one, and
     /// `None` where there is none.
-    pub fn pair(&self, set: ServerSet) -> Option<(usize, usize)> {
+    fn pair(&self, set: ServerSet) -> Option<(usize, usize)> {
         let count = u64::from(set.count_ones());
         let drawn = self.next();
         match count {
@@ -77,6 +83,19 @@ mod tests {
         }
         assert_eq!(counts.len(), 6);
         assert!(counts.values().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn the_less_busy_of_the_two_wins() {
+        let draws = Draws::new(3);
+        let busy = [5, 2, 7];
+        let mut counts = [0; 3];
+        for _ in 0..600 {
+            counts[draws.less_busy(0b111, |place| busy[place]).unwrap()] += 1;
+        }
+        assert!(counts[1] > 350 && counts[0] > 150 && counts[2] == 0, "{counts:?}");
+        assert_eq!(draws.less_busy(0b100, |place| busy[place]), Some(2));
+        assert_eq!(draws.less_busy(0, |place| busy[place]), None);
     }
 
     #[test]

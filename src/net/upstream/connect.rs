@@ -17,7 +17,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::stream::UpstreamStream;
-use crate::config::HttpServer;
 
 /// Where a server is.
 pub struct Target {
@@ -26,12 +25,13 @@ pub struct Target {
     /// Its address where it was configured as one: then there is nothing to look up.
     literal: Option<SocketAddr>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    url: String,
+    /// As the configuration has it.
+    label: String,
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Target").field(&self.url).finish()
+        f.debug_tuple("Target").field(&self.label).finish()
     }
 }
 
@@ -50,25 +50,35 @@ pub enum ConnectError {
 }
 
 impl Target {
-    /// Where `server` says, by TLS with a certificate for the name, where it gives both.
-    pub fn new(server: &HttpServer, tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>) -> Self {
+    /// `host` at `port`, called `label` in logs and metrics; by TLS, with a certificate for the name, where both are given.
+    pub fn new(
+        host: &str,
+        port: u16,
+        label: String,
+        tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> Self {
         Self {
             tls: tls.map(|(config, name)| (TlsConnector::from(Arc::clone(config)), name)),
-            host: server.host.clone(),
-            port: server.port,
-            literal: server.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, server.port)),
-            url: server.to_string(),
+            host: host.to_owned(),
+            port,
+            literal: host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port)),
+            label,
         }
     }
 
-    /// `http://HOST:PORT` or `https://HOST:PORT`, for logs and metrics.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// `http://HOST:PORT`, `https://HOST:PORT` or, of `IsProxy`, `HOST:PORT`: for logs and metrics.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// `HOST:PORT`, for the `Host` of the gateway's own requests.
     pub fn authority(&self) -> &str {
-        self.url.split_once("://").map_or("", |(_, authority)| authority)
+        self.label.split_once("://").map_or(&*self.label, |(_, authority)| authority)
+    }
+
+    /// Is TLS to be spoken?
+    pub const fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// A connection, or why none came about within `deadline`.
@@ -78,10 +88,20 @@ impl Target {
     }
 
     async fn open(&self, due: Instant) -> Result<UpstreamStream, ConnectError> {
-        let stream = self.open_socket(due).await.map_err(|error| match error.kind() {
+        let stream = self.connect_socket(due).await?;
+        self.begin_tls(stream).await
+    }
+
+    /// A connection on which nothing was sent yet, or why none came about until `due`, which the caller keeps too.
+    pub async fn connect_socket(&self, due: Instant) -> Result<TcpStream, ConnectError> {
+        self.open_socket(due).await.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => ConnectError::TooLate,
             _ => ConnectError::Socket(error),
-        })?;
+        })
+    }
+
+    /// `stream` inside TLS, where TLS is to be spoken. The caller bounds the time.
+    pub async fn begin_tls(&self, stream: TcpStream) -> Result<UpstreamStream, ConnectError> {
         let Some((connector, name)) = &self.tls else { return Ok(UpstreamStream::Plain(stream)) };
         let stream = connector.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
         Ok(UpstreamStream::Tls(Box::new(stream)))
@@ -121,7 +141,6 @@ mod tests {
     use socket2::{Domain, Socket, Type};
 
     use super::*;
-    use crate::config::Scheme;
 
     /// An address that refuses, at least for now.
     fn refusing() -> SocketAddr {
@@ -145,12 +164,12 @@ mod tests {
         (address, sockets)
     }
 
-    fn server(host: &str, port: u16) -> HttpServer {
-        HttpServer { scheme: Scheme::Http, host: host.to_owned(), port }
+    fn target_at(host: &str, port: u16) -> Target {
+        Target::new(host, port, format!("http://{host}:{port}"), None)
     }
 
     fn target(address: SocketAddr) -> Target {
-        Target::new(&server(&address.ip().to_string(), address.port()), None)
+        target_at(&address.ip().to_string(), address.port())
     }
 
     #[tokio::test]
@@ -183,9 +202,9 @@ mod tests {
         let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = live.local_addr().unwrap().port();
         // `localhost` may have an IPv6 address too, where nobody listens: then that is passed over.
-        let named = Target::new(&server("localhost", port), None);
+        let named = target_at("localhost", port);
         assert!(named.connect(Duration::from_secs(2)).await.is_ok());
-        let nobody = Target::new(&server("nobody.invalid", port), None);
+        let nobody = target_at("nobody.invalid", port);
         assert!(matches!(nobody.connect(Duration::from_secs(2)).await, Err(ConnectError::Socket(_))));
     }
 }

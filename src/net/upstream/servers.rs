@@ -1,4 +1,4 @@
-//! The servers of an HTTP upstream as all threads see them: which may be asked, and which are left out for a while.
+//! The servers of an upstream as all threads see them: which may be asked, and which are left out for a while.
 //!
 //! A few atomics a server, written only when something goes wrong or right again, so that what one thread finds out
 //! helps the others and a healthy request costs a few reads. A server that fails `limits.upstream_failures` times in a
@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::balance::ServerSet;
-use super::connect::{ConnectError, Target};
-use crate::config::{HttpUpstream, Limits, Scheme};
+use super::connect::Target;
+use crate::config::{HealthCheckSchedule, HttpUpstream, Limits, Scheme};
 use crate::net::{TlsError, client_config};
 use crate::telemetry::{Metrics, UpstreamGauge};
 
@@ -24,7 +24,7 @@ const ALPN: [&[u8]; 1] = [b"http/1.1"];
 
 /// The servers of one upstream, for all threads.
 #[derive(Debug)]
-pub struct HttpServers {
+pub struct UpstreamServers {
     name: String,
     servers: Box<[Arc<ServerState>]>,
     failures_to_eject: u32,
@@ -65,12 +65,12 @@ pub enum Offer {
     Any(ServerSet),
 }
 
-impl HttpServers {
-    /// The servers of the upstream `name`, all of them healthy until they prove otherwise.
+impl UpstreamServers {
+    /// The servers of the HTTP upstream `name`, all of them healthy until they prove otherwise.
     ///
     /// # Errors
     /// A server is to be reached by TLS, and what that needs cannot be used.
-    pub fn new(
+    pub fn for_http(
         name: &str,
         config: &HttpUpstream,
         limits: &Limits,
@@ -79,12 +79,25 @@ impl HttpServers {
         // One for all servers and threads, so that sessions are resumed wherever they began.
         let speaks_tls = config.servers.iter().any(|server| server.scheme == Scheme::Https);
         let tls = speaks_tls.then(|| client_config(&config.tls, &ALPN)).transpose()?;
+        let targets = config.servers.iter().map(|server| {
+            let tls = tls.as_ref().and_then(|tls| Some((tls, config.server_name(server)?)));
+            Target::new(&server.host, server.port, server.to_string(), tls)
+        });
+        let checks = config.health_check.as_ref().map(|check| &check.schedule);
+        Ok(Self::new(name, targets, checks, limits, metrics))
+    }
+
+    fn new(
+        name: &str,
+        targets: impl Iterator<Item = Target>,
+        checks: Option<&HealthCheckSchedule>,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
         let ejection = Duration::from_secs(limits.upstream_ejection_seconds.into());
         let ejection_max = Duration::from_secs(limits.upstream_ejection_max_seconds.into());
-        let server = |(place, server)| {
-            let tls = tls.as_ref().and_then(|tls| Some((tls, config.server_name(server)?)));
-            let target = Target::new(server, tls);
-            let gauge = metrics.upstream_server(name, target.url());
+        let server = |(place, target): (usize, Target)| {
+            let gauge = metrics.upstream_server(name, target.label());
             gauge.set_healthy();
             Arc::new(ServerState {
                 place,
@@ -98,19 +111,17 @@ impl HttpServers {
                 gauge,
             })
         };
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             name: name.to_owned(),
-            servers: config.servers.iter().enumerate().map(server).collect(),
+            servers: targets.enumerate().map(server).collect(),
             failures_to_eject: limits.upstream_failures,
             ejection,
             ejection_max: ejection_max.max(ejection),
-            retry_after_seconds: config
-                .health_check
-                .as_ref()
-                .and_then(|check| NonZeroU32::new(check.interval_seconds))
+            retry_after_seconds: checks
+                .and_then(|checks| NonZeroU32::new(checks.interval_seconds))
                 .unwrap_or(NonZeroU32::MIN),
             began: Instant::now(),
-        }))
+        })
     }
 
     /// The upstream's name in the configuration and the logs.
@@ -170,14 +181,14 @@ impl HttpServers {
         Some(taken.place)
     }
 
-    /// `server` could not be reached; nothing was sent.
-    pub fn note_unreachable(&self, server: &ServerState, error: &ConnectError) {
-        let (upstream, url) = (&self.name, server.target.url());
+    /// No connection to `server` came about that a request could be sent on.
+    pub fn note_unreachable(&self, server: &ServerState, error: &dyn std::error::Error) {
+        let (upstream, label) = (&self.name, server.target.label());
         // Once, not for each request: whoever asks meanwhile has it in the access log.
         if server.told_unreachable.swap(true, Ordering::Relaxed) {
-            tracing::debug!(upstream, server = url, %error, "a server of an upstream cannot be reached");
+            tracing::debug!(upstream, server = label, %error, "a server of an upstream cannot be reached");
         } else {
-            tracing::warn!(upstream, server = url, %error, "a server of an upstream cannot be reached");
+            tracing::warn!(upstream, server = label, %error, "a server of an upstream cannot be reached");
         }
         self.note_failure(server);
     }
@@ -200,8 +211,8 @@ impl HttpServers {
             server.ejected_until_ms.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
         if ejected.is_ok() {
             server.show();
-            let (upstream, url) = (&self.name, server.target.url());
-            tracing::warn!(upstream, server = url, milliseconds, "a server of an upstream is ejected");
+            let (upstream, label) = (&self.name, server.target.label());
+            tracing::warn!(upstream, server = label, milliseconds, "a server of an upstream is ejected");
         }
     }
 
@@ -212,8 +223,8 @@ impl HttpServers {
         }
         if server.is_ejected() {
             server.readmit();
-            let (upstream, url) = (&self.name, server.target.url());
-            tracing::info!(upstream, server = url, "a server of an upstream answers again");
+            let (upstream, label) = (&self.name, server.target.label());
+            tracing::info!(upstream, server = label, "a server of an upstream answers again");
         }
     }
 
@@ -223,16 +234,16 @@ impl HttpServers {
         server.failures.store(0, Ordering::Relaxed);
         server.ejections.store(0, Ordering::Relaxed);
         server.readmit();
-        let (upstream, url) = (&self.name, server.target.url());
-        tracing::info!(upstream, server = url, "a server of an upstream is healthy again");
+        let (upstream, label) = (&self.name, server.target.label());
+        tracing::info!(upstream, server = label, "a server of an upstream is healthy again");
     }
 
     /// The health check finds `server` unhealthy: it is not asked, be it the last.
     pub fn note_unhealthy(&self, server: &ServerState, why: &dyn std::error::Error) {
         server.healthy.store(false, Ordering::Relaxed);
         server.show();
-        let (upstream, url) = (&self.name, server.target.url());
-        tracing::warn!(upstream, server = url, %why, "a server of an upstream is unhealthy");
+        let (upstream, label) = (&self.name, server.target.label());
+        tracing::warn!(upstream, server = label, %why, "a server of an upstream is unhealthy");
     }
 
     /// The length of an ejection that is the `count`th in a row.
@@ -297,13 +308,14 @@ impl ServerState {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tokio::time::advance;
 
     use super::*;
     use crate::config::{HttpServer, IdentityHeaders, SetHeaders, UpstreamTls};
 
-    fn servers(count: u16) -> Arc<HttpServers> {
+    /// So many servers of an HTTP upstream.
+    pub(in crate::net::upstream) fn servers(count: u16) -> Arc<UpstreamServers> {
         let server = |port| HttpServer { scheme: Scheme::Http, host: String::from("127.0.0.1"), port };
         let config = HttpUpstream {
             servers: (1..=count).map(server).collect(),
@@ -312,10 +324,10 @@ mod tests {
             health_check: None,
             tls: UpstreamTls::default(),
         };
-        HttpServers::new("registry", &config, &Limits::default(), &Metrics::default()).unwrap()
+        UpstreamServers::for_http("registry", &config, &Limits::default(), &Metrics::default()).unwrap()
     }
 
-    fn fail(servers: &HttpServers, place: usize, times: usize) {
+    fn fail(servers: &UpstreamServers, place: usize, times: usize) {
         (0..times).for_each(|_| servers.note_failure(&servers.all()[place]));
     }
 
@@ -410,7 +422,7 @@ mod tests {
     #[test]
     fn the_health_check_turns_servers_off_and_on_be_it_the_last() {
         let servers = servers(2);
-        let why = ConnectError::TooLate;
+        let why = super::super::ConnectError::TooLate;
         servers.note_unhealthy(&servers.all()[0], &why);
         assert_eq!(servers.offer(), Offer::Any(0b10));
         fail(&servers, 1, 9);

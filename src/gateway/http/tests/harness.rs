@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::model::{AllowList, Service};
-use crate::net::upstream::HttpServers;
+use crate::net::upstream::UpstreamServers;
 use crate::net::{ConnectionSlots, accept_connections};
 use crate::telemetry::{AccessLog, Metrics, RequestIds};
 
@@ -83,7 +83,7 @@ impl TestDoor {
             health_check: None,
             tls: UpstreamTls::default(),
         };
-        let servers = HttpServers::new("registry", &config, &limits, &Metrics::default()).unwrap();
+        let servers = UpstreamServers::for_http("registry", &config, &limits, &Metrics::default()).unwrap();
         let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
         let route = Route { hosts: Vec::new(), path: "/v2".into(), upstream: "registry".into() };
         let folder = tempfile::tempdir().unwrap();
