@@ -56,7 +56,7 @@ struct Shared {
     authenticator: Arc<Authenticator>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
-    /// What is known of the servers of each HTTP upstream, by its name.
+    /// What is known of the servers of each upstream, by its name.
     upstreams: Arc<HashMap<String, Arc<UpstreamServers>>>,
 }
 
@@ -98,7 +98,7 @@ impl Gateway {
             None => AccessLog::off(),
         };
         let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
-        let upstreams = Arc::new(http_servers(&config, &metrics)?);
+        let upstreams = Arc::new(upstream_servers(&config, &metrics)?);
         let shared = Shared { config, clock, index, authenticator, metrics, access_log, upstreams };
 
         let bound = bind_all(&shared.config)?;
@@ -152,17 +152,19 @@ impl Gateway {
     }
 }
 
-fn http_servers(config: &Config, metrics: &Metrics) -> Result<HashMap<String, Arc<UpstreamServers>>> {
-    let http = config.upstreams.iter().filter_map(|upstream| match &upstream.protocol {
-        UpstreamProtocol::Http(http) => Some((upstream.name.clone(), http)),
-        UpstreamProtocol::IsProxy(_) => None,
+fn upstream_servers(config: &Config, metrics: &Metrics) -> Result<HashMap<String, Arc<UpstreamServers>>> {
+    let servers = config.upstreams.iter().map(|upstream| {
+        let (name, limits) = (&upstream.name, &config.limits);
+        let servers = match &upstream.protocol {
+            UpstreamProtocol::Http(http) => UpstreamServers::for_http(name, http, limits, metrics),
+            UpstreamProtocol::IsProxy(isproxy) => {
+                UpstreamServers::for_isproxy(name, isproxy, limits, metrics)
+            }
+        };
+        let servers = servers.with_context(|| format!("upstream `{name}` cannot be reached by TLS"))?;
+        Ok((name.clone(), servers))
     });
-    http.map(|(name, http)| {
-        let servers = UpstreamServers::for_http(&name, http, &config.limits, metrics)
-            .with_context(|| format!("upstream `{name}` cannot be reached by TLS"))?;
-        Ok((name, servers))
-    })
-    .collect()
+    servers.collect()
 }
 
 /// A demo's credentials were printed on a terminal: nobody else may reach it (S103).

@@ -13,6 +13,7 @@ mod meaning;
 mod planned;
 mod policy;
 mod raw;
+mod secret_file;
 mod structure;
 #[cfg(test)]
 mod testing;
@@ -33,9 +34,10 @@ pub use listener::{
     ProxyProtocol, Route, TlsFiles,
 };
 pub use policy::{MfaPolicy, Policy};
+pub use secret_file::mode_for_strangers;
 pub use upstream::{
-    HTTP_SERVERS_MAX, HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders,
-    IsProxyUpstream, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
+    HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
+    IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
 };
 
 use crate::model::Secret;

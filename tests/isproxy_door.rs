@@ -15,14 +15,15 @@ use latchkey::auth::{Authenticator, AuthenticatorParts, DenialReason};
 use latchkey::cli::isproxy_client::{AskError, AskOptions, Security, ask, load_ca_file};
 use latchkey::clock::Clock;
 use latchkey::config::{
-    ClientAddressRules, IsProxyListener, IsProxyUpstream, Limits, PlaintextCredentials, Policy,
+    ClientAddressRules, IsProxyListener, IsProxyServer, Limits, PlaintextCredentials, Policy,
 };
 use latchkey::crypto::{DigestKey, KeyRing, KeyText, TagKey};
 use latchkey::demo::isproxy_upstream::serve_isproxy_upstream;
-use latchkey::gateway::isproxy::{DoorParts, IsProxyDoor};
+use latchkey::gateway::isproxy::{DoorParts, IsProxyDoor, IsProxyUpstream};
 use latchkey::model::{
     AccessPoints, AllowList, ApiKeyRecord, KeyId, MfaRequirement, Permissions, Secret, Service, Timestamp,
 };
+use latchkey::net::upstream::UpstreamServers;
 use latchkey::store::{Index, NewCustomer, NewUser, Store};
 use latchkey::telemetry::{AccessLog, Metrics, RequestIds};
 use rustls::pki_types::PrivateKeyDer;
@@ -100,10 +101,10 @@ impl Door {
                 allow_list: given.allow_list.parse().unwrap(),
                 upstream: "availability".into(),
             },
+            upstream: upstream_at(upstream, &limits, &metrics),
             limits,
             tls: Some(server_tls(&folder)),
             authenticator: Arc::clone(&authenticator),
-            upstream: IsProxyUpstream { host: "127.0.0.1".into(), port: upstream },
             metrics: metrics.door(Service::IsProxy),
             access_log: Rc::new(given.access_log.writer()),
             request_ids: Rc::new(RequestIds::new(7)),
@@ -143,6 +144,18 @@ impl Door {
             domains: domains.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+/// The one server at `port` of this machine, in clear.
+fn upstream_at(port: u16, limits: &Limits, metrics: &Metrics) -> Rc<IsProxyUpstream> {
+    let config = latchkey::config::IsProxyUpstream {
+        servers: vec![IsProxyServer { host: "127.0.0.1".into(), port }],
+        tls: None,
+        login_key: None,
+        health_check: None,
+    };
+    let servers = UpstreamServers::for_isproxy("availability", &config, limits, metrics).unwrap();
+    IsProxyUpstream::new(&servers, &config, limits, 7)
 }
 
 /// The customer `acme`, its user `alex`, and a key of both scopes that is good for an hour.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
-use crate::gateway::http::health_checks;
+use crate::gateway::{http, isproxy};
 use crate::net::BoundListener;
 use crate::ops::{OpsState, Readiness, serve_ops};
 use crate::store::{Follower, FollowerEvents, KeyUse, Store, StoreError, Subject};
@@ -64,13 +64,21 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     Ok(())
 }
 
-/// Starts the checks of all servers of HTTP upstreams that ask for checks.
+/// Starts the checks of all servers of upstreams that ask for checks.
 fn spawn_health_checks(shared: &Shared, stop: &CancellationToken, tasks: &TaskTracker) {
     for upstream in &shared.config.upstreams {
-        let UpstreamProtocol::Http(http) = &upstream.protocol else { continue };
         let Some(servers) = shared.upstreams.get(&upstream.name) else { continue };
-        for checks in health_checks(servers, http) {
-            tasks.spawn(stop.clone().run_until_cancelled_owned(checks));
+        match &upstream.protocol {
+            UpstreamProtocol::Http(http) => {
+                for checks in http::health_checks(servers, http) {
+                    tasks.spawn(stop.clone().run_until_cancelled_owned(checks));
+                }
+            }
+            UpstreamProtocol::IsProxy(isproxy) => {
+                for checks in isproxy::health_checks(servers, isproxy) {
+                    tasks.spawn(stop.clone().run_until_cancelled_owned(checks));
+                }
+            }
         }
     }
 }

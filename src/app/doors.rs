@@ -16,12 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use crate::config::{
-    Config, HttpListener, IsProxyListener, IsProxyUpstream, Limits, ListenerProtocol, UpstreamProtocol,
-};
+use crate::config::{HttpListener, IsProxyListener, Limits, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
-use crate::gateway::isproxy::{self, IsProxyDoor};
+use crate::gateway::isproxy::{self, IsProxyDoor, IsProxyUpstream};
 use crate::model::Service;
 use crate::net::{BoundListener, ConnectionSlots, accept_connections, server_config};
 use crate::telemetry::{AccessLogWriter, RequestIds};
@@ -40,7 +38,7 @@ struct DoorPlan {
 
 enum DoorKind {
     Http(HttpListener),
-    IsProxy(IsProxyListener, IsProxyUpstream),
+    IsProxy(IsProxyListener),
 }
 
 /// What one thread is given.
@@ -73,10 +71,7 @@ pub(super) fn spawn(
             }
             ListenerProtocol::IsProxy(isproxy) => {
                 let tls = isproxy.tls.as_ref().map(|files| server_config(files, &[])).transpose()?;
-                Some((
-                    tls,
-                    DoorKind::IsProxy(isproxy.clone(), isproxy_upstream(&shared.config, &isproxy.upstream)?),
-                ))
+                Some((tls, DoorKind::IsProxy(isproxy.clone())))
             }
         };
         if let Some((tls, kind)) = plan {
@@ -110,23 +105,12 @@ pub(super) fn spawn(
     Ok(threads)
 }
 
-fn isproxy_upstream(config: &Config, name: &str) -> Result<IsProxyUpstream> {
-    config
-        .upstreams
-        .iter()
-        .find_map(|upstream| match &upstream.protocol {
-            UpstreamProtocol::IsProxy(isproxy) if upstream.name == name => Some(isproxy.clone()),
-            _ => None,
-        })
-        .ok_or_else(|| anyhow!("there is no upstream `{name}` with `protocol: isproxy`"))
-}
-
 fn run_thread(plan: ThreadPlan) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let limits = Arc::new(plan.shared.config.limits.clone());
         let access_log = Rc::new(plan.shared.access_log.writer());
-        let upstreams = http_upstreams(&plan.shared, &limits, plan.seed);
+        let upstreams = Upstreams::new(&plan.shared, &limits, plan.seed);
         let request_ids = Rc::new(RequestIds::new(plan.seed));
         let thread = Thread {
             shared: plan.shared,
@@ -153,20 +137,32 @@ fn run_thread(plan: ThreadPlan) -> Result<()> {
     })
 }
 
-/// This thread's connections to each HTTP upstream.
-fn http_upstreams(shared: &Shared, limits: &Arc<Limits>, seed: u64) -> HashMap<String, Rc<HttpUpstream>> {
-    shared
-        .config
-        .upstreams
-        .iter()
-        .filter_map(|upstream| match &upstream.protocol {
-            UpstreamProtocol::Http(http) => {
-                let servers = shared.upstreams.get(&upstream.name)?;
-                Some((upstream.name.clone(), HttpUpstream::new(servers, http, Arc::clone(limits), seed)))
+/// This thread's side of each upstream, by its name.
+#[derive(Default)]
+struct Upstreams {
+    http: HashMap<String, Rc<HttpUpstream>>,
+    isproxy: HashMap<String, Rc<IsProxyUpstream>>,
+}
+
+impl Upstreams {
+    fn new(shared: &Shared, limits: &Arc<Limits>, seed: u64) -> Self {
+        let mut upstreams = Self::default();
+        for upstream in &shared.config.upstreams {
+            let name = &upstream.name;
+            let Some(servers) = shared.upstreams.get(name) else { continue };
+            match &upstream.protocol {
+                UpstreamProtocol::Http(http) => {
+                    let http = HttpUpstream::new(servers, http, Arc::clone(limits), seed);
+                    upstreams.http.insert(name.clone(), http);
+                }
+                UpstreamProtocol::IsProxy(isproxy) => {
+                    let isproxy = IsProxyUpstream::new(servers, isproxy, limits, seed);
+                    upstreams.isproxy.insert(name.clone(), isproxy);
+                }
             }
-            UpstreamProtocol::IsProxy(_) => None,
-        })
-        .collect()
+        }
+        upstreams
+    }
 }
 
 /// One door thread at work.
@@ -175,7 +171,7 @@ struct Thread {
     slots: Arc<ConnectionSlots>,
     drain: CancellationToken,
     limits: Arc<Limits>,
-    upstreams: HashMap<String, Rc<HttpUpstream>>,
+    upstreams: Upstreams,
     access_log: Rc<AccessLogWriter>,
     request_ids: Rc<RequestIds>,
     connections: TaskTracker,
@@ -193,8 +189,8 @@ impl Thread {
                         Rc::clone(&door).serve_connection(stream, peer, drain)
                     })?);
                 }
-                DoorKind::IsProxy(listener, upstream) => {
-                    let door = Rc::new(IsProxyDoor::new(self.isproxy_parts(&plan, listener, upstream)));
+                DoorKind::IsProxy(listener) => {
+                    let door = Rc::new(IsProxyDoor::new(self.isproxy_parts(&plan, listener)?));
                     accepting.spawn_local(self.accept(socket, move |stream, peer, drain| {
                         Rc::clone(&door).serve_connection(stream, peer, drain)
                     })?);
@@ -233,7 +229,7 @@ impl Thread {
             .routes
             .iter()
             .map(|route| {
-                let upstream = self.upstreams.get(&route.upstream).map(Rc::clone);
+                let upstream = self.upstreams.http.get(&route.upstream).map(Rc::clone);
                 let upstream =
                     upstream.ok_or_else(|| anyhow!("there is no upstream `{}`", route.upstream))?;
                 Ok((route.clone(), upstream))
@@ -253,24 +249,20 @@ impl Thread {
         })
     }
 
-    fn isproxy_parts(
-        &self,
-        plan: &DoorPlan,
-        listener: &IsProxyListener,
-        upstream: &IsProxyUpstream,
-    ) -> isproxy::DoorParts {
-        isproxy::DoorParts {
+    fn isproxy_parts(&self, plan: &DoorPlan, listener: &IsProxyListener) -> Result<isproxy::DoorParts> {
+        let upstream = self.upstreams.isproxy.get(&listener.upstream).map(Rc::clone);
+        Ok(isproxy::DoorParts {
             listener_name: plan.listener_name.clone(),
             listener: listener.clone(),
             limits: Arc::clone(&self.limits),
             tls: plan.tls.clone(),
             authenticator: Arc::clone(&self.shared.authenticator),
-            upstream: upstream.clone(),
+            upstream: upstream.ok_or_else(|| anyhow!("there is no upstream `{}`", listener.upstream))?,
             metrics: self.shared.metrics.door(Service::IsProxy),
             access_log: Rc::clone(&self.access_log),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),
-        }
+        })
     }
 }
 

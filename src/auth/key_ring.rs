@@ -4,12 +4,12 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config::MasterKeySource;
+use crate::config::{MasterKeySource, mode_for_strangers};
 use crate::crypto::random::{self, RandomError};
 use crate::crypto::{DigestKey, KeyRing, MasterKey, MasterKeyError, TagKey, WrapError};
 use crate::model::{Secret, Timestamp};
@@ -137,10 +137,8 @@ fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
         }
         Err(source) => return Err(KeyRingError::File { path: path.clone(), source }),
     };
-    // Kubernetes mounts secrets as root's, readable by the pod's group; everybody else's group is a stranger.
-    let strangers = if metadata.uid() == 0 { 0o007 } else { 0o077 };
-    if metadata.mode() & strangers != 0 {
-        return Err(KeyRingError::Readable { path: path.clone(), mode: metadata.mode() & 0o7777 });
+    if let Some(mode) = mode_for_strangers(&metadata) {
+        return Err(KeyRingError::Readable { path: path.clone(), mode });
     }
     let text =
         std::fs::read_to_string(path).map_err(|source| KeyRingError::File { path: path.clone(), source })?;
@@ -155,7 +153,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 

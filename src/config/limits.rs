@@ -60,8 +60,9 @@ pub struct Limits {
     /// Streams at once on one HTTP/2 connection. At the limit: a further one is refused, and the client may try again.
     #[schemars(range(min = 1, max = 10_000))]
     pub http2_streams: u32,
-    /// Connecting to a server of an upstream, all addresses of its name together, TLS included. At the limit: another
-    /// server is tried, once, or the answer is 504; at `IsProxy` names are answered `error`.
+    /// Connecting to a server of an upstream, all addresses of its name together, TLS and the `LOGIN` at an `IsProxy`
+    /// server included. At the limit: another server is tried, once, or the answer is 504; at `IsProxy` names are
+    /// answered `error`.
     #[schemars(range(min = 10, max = 60_000))]
     pub upstream_connect_milliseconds: u32,
     /// From the end of sending to the head of an upstream's answer. At the limit: the answer is 504.

@@ -6,15 +6,13 @@
 const KEYS: &[&str] = &[
     "listeners[].public_url",
     "listeners[].routes[].upgrades",
-    "upstreams[].login_key_file",
     "policy.max_staleness",
     "rate_limit",
     "limits.rate_limit",
 ];
 
 /// Values of keys with fixed words.
-const WORDS: &[(&str, &[&str])] =
-    &[("listeners[].protocol", &["console", "forward_auth"]), ("upstreams[].tls", &["starttls"])];
+const WORDS: &[(&str, &[&str])] = &[("listeners[].protocol", &["console", "forward_auth"])];
 
 /// Is the key at `pattern` one that a later version knows?
 pub(super) fn is_planned_key(pattern: &str) -> bool {
@@ -34,8 +32,8 @@ mod tests {
     fn planned_things_are_known_by_their_place() {
         assert!(is_planned_key("policy.max_staleness"));
         assert!(!is_planned_key("max_staleness"));
-        assert!(is_planned_word("upstreams[].tls", "starttls"));
-        assert!(!is_planned_word("listeners[].protocol", "starttls"));
+        assert!(is_planned_word("listeners[].protocol", "console"));
+        assert!(!is_planned_word("upstreams[].protocol", "console"));
         assert!(!is_planned_word("listeners[].protocol", "http"));
     }
 }

@@ -1,6 +1,7 @@
 //! `upstreams:` where authorised traffic goes.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use http::uri::PathAndQuery;
@@ -8,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use rustls_pki_types::ServerName;
 
 use super::TlsFiles;
+use crate::model::Secret;
 
 /// One upstream.
 #[derive(Clone, Debug)]
@@ -27,13 +29,13 @@ pub enum UpstreamProtocol {
     IsProxy(IsProxyUpstream),
 }
 
-/// The most servers of one HTTP upstream.
-pub const HTTP_SERVERS_MAX: usize = 64;
+/// The most servers of one upstream.
+pub const SERVERS_MAX: usize = 64;
 
 /// An HTTP upstream.
 #[derive(Clone, Debug)]
 pub struct HttpUpstream {
-    /// The servers behind it: at least one, at most [`HTTP_SERVERS_MAX`], each once.
+    /// The servers behind it: at least one, at most [`SERVERS_MAX`], each once.
     pub servers: Vec<HttpServer>,
     /// How the caller's identity is told.
     pub identity_headers: IdentityHeaders,
@@ -56,7 +58,7 @@ impl HttpUpstream {
     }
 }
 
-/// How an upstream's `https` servers are verified, and what they are shown.
+/// How an upstream's servers are verified where TLS is spoken, and what they are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// The authorities to trust, PEM; `None`: the system's.
@@ -165,8 +167,43 @@ impl Default for IdentityHeaders {
 /// An `IsProxy` upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsProxyUpstream {
+    /// The servers behind it: at least one, at most [`SERVERS_MAX`], each once.
+    pub servers: Vec<IsProxyServer>,
+    /// How servers are verified behind `STARTTLS`; `None`: everything goes in clear.
+    pub tls: Option<UpstreamTls>,
+    /// What Latchkey itself logs in with: visible ASCII without a blank. `None`: it does not.
+    pub login_key: Option<Secret<String>>,
+    /// When its servers are checked; `None`: they are not.
+    pub health_check: Option<HealthCheckSchedule>,
+}
+
+impl IsProxyUpstream {
+    /// The name that the certificate of `server` must be for, if any certificate can be for it.
+    pub fn server_name(&self, server: &IsProxyServer) -> Option<ServerName<'static>> {
+        let own = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+        ServerName::try_from(own.unwrap_or(&server.host).clone()).ok()
+    }
+}
+
+/// `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsProxyServer {
     /// Host name or address, without brackets.
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl IsProxyServer {
+    /// Is it on this very machine, as far as its name tells?
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+}
+
+impl fmt::Display for IsProxyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }

@@ -36,6 +36,9 @@ pub enum TlsError {
         /// The key's file.
         private_key: PathBuf,
     },
+    /// No certificate can be for a server.
+    #[error("no certificate can be for {0}")]
+    NoName(String),
     /// The system has no certificates of authorities.
     #[error(
         "the system has no authorities to trust (package `ca-certificates`, or SSL_CERT_FILE); or name one in `tls: {{ ca: FILE }}`"

@@ -10,8 +10,8 @@ mod connect;
 mod servers;
 mod stream;
 
-pub use balance::{Draws, ServerSet};
+pub use balance::Draws;
 pub use checks::RegularChecks;
 pub use connect::{ConnectError, Target};
-pub use servers::{Offer, ServerState, UpstreamServers};
+pub use servers::{ServerState, UpstreamServers};
 pub use stream::UpstreamStream;

@@ -1,5 +1,7 @@
 //! `upstreams:` what they mean, and the table of their names that listeners refer to.
 
+mod isproxy;
+
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
@@ -13,14 +15,18 @@ use crate::config::raw::{
     RawUpstreamTlsFiles, Required,
 };
 use crate::config::{
-    HTTP_SERVERS_MAX, HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders,
-    IsProxyUpstream, Scheme, SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
+    HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, SERVERS_MAX, Scheme,
+    SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::model::Secret;
 
 /// Which protocol a key belongs to, for keys that do not belong to all.
-const BELONGING: &[(&str, &[&str])] =
-    &[("set_headers", &["http"]), ("identity_headers", &["http"]), ("health_check", &["http"])];
+const BELONGING: &[(&str, &[&str])] = &[
+    ("set_headers", &["http"]),
+    ("identity_headers", &["http"]),
+    ("login_key_file", &["isproxy"]),
+    ("plaintext_credentials", &["isproxy"]),
+];
 
 /// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
 ///
@@ -125,71 +131,55 @@ pub(super) fn upstreams(
 }
 
 fn upstream(
-    raw: RawUpstream,
+    mut raw: RawUpstream,
     path: &KeyPath,
     taken: &mut HashMap<String, String>,
     review: &mut Review<'_>,
 ) -> Option<Upstream> {
-    let name = review.name(&path.key("name"), raw.name, taken);
+    let name = review.name(&path.key("name"), Required(raw.name.0.take()), taken);
     if let Some(protocol) = raw.protocol.0 {
         review.refuse_misplaced(path, BELONGING, word(protocol));
     }
+    let protocol = match raw.protocol.0? {
+        RawUpstreamProtocol::Http => {
+            http_upstream(raw, path, review).map(|http| UpstreamProtocol::Http(Box::new(http)))
+        }
+        RawUpstreamProtocol::IsProxy => {
+            isproxy::isproxy_upstream(raw, path, review).map(UpstreamProtocol::IsProxy)
+        }
+    };
+    Some(Upstream { name: name?, protocol: protocol? })
+}
+
+fn http_upstream(raw: RawUpstream, path: &KeyPath, review: &mut Review<'_>) -> Option<HttpUpstream> {
     let identity_headers = identity_headers(raw.identity_headers, &path.key("identity_headers"), review);
     let set_headers = set_headers(raw.set_headers, &identity_headers, &path.key("set_headers"), review);
     let health_check = match raw.health_check {
         Some(check) => Some(health_check(&check, &path.key("health_check"), review)?),
         None => None,
     };
-    let tls = upstream_tls(raw.tls, raw.protocol.0, &path.key("tls"), review);
-    let servers = path.key("servers");
-    let protocol = match raw.protocol.0? {
-        RawUpstreamProtocol::Http => UpstreamProtocol::Http(Box::new(HttpUpstream {
-            servers: http_servers(raw.servers, &servers, review)?,
-            tls: tls?,
-            identity_headers,
-            set_headers,
-            health_check,
-        })),
-        RawUpstreamProtocol::IsProxy => {
-            let server = only_server(raw.servers, &servers, review)?;
-            UpstreamProtocol::IsProxy(isproxy_server(&server, &servers.index(0), review)?)
-        }
-    };
-    Some(Upstream { name: name?, protocol })
+    let tls = https(raw.tls, &path.key("tls"), review);
+    let servers = servers(raw.servers, &path.key("servers"), http_server, review);
+    Some(HttpUpstream { servers: servers?, tls: tls?, identity_headers, set_headers, health_check })
 }
 
-fn only_server(
-    servers: Required<Vec<Required<String>>>,
-    path: &KeyPath,
-    review: &mut Review<'_>,
-) -> Option<String> {
-    let servers = servers.0?;
-    match servers.len() {
-        0 => review.refuse(path, "is empty; allowed: exactly one server", None),
-        1 => {}
-        _ => {
-            let message = "several servers are not available in this version; allowed: exactly one";
-            review.refuse(path, message, None);
-        }
-    }
-    servers.into_iter().next()?.0
-}
-
-fn http_servers(
+/// The list at `path`, each of its texts read by `read`; the sound ones, each once.
+fn servers<S: PartialEq>(
     raw: Required<Vec<Required<String>>>,
     path: &KeyPath,
+    read: impl Fn(&str, &KeyPath, &mut Review<'_>) -> Option<S>,
     review: &mut Review<'_>,
-) -> Option<Vec<HttpServer>> {
+) -> Option<Vec<S>> {
     let raw = raw.0?;
-    if !(1..=HTTP_SERVERS_MAX).contains(&raw.len()) {
-        let message = format!("must hold 1 to {HTTP_SERVERS_MAX} servers, not {}", raw.len());
+    if !(1..=SERVERS_MAX).contains(&raw.len()) {
+        let message = format!("must hold 1 to {SERVERS_MAX} servers, not {}", raw.len());
         review.refuse(path, message, None);
         return None;
     }
-    let mut servers: Vec<HttpServer> = Vec::new();
+    let mut servers = Vec::new();
     for (position, text) in raw.into_iter().enumerate() {
         let path = path.index(position);
-        let Some(server) = text.0.and_then(|text| http_server(&text, &path, review)) else { continue };
+        let Some(server) = text.0.and_then(|text| read(&text, &path, review)) else { continue };
         if servers.contains(&server) {
             review.refuse(&path, "this server stands in the list already", None);
         }
@@ -214,29 +204,17 @@ fn http_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<Ht
     Some(HttpServer { scheme, host, port: port.unwrap_or(usual_port) })
 }
 
-/// `tls:`, which is a mapping for http, and a word for isproxy.
-fn upstream_tls(
-    raw: Option<RawUpstreamTls>,
-    protocol: Option<RawUpstreamProtocol>,
-    path: &KeyPath,
-    review: &mut Review<'_>,
-) -> Option<UpstreamTls> {
-    match (raw, protocol?) {
-        (Some(RawUpstreamTls::Word(_)), RawUpstreamProtocol::Http) => {
+/// `tls:` of an HTTP upstream.
+fn https(raw: Option<RawUpstreamTls>, path: &KeyPath, review: &mut Review<'_>) -> Option<UpstreamTls> {
+    match raw {
+        None => Some(UpstreamTls::default()),
+        Some(RawUpstreamTls::Files(files)) => tls_files(files, path, review),
+        Some(RawUpstreamTls::Word(_)) => {
             let message = "must be a mapping for protocol http; whether TLS is spoken, the servers' URLs say";
-            review.refuse(
-                path,
-                message,
-                Some("allowed: ca, client_certificate, client_private_key, server_name"),
-            );
+            let help = "allowed: ca, client_certificate, client_private_key, server_name";
+            review.refuse(path, message, Some(help));
             None
         }
-        (Some(RawUpstreamTls::Files(_)), RawUpstreamProtocol::IsProxy) => {
-            review.refuse(path, "must be none for protocol isproxy in this version", None);
-            None
-        }
-        (Some(RawUpstreamTls::Files(files)), RawUpstreamProtocol::Http) => tls_files(files, path, review),
-        (_, _) => Some(UpstreamTls::default()),
     }
 }
 
@@ -265,14 +243,6 @@ fn tls_files(raw: RawUpstreamTlsFiles, path: &KeyPath, review: &mut Review<'_>) 
         }
     };
     Some(UpstreamTls { ca: ca?, client, server_name: raw.server_name })
-}
-
-fn isproxy_server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<IsProxyUpstream> {
-    let Some((host, Some(port))) = host_and_port(text) else {
-        review.refuse(path, "must be HOST:PORT", Some("for example 127.0.0.1:9001"));
-        return None;
-    };
-    Some(IsProxyUpstream { host, port })
 }
 
 fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review<'_>) -> IdentityHeaders {
@@ -551,6 +521,12 @@ mod tests {
             ("{ server_name: \"a b\" }", "upstreams[0].tls.server_name: must be a DNS name"),
             ("{ verify: false }", "upstreams[0].tls: unknown key `verify`"),
             ("none", "upstreams[0].tls: must be a mapping for protocol http"),
+            ("starttls", "upstreams[0].tls: must be a mapping for protocol http"),
+            ("{}\n    login_key_file: k", "key `login_key_file` belongs to protocol isproxy, not http"),
+            (
+                "{}\n    plaintext_credentials: allow",
+                "key `plaintext_credentials` belongs to protocol isproxy",
+            ),
         ] {
             let told =
                 TestFolder::new().faults(&with_servers(&format!("servers: [\"https://a\"]\n    tls: {tls}")));
@@ -559,41 +535,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_off_may_be_said_and_what_is_not_there_yet_is_refused() {
+    fn what_is_off_may_be_said() {
         http_upstream(&with_servers("servers: [http://a]\n    set_headers: {}"));
-        let relay = |rest: &str| {
-            format!(
-                "{BASE}  - name: availability\n    protocol: isproxy\n    servers: [\"localhost:9001\"]\n    {rest}\n"
-            )
-        };
-        assert_eq!(TestFolder::new().parse(&relay("tls: none")).unwrap().upstreams.len(), 2);
-        for (text, expected) in [
-            (
-                relay("tls: starttls"),
-                "f.yaml:14:10  error  upstreams[1].tls: `starttls` is not available in this version; allowed: none",
-            ),
-            (
-                relay("login_key_file: k"),
-                "f.yaml:14:5  error  upstreams[1]: key `login_key_file` is not available in this version",
-            ),
-            (
-                relay("set_headers: {}"),
-                "f.yaml:14:5  error  upstreams[1]: key `set_headers` belongs to protocol http, not isproxy",
-            ),
-            (
-                relay("tls: { ca: f }"),
-                "f.yaml:14:10  error  upstreams[1].tls: must be none for protocol isproxy in this version",
-            ),
-        ] {
-            let told = TestFolder::new().faults(&text);
-            assert!(told.starts_with(expected), "{told}");
-            assert!(told.ends_with("\n1 error"), "{told}");
-        }
     }
 
     #[test]
-    fn an_isproxy_server_has_a_port_and_names_are_unique() {
-        let text = format!("{BASE}  - name: registry\n    protocol: isproxy\n    servers: [localhost]\n");
+    fn names_are_unique() {
+        let text = format!("{BASE}  - name: registry\n    protocol: isproxy\n    servers: [localhost:1]\n");
         let told = TestFolder::new().faults(&text);
         assert!(
             told.contains(
@@ -601,7 +549,6 @@ mod tests {
             ),
             "{told}"
         );
-        assert!(told.contains("f.yaml:13:15  error  upstreams[1].servers[0]: must be HOST:PORT"), "{told}");
         for name in ["\"\"", "a b", "a/b", &"a".repeat(65)] {
             let told = TestFolder::new().faults(&BASE.replace("name: registry", &format!("name: {name}")));
             assert!(told.contains("upstreams[0].name: must be 1 to 64 of the letters"), "{told}");

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Required;
+use crate::config::PlaintextCredentials;
 
 /// One upstream.
 #[derive(Deserialize, JsonSchema)]
@@ -16,7 +17,7 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) name: Required<String>,
     /// What it speaks.
     pub(in crate::config) protocol: Required<RawUpstreamProtocol>,
-    /// http: one to 64 of `http://HOST[:PORT]` and `https://HOST[:PORT]`; isproxy: exactly one `HOST:PORT` in this version.
+    /// One to 64. http: `http://HOST[:PORT]` and `https://HOST[:PORT]`; isproxy: `HOST:PORT`.
     pub(in crate::config) servers: Required<Vec<Required<String>>>,
     /// http: headers to set, in place of what the client sent. Values may be secrets: `"ApiKey ${file:PATH}"`.
     #[serde(default)]
@@ -24,11 +25,17 @@ pub(in crate::config) struct RawUpstream {
     /// http: names of the headers that tell the upstream who the caller is; `null` drops one.
     #[serde(default)]
     pub(in crate::config) identity_headers: RawIdentityHeaders,
-    /// http: asks every server regularly whether it is well; left out: none is asked.
+    /// Asks every server regularly whether it is well; left out: none is asked. http: by a `GET`. isproxy: by a
+    /// connection, `STARTTLS` and `LOGIN` where configured, and `QUIT`.
     pub(in crate::config) health_check: Option<RawHealthCheck>,
-    /// http: how `https` servers are verified, by the system's authorities where it is left out. isproxy: how the
-    /// connection is protected; `none`, not at all, in this version: keep it on one machine or network.
+    /// http: how `https` servers are verified, by the system's authorities where it is left out. isproxy: `none`,
+    /// `starttls`, or the keys below, which stand for `starttls` and say how servers are verified.
     pub(in crate::config) tls: Option<RawUpstreamTls>,
+    /// isproxy: the file of the key that Latchkey itself logs in with, mode 0600: 1 to 256 visible ASCII characters.
+    pub(in crate::config) login_key_file: Option<String>,
+    /// isproxy: may the login key go in clear to servers that are not on this machine?
+    #[serde(default)]
+    pub(in crate::config) plaintext_credentials: PlaintextCredentials,
 }
 
 /// What an upstream speaks.
@@ -42,14 +49,14 @@ pub(in crate::config) enum RawUpstreamProtocol {
     IsProxy,
 }
 
-/// `tls:` of an upstream: a word for isproxy, a mapping for http.
+/// `tls:` of an upstream: a mapping for both, or a word for isproxy.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub(in crate::config) enum RawUpstreamTls {
     /// isproxy.
     Word(RawUpstreamTlsWord),
-    /// http: how `https` servers are verified, and what they are shown. All files are PEM.
+    /// How servers are verified, and what they are shown. All files are PEM.
     Files(RawUpstreamTlsFiles),
 }
 
@@ -58,11 +65,13 @@ pub(in crate::config) enum RawUpstreamTls {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub(in crate::config) enum RawUpstreamTlsWord {
-    /// Not at all.
+    /// Not at all: keep it on one machine or network.
     None,
+    /// By TLS, begun with `STARTTLS`; a server that does not offer it is not used.
+    StartTls,
 }
 
-/// How `https` servers are verified, and what they are shown. All PEM files.
+/// How servers are verified, and what they are shown. All PEM files.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
@@ -77,12 +86,12 @@ pub(in crate::config) struct RawUpstreamTlsFiles {
     pub(in crate::config) server_name: Option<String>,
 }
 
-/// A `GET` that every server is asked regularly; an answer of 200 to 399 is well.
+/// Asks every server regularly whether it is well.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub(in crate::config) struct RawHealthCheck {
-    /// What is asked for; starts with `/`.
+    /// http: what is asked for; starts with `/`. An answer of 200 to 399 is well.
     pub(in crate::config) path: String,
     /// From one check to the next.
     #[schemars(range(min = 1, max = 3_600))]

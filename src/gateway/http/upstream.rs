@@ -17,7 +17,7 @@ use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::ServerPool;
 use crate::auth::Permit;
 use crate::config::Limits;
-use crate::net::upstream::{Draws, Offer, ServerSet, UpstreamServers};
+use crate::net::upstream::{Draws, UpstreamServers};
 
 /// One upstream with its connections, for one thread.
 #[derive(Debug)]
@@ -130,24 +130,17 @@ impl HttpUpstream {
 
     /// The server to ask.
     fn choose(&self) -> Option<&Rc<ServerPool>> {
-        if let [only] = &*self.pools {
-            return only.state().is_healthy().then_some(only);
-        }
-        match self.servers.offer() {
-            Offer::Trial(place) => self.pools.get(place),
-            Offer::Any(set) => self.less_busy(set),
-        }
+        self.pools.get(self.servers.choose(&self.draws, |place| self.in_flight(place))?)
     }
 
     /// Another server than the one of `tried`, which could not be reached.
     fn choose_beside(&self, tried: &ServerPool) -> Option<&Rc<ServerPool>> {
-        self.less_busy(self.servers.offer_beside(tried.state()))
+        let busy = |place| self.in_flight(place);
+        self.pools.get(self.servers.choose_beside(tried.state(), &self.draws, busy)?)
     }
 
-    /// Of two that are drawn from `set`, the one with fewer requests in flight.
-    fn less_busy(&self, set: ServerSet) -> Option<&Rc<ServerPool>> {
-        let busy = |place: usize| self.pools.get(place).map_or(u32::MAX, |pool| pool.in_flight());
-        self.pools.get(self.draws.less_busy(set, busy)?)
+    fn in_flight(&self, place: usize) -> u32 {
+        self.pools.get(place).map_or(u32::MAX, |pool| pool.in_flight())
     }
 }
 

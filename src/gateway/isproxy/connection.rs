@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
 use super::line::{LineReader, NextLine};
+use super::link::{Fetch, UpstreamEvent, UpstreamLink};
 use super::server::DoorParts;
 use super::session::{EndReason, LineFault, Presented, PresentedCredential, Rules, Session, Step, Verdict};
 use super::stream::{ClientStream, Duplex, Exchange};
-use super::upstream::{Fetch, UpstreamEvent, UpstreamLink};
 use crate::auth::{Attempt, Credential, Decision, LiveSession, Permit, PresentedKey, Refusal};
 use crate::model::{ClientIp, Service};
 
@@ -201,9 +201,11 @@ impl<'d> Connection<'d> {
             UpstreamEvent::Read => {}
             UpstreamEvent::Lost(loss) => {
                 if self.session.awaits_upstream() {
-                    let (session, upstream) = (self.journal.id(), &self.door.listener.upstream);
-                    tracing::warn!(%session, upstream, %loss, "an IsProxy upstream failed");
+                    let (session, upstream) = (self.journal.id(), self.door.upstream.name());
+                    tracing::debug!(%session, upstream, %loss, "a session lost its upstream");
+                    self.upstream.blame(&loss);
                 }
+                self.upstream.disconnect();
                 self.session.on_upstream_lost(now);
             }
         }
@@ -260,10 +262,10 @@ impl<'d> Connection<'d> {
                 self.connect_upstream();
                 None
             }
-            Step::DropUpstream => {
-                let (session, upstream) = (self.journal.id(), &self.door.listener.upstream);
-                tracing::warn!(%session, upstream, "an IsProxy upstream was late, or refused what it was asked");
-                self.upstream.disconnect();
+            Step::DropUpstream(why) => {
+                let (session, upstream) = (self.journal.id(), self.door.upstream.name());
+                tracing::debug!(%session, upstream, %why, "a session gives its upstream up");
+                self.upstream.give_up(why);
                 None
             }
             Step::Close(reason) => Some(Phase::Closing(reason)),
@@ -272,12 +274,8 @@ impl<'d> Connection<'d> {
     }
 
     fn connect_upstream(&mut self) {
-        let parts = self.door;
         match &self.permit {
-            Some(permit) => {
-                let within = Duration::from_millis(parts.limits.upstream_connect_milliseconds.into());
-                self.upstream.connect(permit, &parts.upstream, within);
-            }
+            Some(permit) => self.upstream.connect(permit, &self.door.upstream),
             // The session asks only after a verdict that came with a permit; without one nothing may be sent.
             None => self.session.on_upstream_lost(Instant::now()),
         }

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connection;
 use super::journal::Journal;
 use super::session::{EndReason, Rules, TlsOffer};
+use super::upstream::IsProxyUpstream;
 use crate::auth::{Authenticator, DenialReason};
 use crate::clock::Clock;
-use crate::config::{IsProxyListener, IsProxyUpstream, Limits};
+use crate::config::{IsProxyListener, Limits};
 use crate::model::ClientIp;
 use crate::net::proxy_protocol::read_source;
 use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
@@ -33,8 +34,8 @@ pub struct DoorParts {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Judges credentials.
     pub authenticator: Arc<Authenticator>,
-    /// Where lines are relayed to.
-    pub upstream: IsProxyUpstream,
+    /// Where lines are relayed to; this thread's.
+    pub upstream: Rc<IsProxyUpstream>,
     /// Counters.
     pub metrics: DoorMetrics,
     /// The thread's writer.

@@ -20,7 +20,9 @@ use crate::auth::DenialReason;
 use crate::config::PlaintextCredentials;
 use crate::model::Secret;
 
-pub use step::{EndReason, LineFault, Presented, PresentedCredential, Rules, Step, TlsOffer, Verdict};
+pub use step::{
+    EndReason, GivenUp, LineFault, Presented, PresentedCredential, Rules, Step, TlsOffer, Verdict,
+};
 
 /// Unwritten replies above which neither peer is read any more.
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
@@ -497,7 +499,7 @@ mod tests {
                             self.upgrades += 1;
                             self.session.on_tls_established(self.now);
                         }
-                        Step::DropUpstream => {}
+                        Step::DropUpstream(_) => {}
                         Step::Close(_) | Step::CloseAtOnce(_) => {
                             self.closed.get_or_insert(step);
                             return;
@@ -1003,7 +1005,7 @@ mod tests {
         dialogue.client("IS c.com\r\n");
         dialogue.connect();
         dialogue.session.on_upstream_fault(dialogue.now);
-        assert_eq!(dialogue.session.next_step(), Some(Step::DropUpstream));
+        assert_eq!(dialogue.session.next_step(), Some(Step::DropUpstream(GivenUp::Garbled)));
         assert_eq!(dialogue.answers(), "c.com error\r\n");
     }
 

@@ -1,188 +1,219 @@
-//! The way to the upstream: one connection of one client's session, made when the session asks for it.
+//! An `IsProxy` upstream as one door thread sees it: which of its servers a session is connected to.
 //!
-//! What goes out goes out under a [`Permit`] only (invariant 1). What the lines mean is the session's matter.
+//! How a connection gets ready is `opening`'s, what goes over it `link`'s, and what is known of the servers' health is
+//! shared between the threads and with HTTP by `net::upstream`. Called by `link`.
 
-use std::fmt;
-use std::future::{Future, pending};
-use std::io;
-use std::pin::Pin;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use super::line::LineReader;
+use super::opening::{OpenError, open};
+use crate::config::Limits;
+use crate::model::Secret;
+use crate::net::upstream::{Draws, ServerState, UpstreamServers, UpstreamStream};
 
-use super::line::{LineReader, NextLine};
-use super::stream::{Duplex, Exchange};
-use crate::auth::Permit;
-use crate::config::IsProxyUpstream;
-
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
-
-/// The connection to the upstream, or none.
-pub struct UpstreamLink(State);
-
-enum State {
-    Absent,
-    Connecting(Connecting),
-    Open { stream: Duplex<TcpStream>, reader: LineReader },
-}
-
-/// What came of waiting on the upstream.
+/// One upstream, for one thread.
 #[derive(Debug)]
-pub enum UpstreamEvent {
-    /// The connection stands.
-    Connected,
-    /// So many bytes of the outbox are written.
-    Wrote(usize),
-    /// There may be lines.
-    Read,
-    /// There is no connection any more.
-    Lost(UpstreamLoss),
+pub struct IsProxyUpstream {
+    servers: Arc<UpstreamServers>,
+    /// What Latchkey itself logs in with.
+    login_key: Option<Secret<String>>,
+    connect_within: Duration,
+    /// Sessions of this thread at each server, in the order of `servers`.
+    sessions: Box<[Cell<u32>]>,
+    draws: Draws,
 }
 
-/// Why there is no connection.
+/// A connection for one session, ready for its lines.
+#[derive(Debug)]
+pub struct UpstreamConnection {
+    /// The socket.
+    pub stream: UpstreamStream,
+    /// What was read from it already.
+    pub reader: LineReader,
+    /// Where it goes.
+    pub seat: Seat,
+}
+
+/// A session's place at a server; counted for as long as it lives.
+#[derive(Debug)]
+pub struct Seat {
+    upstream: Rc<IsProxyUpstream>,
+    server: Arc<ServerState>,
+}
+
+/// Why a session has no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum UpstreamLoss {
-    /// It could not be made in time, or at all.
-    #[error("connecting failed: {0}")]
-    Connect(io::Error),
-    /// The upstream closed it.
-    #[error("the upstream closed the connection")]
-    Closed,
-    /// It broke.
-    #[error("the connection broke: {0}")]
-    Broken(io::Error),
+pub enum ConnectFailure {
+    /// The health check finds every server unhealthy.
+    #[error("the health check finds no server well")]
+    NobodyWell,
+    /// None of those that were tried got ready.
+    #[error("{0}")]
+    Open(#[from] OpenError),
 }
 
-/// May bytes of the upstream be fetched?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fetch {
-    /// Fetch what is there.
-    Replies,
-    /// Leave it: the client does not take what it has.
-    Nothing,
-}
-
-impl UpstreamLink {
-    /// No connection.
-    pub const fn absent() -> Self {
-        Self(State::Absent)
-    }
-
-    /// Begins to connect for the holder of `permit`; [`Self::progress`] tells how it went.
-    pub fn connect(&mut self, permit: &Permit, address: &IsProxyUpstream, within: Duration) {
-        // The permit is asked for because a connection alone tells the upstream something; it is not told whose.
-        let _ = permit;
-        let address = (address.host.clone(), address.port);
-        self.0 = State::Connecting(Box::pin(async move {
-            let stream = tokio::time::timeout(within, TcpStream::connect(address))
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        }));
-    }
-
-    /// Closes the connection.
-    pub fn disconnect(&mut self) {
-        self.0 = State::Absent;
-    }
-
-    /// Waits until the connection stands, takes bytes, gives bytes, or ends; without one, for ever. Cancel-safe.
-    ///
-    /// Nothing of `outbox` is sent without a permit.
-    pub async fn progress(&mut self, permit: Option<&Permit>, outbox: &[u8], fetch: Fetch) -> UpstreamEvent {
-        let event = match &mut self.0 {
-            State::Absent => pending().await,
-            State::Connecting(connecting) => match connecting.await {
-                Ok(stream) => {
-                    self.0 = State::Open { stream: Duplex::new(stream), reader: LineReader::new() };
-                    return UpstreamEvent::Connected;
-                }
-                Err(error) => UpstreamEvent::Lost(UpstreamLoss::Connect(error)),
-            },
-            State::Open { stream, reader } => {
-                let reader = (fetch == Fetch::Replies).then_some(reader);
-                match stream.exchange(reader, if permit.is_some() { outbox } else { b"" }).await {
-                    Exchange::Wrote(count) => UpstreamEvent::Wrote(count),
-                    Exchange::Read(0) => UpstreamEvent::Lost(UpstreamLoss::Closed),
-                    Exchange::Read(_) => UpstreamEvent::Read,
-                    Exchange::Failed(error) => UpstreamEvent::Lost(UpstreamLoss::Broken(error)),
-                }
-            }
-        };
-        if matches!(event, UpstreamEvent::Lost(_)) {
-            self.0 = State::Absent;
-        }
-        event
-    }
-
-    /// Takes the next line of the upstream out.
-    pub fn next_line(&mut self) -> NextLine<'_> {
-        match &mut self.0 {
-            State::Open { reader, .. } => reader.next_line(),
-            State::Absent | State::Connecting(_) => NextLine::Incomplete,
-        }
-    }
-}
-
-impl fmt::Debug for UpstreamLink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            State::Absent => "UpstreamLink(absent)",
-            State::Connecting(_) => "UpstreamLink(connecting)",
-            State::Open { .. } => "UpstreamLink(open)",
+impl IsProxyUpstream {
+    /// The upstream whose servers are `servers`. Threads need different seeds.
+    pub fn new(
+        servers: &Arc<UpstreamServers>,
+        config: &crate::config::IsProxyUpstream,
+        limits: &Limits,
+        seed: u64,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            servers: Arc::clone(servers),
+            login_key: config.login_key.clone(),
+            connect_within: Duration::from_millis(limits.upstream_connect_milliseconds.into()),
+            sessions: servers.all().iter().map(|_| Cell::new(0)).collect(),
+            draws: Draws::new(seed),
         })
+    }
+
+    /// Its name in the configuration and the logs.
+    pub fn name(&self) -> &str {
+        self.servers.name()
+    }
+
+    /// A connection to one of the servers; where that does not get ready, to another one, once. Each has
+    /// `limits.upstream_connect_milliseconds`.
+    pub async fn connect(self: Rc<Self>) -> Result<UpstreamConnection, ConnectFailure> {
+        let first = self.servers.choose(&self.draws, |place| self.sessions_at(place));
+        let seat = first.and_then(|place| self.take_seat(place)).ok_or(ConnectFailure::NobodyWell)?;
+        let tried = Arc::clone(&seat.server);
+        let error = match self.open(seat).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        let second = self.servers.choose_beside(&tried, &self.draws, |place| self.sessions_at(place));
+        match second.and_then(|place| self.take_seat(place)) {
+            Some(seat) => Ok(self.open(seat).await?),
+            None => Err(error.into()),
+        }
+    }
+
+    async fn open(&self, seat: Seat) -> Result<UpstreamConnection, OpenError> {
+        match open(seat.server.target(), self.login_key.as_ref(), self.connect_within).await {
+            Ok((stream, reader)) => Ok(UpstreamConnection { stream, reader, seat }),
+            Err(error) => {
+                self.servers.note_unreachable(&seat.server, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn take_seat(self: &Rc<Self>, place: usize) -> Option<Seat> {
+        let server = Arc::clone(self.servers.all().get(place)?);
+        let sessions = self.sessions.get(place)?;
+        sessions.set(sessions.get().saturating_add(1));
+        Some(Seat { upstream: Rc::clone(self), server })
+    }
+
+    fn sessions_at(&self, place: usize) -> u32 {
+        self.sessions.get(place).map_or(u32::MAX, Cell::get)
+    }
+}
+
+impl Seat {
+    /// The server answered: whatever was held against it is over.
+    pub fn note_answer(&self) {
+        self.upstream.servers.note_head(&self.server);
+        self.server.note_end();
+    }
+
+    /// The server broke off while it owed replies, sent what is no line, or was late.
+    pub fn note_failure(&self, why: &dyn std::error::Error) {
+        self.upstream.servers.note_broken(&self.server, why);
+    }
+
+    /// The server refused what it was asked.
+    pub fn note_refusal(&self, why: &dyn std::error::Error) {
+        self.upstream.servers.note_refusal(&self.server, why);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(sessions) = self.upstream.sessions.get(self.server.place()) {
+            sessions.set(sessions.get().saturating_sub(1));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+pub(super) mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::gateway::isproxy::line::Behind;
+    use crate::config::{IsProxyServer, IsProxyUpstream as Config};
+    use crate::telemetry::Metrics;
 
-    async fn open_link() -> (UpstreamLink, TcpStream) {
+    /// An upstream in clear whose servers are at `ports` of this machine.
+    pub(in crate::gateway::isproxy) fn upstream_at(ports: &[u16]) -> Rc<IsProxyUpstream> {
+        let server = |port: &u16| IsProxyServer { host: String::from("127.0.0.1"), port: *port };
+        let config = Config {
+            servers: ports.iter().map(server).collect(),
+            tls: None,
+            login_key: None,
+            health_check: None,
+        };
+        let limits = Limits::default();
+        let servers = UpstreamServers::for_isproxy("names", &config, &limits, &Metrics::default()).unwrap();
+        IsProxyUpstream::new(&servers, &config, &limits, 7)
+    }
+
+    async fn listening() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (there, _) = listener.accept().await.unwrap();
-        let open = State::Open { stream: Duplex::new(here), reader: LineReader::new() };
-        (UpstreamLink(open), there)
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    fn counts(upstream: &IsProxyUpstream) -> Vec<u32> {
+        upstream.sessions.iter().map(Cell::get).collect()
     }
 
     #[tokio::test]
-    async fn s01_nothing_is_sent_without_a_permit() {
-        let (mut link, mut upstream) = open_link().await;
-        upstream.write_all(b"a.com available\r\n").await.unwrap();
-        let event = link.progress(None, b"IS a.com\r\n", Fetch::Replies).await;
-        assert!(matches!(event, UpstreamEvent::Read), "{event:?}");
-        drop(link);
-        let mut seen = Vec::new();
-        upstream.read_to_end(&mut seen).await.unwrap();
-        assert_eq!(seen, b"");
+    async fn sessions_spread_over_the_servers_and_are_counted_while_they_last() {
+        let servers = [listening().await, listening().await];
+        let upstream = upstream_at(&servers.each_ref().map(|(_, port)| *port));
+        let mut connections = Vec::new();
+        for _ in 0..10 {
+            connections.push(Rc::clone(&upstream).connect().await.unwrap());
+        }
+        assert_eq!(counts(&upstream), [5, 5], "of two servers the one with fewer sessions is taken");
+        connections.retain(|connection| connection.seat.server.place() == 1);
+        assert_eq!(counts(&upstream), [0, 5]);
+        drop(connections);
+        assert_eq!(counts(&upstream), [0, 0]);
     }
 
     #[tokio::test]
-    async fn lines_of_the_upstream_come_out_and_its_end_is_told() {
-        let (mut link, mut upstream) = open_link().await;
-        upstream.write_all(b"a.com available\r\nb.com").await.unwrap();
-        assert!(matches!(link.progress(None, b"", Fetch::Replies).await, UpstreamEvent::Read));
-        assert_eq!(link.next_line(), NextLine::Complete(b"a.com available", Behind::Bytes));
-        assert_eq!(link.next_line(), NextLine::Incomplete);
-        drop(upstream);
-        let event = link.progress(None, b"", Fetch::Replies).await;
-        assert!(matches!(event, UpstreamEvent::Lost(UpstreamLoss::Closed)), "{event:?}");
-        assert_eq!(format!("{link:?}"), "UpstreamLink(absent)");
+    async fn a_server_that_cannot_be_reached_is_passed_over_for_one_other() {
+        let (live, port) = listening().await;
+        let (gone, free) = listening().await;
+        drop(gone);
+        let upstream = upstream_at(&[free, port]);
+        let mut connections = Vec::new();
+        for _ in 0..20 {
+            connections.push(Rc::clone(&upstream).connect().await.unwrap());
+        }
+        assert_eq!(counts(&upstream), [0, 20]);
+        drop(live);
+        let failed = Rc::clone(&upstream).connect().await.map(|_| ()).unwrap_err();
+        assert!(matches!(failed, ConnectFailure::Open(OpenError::Connect(_))), "{failed}");
     }
 
     #[tokio::test]
-    async fn replies_are_left_where_they_are_while_the_client_takes_none() {
-        let (mut link, mut upstream) = open_link().await;
-        upstream.write_all(b"a.com available\r\n").await.unwrap();
-        let waited =
-            tokio::time::timeout(Duration::from_millis(20), link.progress(None, b"", Fetch::Nothing));
-        assert!(waited.await.is_err());
-        assert_eq!(link.next_line(), NextLine::Incomplete);
+    async fn where_the_health_check_finds_nobody_well_nobody_is_asked() {
+        let (live, port) = listening().await;
+        let upstream = upstream_at(&[port]);
+        upstream.servers.note_unhealthy(&upstream.servers.all()[0], &OpenError::Closed);
+        let failed = Rc::clone(&upstream).connect().await.map(|_| ()).unwrap_err();
+        assert!(matches!(failed, ConnectFailure::NobodyWell), "{failed}");
+        upstream.servers.note_healthy(&upstream.servers.all()[0]);
+        let (connected, accepted) = tokio::join!(upstream.connect(), live.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
     }
 }

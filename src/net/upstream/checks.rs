@@ -64,8 +64,9 @@ impl RegularChecks {
 mod tests {
     use tokio::time::Instant;
 
+    use super::super::ConnectError;
+    use super::super::servers::Offer;
     use super::super::servers::tests::servers;
-    use super::super::{ConnectError, Offer};
     use super::*;
 
     #[tokio::test(start_paused = true)]

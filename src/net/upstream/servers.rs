@@ -6,6 +6,7 @@
 //! The last server is never ejected. Whom the health check finds unhealthy is not asked at all. Told by the
 //! doors and their health checks; read by the doors for each request.
 
+use std::error::Error;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::balance::ServerSet;
+use super::balance::{Draws, ServerSet};
 use super::connect::Target;
-use crate::config::{HealthCheckSchedule, HttpUpstream, Limits, Scheme};
+use crate::config::{HealthCheckSchedule, HttpUpstream, IsProxyServer, IsProxyUpstream, Limits, Scheme};
 use crate::net::{TlsError, client_config};
 use crate::telemetry::{Metrics, UpstreamGauge};
 
@@ -51,14 +52,14 @@ pub struct ServerState {
     ejected_until_ms: AtomicU64,
     /// A request tries it now.
     on_trial: AtomicBool,
-    /// The log has the news that it cannot be reached.
-    told_unreachable: AtomicBool,
+    /// The log has the news that it fails.
+    told: AtomicBool,
     gauge: UpstreamGauge,
 }
 
 /// Whom to ask now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
+pub(super) enum Offer {
     /// This server: its ejection is over, and this request tries it.
     Trial(usize),
     /// One of these; nobody where the health check finds all of them unhealthy.
@@ -87,6 +88,32 @@ impl UpstreamServers {
         Ok(Self::new(name, targets, checks, limits, metrics))
     }
 
+    /// The servers of the `IsProxy` upstream `name`, likewise.
+    ///
+    /// # Errors
+    /// What `STARTTLS` needs cannot be used.
+    pub fn for_isproxy(
+        name: &str,
+        config: &IsProxyUpstream,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, TlsError> {
+        let tls = config.tls.as_ref().map(|tls| client_config(tls, &[])).transpose()?;
+        let target = |server: &IsProxyServer| {
+            let label = server.to_string();
+            let tls = match &tls {
+                Some(tls) => {
+                    let name = config.server_name(server);
+                    Some((tls, name.ok_or_else(|| TlsError::NoName(label.clone()))?))
+                }
+                None => None,
+            };
+            Ok(Target::new(&server.host, server.port, label, tls))
+        };
+        let targets: Vec<Target> = config.servers.iter().map(target).collect::<Result<_, TlsError>>()?;
+        Ok(Self::new(name, targets.into_iter(), config.health_check.as_ref(), limits, metrics))
+    }
+
     fn new(
         name: &str,
         targets: impl Iterator<Item = Target>,
@@ -107,7 +134,7 @@ impl UpstreamServers {
                 ejections: AtomicU32::new(0),
                 ejected_until_ms: AtomicU64::new(0),
                 on_trial: AtomicBool::new(false),
-                told_unreachable: AtomicBool::new(false),
+                told: AtomicBool::new(false),
                 gauge,
             })
         };
@@ -139,8 +166,29 @@ impl UpstreamServers {
         self.retry_after_seconds
     }
 
+    /// The place of the server to ask: of two drawn, the one that is less `busy`; `None`: nobody is healthy.
+    pub fn choose(&self, draws: &Draws, busy: impl Fn(usize) -> u32) -> Option<usize> {
+        if let [only] = &*self.servers {
+            return only.is_healthy().then_some(only.place);
+        }
+        match self.offer() {
+            Offer::Trial(place) => Some(place),
+            Offer::Any(set) => draws.less_busy(set, busy),
+        }
+    }
+
+    /// Another server than `tried`, which could not be reached.
+    pub fn choose_beside(
+        &self,
+        tried: &ServerState,
+        draws: &Draws,
+        busy: impl Fn(usize) -> u32,
+    ) -> Option<usize> {
+        draws.less_busy(self.healthy() & !self.ejected() & !tried.bit(), busy)
+    }
+
     /// Whom to ask. Where every healthy server is ejected, which two threads can bring about at once, all are asked.
-    pub fn offer(&self) -> Offer {
+    pub(super) fn offer(&self) -> Offer {
         let ejected = self.ejected();
         if ejected != 0
             && let Some(due) = self.take_trial()
@@ -150,11 +198,6 @@ impl UpstreamServers {
         let healthy = self.healthy();
         let usable = healthy & !ejected;
         Offer::Any(if usable == 0 { healthy } else { usable })
-    }
-
-    /// Whom else to ask after `tried` could not be reached.
-    pub fn offer_beside(&self, tried: &ServerState) -> ServerSet {
-        self.healthy() & !self.ejected() & !tried.bit()
     }
 
     fn healthy(&self) -> ServerSet {
@@ -182,15 +225,31 @@ impl UpstreamServers {
     }
 
     /// No connection to `server` came about that a request could be sent on.
-    pub fn note_unreachable(&self, server: &ServerState, error: &dyn std::error::Error) {
-        let (upstream, label) = (&self.name, server.target.label());
-        // Once, not for each request: whoever asks meanwhile has it in the access log.
-        if server.told_unreachable.swap(true, Ordering::Relaxed) {
-            tracing::debug!(upstream, server = label, %error, "a server of an upstream cannot be reached");
-        } else {
-            tracing::warn!(upstream, server = label, %error, "a server of an upstream cannot be reached");
-        }
+    pub fn note_unreachable(&self, server: &ServerState, error: &dyn Error) {
+        self.tell(server, "a server of an upstream cannot be reached", error);
         self.note_failure(server);
+    }
+
+    /// `server` broke off while it owed answers, or was late with them, where nothing else would tell so.
+    pub fn note_broken(&self, server: &ServerState, error: &dyn Error) {
+        self.tell(server, "a server of an upstream broke off", error);
+        self.note_failure(server);
+    }
+
+    /// `server` refused a request as a whole. It is up, so that is not held against it; what it wants may be missing
+    /// in the configuration.
+    pub fn note_refusal(&self, server: &ServerState, error: &dyn Error) {
+        self.tell(server, "a server of an upstream refuses requests", error);
+    }
+
+    /// Once until it answers again, not for each request: whoever asks meanwhile has it in the access log.
+    fn tell(&self, server: &ServerState, news: &str, error: &dyn Error) {
+        let (upstream, label) = (&self.name, server.target.label());
+        if server.told.swap(true, Ordering::Relaxed) {
+            tracing::debug!(upstream, server = label, %error, "{news}");
+        } else {
+            tracing::warn!(upstream, server = label, %error, "{news}");
+        }
     }
 
     /// `server` broke an exchange off, answered no HTTP, or was late.
@@ -218,8 +277,8 @@ impl UpstreamServers {
 
     /// `server` has sent the head of an answer: it is back, if it was away.
     pub fn note_head(&self, server: &ServerState) {
-        if server.told_unreachable.load(Ordering::Relaxed) {
-            server.told_unreachable.store(false, Ordering::Relaxed);
+        if server.told.load(Ordering::Relaxed) {
+            server.told.store(false, Ordering::Relaxed);
         }
         if server.is_ejected() {
             server.readmit();
@@ -239,7 +298,7 @@ impl UpstreamServers {
     }
 
     /// The health check finds `server` unhealthy: it is not asked, be it the last.
-    pub fn note_unhealthy(&self, server: &ServerState, why: &dyn std::error::Error) {
+    pub fn note_unhealthy(&self, server: &ServerState, why: &dyn Error) {
         server.healthy.store(false, Ordering::Relaxed);
         server.show();
         let (upstream, label) = (&self.name, server.target.label());
@@ -345,7 +404,8 @@ pub(super) mod tests {
         assert_eq!(servers.offer(), Offer::Any(0b111), "not in a row");
         fail(&servers, 1, 1);
         assert_eq!(servers.offer(), Offer::Any(0b101));
-        assert_eq!(servers.offer_beside(&servers.all()[0]), 0b100);
+        let beside = servers.choose_beside(&servers.all()[0], &Draws::new(1), |_| 0);
+        assert_eq!(beside, Some(2));
         advance(Duration::from_millis(9_999)).await;
         assert_eq!(servers.offer(), Offer::Any(0b101));
         advance(Duration::from_millis(1)).await;

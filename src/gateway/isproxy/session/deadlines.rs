@@ -4,7 +4,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::{EndReason, Login, Session, Waiting};
+use super::{EndReason, GivenUp, Login, Session, Waiting};
 use crate::gateway::isproxy::reply::{self, Availability};
 
 impl Session {
@@ -58,7 +58,7 @@ impl Session {
         if due(self.wait_deadline()) {
             match self.waiting {
                 Waiting::HeldRefusal { .. } => self.answer_failed_login(now),
-                _ => self.drop_upstream(now),
+                _ => self.drop_upstream(GivenUp::Late, now),
             }
         }
         if due(self.reply_deadline()) {
@@ -70,7 +70,7 @@ impl Session {
     fn on_replies_overdue(&mut self, now: Instant) {
         let Some(until) = now.checked_sub(seconds(self.rules.limits.isproxy_reply_seconds)) else { return };
         if self.upstream_heard_at <= until {
-            return self.drop_upstream(now);
+            return self.drop_upstream(GivenUp::Late, now);
         }
         self.note_write(now);
         let (to_client, tally) = (&mut self.to_client, &mut self.tally);

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Session, Step, Upstream, Waiting};
+use super::{GivenUp, Session, Step, Upstream, Waiting};
 use crate::gateway::isproxy::reply::{self, Answer, Availability, UpstreamLine};
 
 impl Session {
@@ -54,14 +54,14 @@ impl Session {
                 self.finish_enable(Answer::UnknownFunction, now);
             }
             // Whose request it refuses cannot be told, and none of them may wait for a reply that never comes.
-            UpstreamLine::Refused if !self.pending.is_empty() => self.drop_upstream(now),
+            UpstreamLine::Refused if !self.pending.is_empty() => self.drop_upstream(GivenUp::Refused, now),
             UpstreamLine::Refused | UpstreamLine::Garbled => {}
         }
     }
 
     /// The upstream sent what is no line of the protocol: nothing it says can be trusted to be whole.
     pub fn on_upstream_fault(&mut self, now: Instant) {
-        self.drop_upstream(now);
+        self.drop_upstream(GivenUp::Garbled, now);
     }
 
     pub(super) fn ask_upstream(&mut self, domain: &str, now: Instant) {
@@ -84,9 +84,9 @@ impl Session {
         }
     }
 
-    pub(super) fn drop_upstream(&mut self, now: Instant) {
+    pub(super) fn drop_upstream(&mut self, why: GivenUp, now: Instant) {
         self.on_upstream_lost(now);
-        self.step = Some(Step::DropUpstream);
+        self.step = Some(Step::DropUpstream(why));
     }
 
     /// Answers `ENABLE`. Without an upstream it is `100 OK` too: the function is replayed on the next connection.

@@ -35,11 +35,25 @@ pub enum Step {
     /// Connect, then call [`Session::on_upstream_connected`] or [`Session::on_upstream_lost`].
     ConnectUpstream,
     /// Close the connection to the upstream; the session has already given it up.
-    DropUpstream,
+    DropUpstream(GivenUp),
     /// Everything is answered and written: close.
     Close(EndReason),
     /// Close now, whatever is unanswered or unwritten.
     CloseAtOnce(EndReason),
+}
+
+/// Why a session gives a connection to the upstream up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GivenUp {
+    /// It owed an answer for `limits.isproxy_reply_seconds`.
+    #[error("it was late with what it was asked")]
+    Late,
+    /// It answered a request with `400`.
+    #[error("it answered 400 to what it was asked")]
+    Refused,
+    /// It sent what is no line of the protocol.
+    #[error("it sent what is no line of the protocol")]
+    Garbled,
 }
 
 /// A credential and what it is presented for.
