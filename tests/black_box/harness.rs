@@ -9,6 +9,7 @@ mod gateway;
 mod http_upstream;
 mod isproxy_upstream;
 mod process;
+mod starttls_upstream;
 mod tls_upstream;
 mod wire;
 
@@ -19,6 +20,7 @@ pub use gateway::{Installation, TestGateway};
 pub use http_upstream::HttpUpstream;
 pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::{Running, run};
+pub use starttls_upstream::{Manners, StartTlsUpstream, Transport};
 pub use tls_upstream::TlsUpstream;
 pub use wire::Wire;
 

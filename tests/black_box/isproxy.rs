@@ -7,6 +7,7 @@ mod lifetime;
 mod login;
 mod relaying;
 mod starttls;
+mod upstreams;
 
 use serde_json::{Value, json};
 

@@ -83,11 +83,11 @@ mod tests {
     use crate::config::{IsProxyServer, Limits};
     use crate::telemetry::Metrics;
 
-    fn checker(listener: &TcpListener) -> Checker {
+    fn checker(listener: &TcpListener, timeout_milliseconds: u32) -> Checker {
         let port = listener.local_addr().unwrap().port();
         let schedule = HealthCheckSchedule {
             interval_seconds: 1,
-            timeout_milliseconds: 200,
+            timeout_milliseconds,
             healthy_after: 1,
             unhealthy_after: 1,
         };
@@ -106,10 +106,10 @@ mod tests {
         Checker { servers, state, schedule, login_key: config.login_key }
     }
 
-    /// Answers a check as `answers` say, a line each, and closes, or not.
+    /// Answers a check as `answers` say, a line each, and closes, or outlasts the check.
     async fn checked(answers: &[&str], closes: bool) -> (String, Vec<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let checker = checker(&listener);
+        let checker = checker(&listener, if closes { 10_000 } else { 300 });
         let serving = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut lines = BufReader::new(&mut stream).lines();

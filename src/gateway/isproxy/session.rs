@@ -418,6 +418,7 @@ mod tests {
         reader: LineReader,
         now: Instant,
         connects: usize,
+        given_up: Vec<GivenUp>,
         judged: usize,
         upgrades: usize,
         closed: Option<Step>,
@@ -432,6 +433,7 @@ mod tests {
                 reader: LineReader::new(),
                 now,
                 connects: 0,
+                given_up: Vec::new(),
                 judged: 0,
                 upgrades: 0,
                 closed: None,
@@ -499,7 +501,7 @@ mod tests {
                             self.upgrades += 1;
                             self.session.on_tls_established(self.now);
                         }
-                        Step::DropUpstream(_) => {}
+                        Step::DropUpstream(why) => self.given_up.push(why),
                         Step::Close(_) | Step::CloseAtOnce(_) => {
                             self.closed.get_or_insert(step);
                             return;
@@ -984,6 +986,7 @@ mod tests {
         dialogue.pass(10_000);
         dialogue.client("IS b.com\r\nENABLE reason\r\n");
         assert_eq!(dialogue.pass(20_000), "a.com error\r\nb.com error\r\n100 OK\r\n");
+        assert_eq!(dialogue.given_up, [GivenUp::Late]);
         dialogue.client("IS c.com\r\n");
         assert_eq!(dialogue.connects, 2);
     }
@@ -1002,6 +1005,7 @@ mod tests {
         let mut dialogue = Dialogue::connected();
         dialogue.client("IS a.com\r\nIS b.com\r\n");
         assert_eq!(dialogue.upstream("400 not authenticated\r\n"), "a.com error\r\nb.com error\r\n");
+        assert_eq!(dialogue.given_up, [GivenUp::Refused]);
         dialogue.client("IS c.com\r\n");
         dialogue.connect();
         dialogue.session.on_upstream_fault(dialogue.now);

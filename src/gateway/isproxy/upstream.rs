@@ -148,6 +148,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::{IsProxyServer, IsProxyUpstream as Config};
+    use crate::gateway::isproxy::session::GivenUp;
     use crate::telemetry::Metrics;
 
     /// An upstream in clear whose servers are at `ports` of this machine.
@@ -203,6 +204,23 @@ pub(super) mod tests {
         drop(live);
         let failed = Rc::clone(&upstream).connect().await.map(|_| ()).unwrap_err();
         assert!(matches!(failed, ConnectFailure::Open(OpenError::Connect(_))), "{failed}");
+    }
+
+    #[test]
+    fn failures_eject_a_server_and_refusals_that_clients_can_bring_about_do_not() {
+        let upstream = upstream_at(&[1, 2]);
+        let seat = upstream.take_seat(0).unwrap();
+        let asked = || upstream.servers.choose(&upstream.draws, |place| u32::try_from(place).unwrap());
+        (0..20).for_each(|_| seat.note_refusal(&GivenUp::Refused));
+        (0..4).for_each(|_| seat.note_failure(&GivenUp::Late));
+        assert_eq!(asked(), Some(0));
+        seat.note_answer();
+        (0..4).for_each(|_| seat.note_failure(&GivenUp::Late));
+        assert_eq!(asked(), Some(0), "not in a row");
+        seat.note_failure(&GivenUp::Garbled);
+        assert_eq!(asked(), Some(1));
+        seat.note_answer();
+        assert_eq!(asked(), Some(0));
     }
 
     #[tokio::test]

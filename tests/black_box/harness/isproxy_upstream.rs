@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::PATIENCE;
@@ -25,6 +26,7 @@ type Script = dyn Fn(&str) -> LineReply + Send + Sync;
 pub struct IsProxyUpstream {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -39,7 +41,12 @@ impl IsProxyUpstream {
     /// Starts one that replies by how a name begins: `taken`, `bad_`, `error`, anything else is available; `ENABLE`
     /// succeeds, `CLOSE` and `QUIT` close.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// Starts one at a certain address, where another may have been before.
+    pub fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             lines: Mutex::default(),
@@ -49,7 +56,7 @@ impl IsProxyUpstream {
             stopped: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if accepting.stopped.load(Ordering::SeqCst) {
                     return;
@@ -63,7 +70,17 @@ impl IsProxyUpstream {
                 std::thread::spawn(move || serve(stream, connection, &shared));
             }
         });
-        Self { address, shared }
+        Self { address, shared, accepting: Some(thread) }
+    }
+
+    /// Closes the listening socket and every connection, as the end of its process would.
+    pub fn kill(mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        self.accepting.take().unwrap().join().unwrap();
+        for stream in self.shared.connections.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Where it listens.
