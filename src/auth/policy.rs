@@ -3,6 +3,8 @@
 //! No I/O, no clock, no look-up: the doors, `key test` and `user access` all hand it the same facts and get the same
 //! verdict. Whether a password or a key is *right* is decided before; this decides whether a right one is let in.
 
+use std::ops::ControlFlow;
+
 use super::decision::{DenialReason, Refusal};
 use crate::config::Policy;
 use crate::model::{
@@ -80,16 +82,76 @@ pub enum Verdict {
     Refused(DenialReason),
 }
 
+/// One rule, for those who tell people which one decided. Their order stands in `walk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The key is not disabled.
+    KeyEnabled,
+    /// The key's time is not over.
+    KeyNotExpired,
+    /// The user is not deactivated.
+    UserActive,
+    /// Neither MFA nor a key has ended what passwords open.
+    PasswordOn,
+    /// The key opens this door.
+    Scope,
+    /// Who manages others has set MFA up where it is required.
+    ManagementMfa,
+    /// This entrance is open for the user.
+    AccessPoint,
+    /// The customer's list admits the address.
+    CustomerList,
+    /// The user's list does.
+    UserList,
+    /// The key's own list does.
+    KeyList,
+}
+
+/// What one rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    /// It does not concern this entrance.
+    NotAsked,
+    /// Nothing against it.
+    Kept,
+    /// The caller stays out.
+    Broken(DenialReason),
+}
+
 /// Judges a right credential (PROTOCOL section 3).
 pub fn judge(entrance: Entrance<'_>, user: &UserFacts<'_>, at: Circumstances, policy: &Policy) -> Verdict {
-    match refusal_reason(entrance, user, at, policy) {
-        Some(reason) => Verdict::Refused(reason),
-        None => match (entrance, user.mfa) {
+    let walked = walk(entrance, user, at, policy, |_, finding| match finding {
+        Finding::Broken(reason) => ControlFlow::Break(reason),
+        Finding::NotAsked | Finding::Kept => ControlFlow::Continue(()),
+    });
+    match walked {
+        ControlFlow::Break(reason) => Verdict::Refused(reason),
+        ControlFlow::Continue(()) => match (entrance, user.mfa) {
             (Entrance::Console, MfaState::On) => Verdict::AllowedWithFactor,
             (Entrance::Console, MfaState::RequiredNotSetUp) => Verdict::SetUpPageOnly,
             _ => Verdict::Allowed,
         },
     }
+}
+
+/// Every rule that is asked at `entrance`, in the order of asking, with what it finds: what [`judge`] decides by, in
+/// full, for people.
+pub fn findings(
+    entrance: Entrance<'_>,
+    user: &UserFacts<'_>,
+    at: Circumstances,
+    policy: &Policy,
+) -> Vec<(Rule, Option<DenialReason>)> {
+    let mut asked = Vec::new();
+    let _: ControlFlow<()> = walk(entrance, user, at, policy, |rule, finding| {
+        match finding {
+            Finding::NotAsked => {}
+            Finding::Kept => asked.push((rule, None)),
+            Finding::Broken(reason) => asked.push((rule, Some(reason))),
+        }
+        ControlFlow::Continue(())
+    });
+    asked
 }
 
 /// What the peer is told for `reason` (PROTOCOL section 3, point 6): a password learns nothing, a key that has proved
@@ -115,61 +177,94 @@ pub const fn refusal_for(entrance: Entrance<'_>, reason: DenialReason) -> Refusa
     }
 }
 
-/// The first rule that keeps the caller out. What is answered 401 comes before what is answered 403.
-fn refusal_reason(
+/// Asks the rules one by one until `on` has heard enough. The only place where their order stands: what is answered
+/// 401 comes before what is answered 403.
+///
+/// Straight calls rather than a table of functions, so that `judge` is compiled into one piece for the hot path.
+#[inline]
+fn walk<B>(
     entrance: Entrance<'_>,
     user: &UserFacts<'_>,
     at: Circumstances,
     policy: &Policy,
-) -> Option<DenialReason> {
+    mut on: impl FnMut(Rule, Finding) -> ControlFlow<B>,
+) -> ControlFlow<B> {
     let key = match entrance {
         Entrance::Key(_, key) | Entrance::ManagementKey(key) => Some(key),
         _ => None,
     };
-    key.and_then(|key| key_is_dead(key, at.now))
-        .or((!user.active).then_some(DenialReason::UserInactive))
-        .or_else(|| password_is_off(entrance, user, policy))
-        .or_else(|| scope_is_missing(entrance))
-        .or_else(|| management_waits_for_mfa(entrance, user))
-        .or((!user.access_points.holds(access_point(entrance))).then_some(DenialReason::AccessPointOff))
-        .or_else(|| outside_a_list(user, key, at.client_ip))
+    on(Rule::KeyEnabled, Finding::of(key, |key| (!key.enabled).then_some(DenialReason::KeyDisabled)))?;
+    on(Rule::KeyNotExpired, Finding::of(key, |key| key_has_expired(key, at.now)))?;
+    on(Rule::UserActive, Finding::broken_if(!user.active, DenialReason::UserInactive))?;
+    on(Rule::PasswordOn, password_is_on(entrance, user, policy))?;
+    on(Rule::Scope, scope_holds(entrance))?;
+    on(Rule::ManagementMfa, management_has_mfa(entrance, user))?;
+    let closed = !user.access_points.holds(access_point(entrance));
+    on(Rule::AccessPoint, Finding::broken_if(closed, DenialReason::AccessPointOff))?;
+    let admitted = |list, reason| {
+        Finding::of(at.client_ip, |client_ip| (!AllowList::admits(list, client_ip)).then_some(reason))
+    };
+    on(Rule::CustomerList, admitted(user.customer_list, DenialReason::AddressOutsideCustomerList))?;
+    on(Rule::UserList, admitted(user.user_list, DenialReason::AddressOutsideUserList))?;
+    on(
+        Rule::KeyList,
+        key.map_or(Finding::NotAsked, |key| admitted(key.list, DenialReason::AddressOutsideKeyList)),
+    )
 }
 
-fn key_is_dead(key: &KeyFacts<'_>, now: Timestamp) -> Option<DenialReason> {
-    if !key.enabled {
-        Some(DenialReason::KeyDisabled)
-    } else if key.expires_at.is_some_and(|end| end <= now) {
-        Some(DenialReason::KeyExpired)
-    } else {
-        None
+impl Finding {
+    /// What `broken_for` says of `subject`; where there is none, nothing is asked.
+    fn of<T>(subject: Option<T>, broken_for: impl FnOnce(T) -> Option<DenialReason>) -> Self {
+        match subject {
+            None => Self::NotAsked,
+            Some(subject) => broken_for(subject).map_or(Self::Kept, Self::Broken),
+        }
+    }
+
+    const fn broken_if(broken: bool, reason: DenialReason) -> Self {
+        if broken { Self::Broken(reason) } else { Self::Kept }
     }
 }
 
-fn password_is_off(entrance: Entrance<'_>, user: &UserFacts<'_>, policy: &Policy) -> Option<DenialReason> {
+fn key_has_expired(key: &KeyFacts<'_>, now: Timestamp) -> Option<DenialReason> {
+    key.expires_at.is_some_and(|end| end <= now).then_some(DenialReason::KeyExpired)
+}
+
+fn password_is_on(entrance: Entrance<'_>, user: &UserFacts<'_>, policy: &Policy) -> Finding {
     let ended_by_key = match entrance {
         Entrance::ApiPassword | Entrance::ApiSession => true,
         Entrance::IsProxyPassword => policy.key_ends_password_at_isproxy,
-        _ => return None,
+        _ => return Finding::NotAsked,
     };
     match user.mfa {
-        MfaState::On => Some(DenialReason::PasswordOffByMfa),
-        MfaState::RequiredNotSetUp => Some(DenialReason::PasswordOffByRequiredMfa),
-        MfaState::Off => (ended_by_key && user.password_off_by_key).then_some(DenialReason::PasswordOffByKey),
+        MfaState::On => Finding::Broken(DenialReason::PasswordOffByMfa),
+        MfaState::RequiredNotSetUp => Finding::Broken(DenialReason::PasswordOffByRequiredMfa),
+        MfaState::Off => {
+            Finding::broken_if(ended_by_key && user.password_off_by_key, DenialReason::PasswordOffByKey)
+        }
     }
 }
 
-fn scope_is_missing(entrance: Entrance<'_>) -> Option<DenialReason> {
+fn scope_holds(entrance: Entrance<'_>) -> Finding {
     match entrance {
-        Entrance::Key(service, key) => (!key.scope.holds(service)).then_some(DenialReason::ScopeMissing),
-        Entrance::ManagementKey(key) if !key.scope.manages() => Some(DenialReason::ScopeMissing),
-        Entrance::ManagementKey(key) => key.list.is_empty().then_some(DenialReason::ManageKeyWithoutList),
-        _ => None,
+        Entrance::Key(service, key) => {
+            Finding::broken_if(!key.scope.holds(service), DenialReason::ScopeMissing)
+        }
+        Entrance::ManagementKey(key) if !key.scope.manages() => Finding::Broken(DenialReason::ScopeMissing),
+        Entrance::ManagementKey(key) => {
+            Finding::broken_if(key.list.is_empty(), DenialReason::ManageKeyWithoutList)
+        }
+        _ => Finding::NotAsked,
     }
 }
 
-fn management_waits_for_mfa(entrance: Entrance<'_>, user: &UserFacts<'_>) -> Option<DenialReason> {
-    let managing = matches!(entrance, Entrance::ManagementSession | Entrance::ManagementKey(_));
-    (managing && user.mfa == MfaState::RequiredNotSetUp).then_some(DenialReason::MfaNotSetUp)
+fn management_has_mfa(entrance: Entrance<'_>, user: &UserFacts<'_>) -> Finding {
+    match entrance {
+        Entrance::ManagementSession | Entrance::ManagementKey(_) => {
+            Finding::broken_if(user.mfa == MfaState::RequiredNotSetUp, DenialReason::MfaNotSetUp)
+        }
+        _ => Finding::NotAsked,
+    }
 }
 
 const fn access_point(entrance: Entrance<'_>) -> AccessPoint {
@@ -177,23 +272,6 @@ const fn access_point(entrance: Entrance<'_>) -> AccessPoint {
         Entrance::ApiPassword | Entrance::ApiSession | Entrance::Key(Service::Api, _) => AccessPoint::Api,
         Entrance::IsProxyPassword | Entrance::Key(Service::IsProxy, _) => AccessPoint::IsProxy,
         Entrance::Console | Entrance::ManagementSession | Entrance::ManagementKey(_) => AccessPoint::Console,
-    }
-}
-
-fn outside_a_list(
-    user: &UserFacts<'_>,
-    key: Option<&KeyFacts<'_>>,
-    client_ip: Option<ClientIp>,
-) -> Option<DenialReason> {
-    let client_ip = client_ip?;
-    if !user.customer_list.admits(client_ip) {
-        Some(DenialReason::AddressOutsideCustomerList)
-    } else if !user.user_list.admits(client_ip) {
-        Some(DenialReason::AddressOutsideUserList)
-    } else if key.is_some_and(|key| !key.list.admits(client_ip)) {
-        Some(DenialReason::AddressOutsideKeyList)
-    } else {
-        None
     }
 }
 
@@ -369,6 +447,56 @@ mod tests {
             judge(Entrance::Key(Service::Api, &listed), &user(), at("192.0.2.1"), &Policy::default()),
             Verdict::Refused(Reason::AddressOutsideKeyList)
         );
+    }
+
+    #[test]
+    fn what_is_told_in_full_is_what_judges_and_in_the_same_order() {
+        let list = list("203.0.113.0/24");
+        let key = KeyFacts { enabled: false, expires_at: Some(NOW), list, ..key("isproxy") };
+        let nobody = UserFacts {
+            active: false,
+            access_points: "none".parse().unwrap(),
+            mfa: MfaState::RequiredNotSetUp,
+            password_off_by_key: true,
+            customer_list: list,
+            user_list: list,
+        };
+        let policy = Policy::default();
+        let told = |entrance| findings(entrance, &nobody, at("192.0.2.1"), &policy);
+        let by_key = told(Entrance::Key(Service::Api, &key));
+        assert_eq!(
+            by_key,
+            [
+                (Rule::KeyEnabled, Some(Reason::KeyDisabled)),
+                (Rule::KeyNotExpired, Some(Reason::KeyExpired)),
+                (Rule::UserActive, Some(Reason::UserInactive)),
+                (Rule::Scope, Some(Reason::ScopeMissing)),
+                (Rule::AccessPoint, Some(Reason::AccessPointOff)),
+                (Rule::CustomerList, Some(Reason::AddressOutsideCustomerList)),
+                (Rule::UserList, Some(Reason::AddressOutsideUserList)),
+                (Rule::KeyList, Some(Reason::AddressOutsideKeyList)),
+            ]
+        );
+        for entrance in [
+            Entrance::ApiPassword,
+            Entrance::ApiSession,
+            Entrance::IsProxyPassword,
+            Entrance::Key(Service::Api, &key),
+            Entrance::Console,
+            Entrance::ManagementSession,
+            Entrance::ManagementKey(&key),
+        ] {
+            let first = told(entrance).into_iter().find_map(|(_, broken)| broken).unwrap();
+            assert_eq!(judge(entrance, &nobody, at("192.0.2.1"), &policy), Verdict::Refused(first));
+            let sound = findings(entrance, &user(), at("192.0.2.1"), &policy);
+            assert!(sound.len() >= 4, "{entrance:?}");
+            let rules = |told: Vec<(Rule, _)>| told.into_iter().map(|(rule, _)| rule).collect::<Vec<_>>();
+            assert_eq!(
+                rules(told(entrance)),
+                rules(sound),
+                "which rules are asked is the entrance's matter alone"
+            );
+        }
     }
 
     #[test]
