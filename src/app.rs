@@ -5,6 +5,7 @@
 mod control;
 mod doors;
 mod process;
+mod refusals;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use crate::net::upstream::UpstreamServers;
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, Store, StoreMark};
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Metrics, RefusalRecorder};
 
 /// Uses of keys that may wait to be written; beyond, a use goes unnoted.
 const WAITING_KEY_USES: usize = 65_536;
@@ -56,6 +57,8 @@ struct Shared {
     authenticator: Arc<Authenticator>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
+    /// Takes what the doors refuse.
+    refusals: RefusalRecorder,
     /// What is known of the servers of each upstream, by its name.
     upstreams: Arc<HashMap<String, Arc<UpstreamServers>>>,
 }
@@ -99,7 +102,8 @@ impl Gateway {
         };
         let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
         let upstreams = Arc::new(upstream_servers(&config, &metrics)?);
-        let shared = Shared { config, clock, index, authenticator, metrics, access_log, upstreams };
+        let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
+        let shared = Shared { config, clock, index, authenticator, metrics, access_log, refusals, upstreams };
 
         let bound = bind_all(&shared.config)?;
         let addresses = bound.iter().map(|(name, bound)| (name.clone(), bound.address)).collect();
@@ -110,6 +114,7 @@ impl Gateway {
             shared: shared.clone(),
             store: store.clone(),
             noted_uses,
+            refused,
             ops: control::ops_sockets(&shared.config, &bound)?,
             readiness: readiness.clone(),
             stop: stop_control.clone(),

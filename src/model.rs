@@ -18,7 +18,7 @@ pub use allow_list::{AllowList, AllowListError};
 pub use api_key::{ApiKeyRecord, KeyDigest};
 pub use client_ip::ClientIp;
 pub use cookies::{COOKIE_PREFIX, is_own_cookie};
-pub use ids::{CustomerId, InvalidKeyId, KeyId, Revision, UserId};
+pub use ids::{CustomerId, InvalidKeyId, KeyId, Recognised, Revision, UserId};
 pub use mfa::{MfaRequirement, MfaState};
 pub use name::{CustomerHandle, InvalidName, Login, UserName};
 pub use secret::Secret;

@@ -16,6 +16,7 @@ mod mutation;
 mod open;
 mod queries;
 mod records;
+mod refusals;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use feed::{Change, Subject};

@@ -25,7 +25,7 @@ use latchkey::model::{
 };
 use latchkey::net::upstream::UpstreamServers;
 use latchkey::store::{Index, NewCustomer, NewUser, Store};
-use latchkey::telemetry::{AccessLog, Metrics, RequestIds};
+use latchkey::telemetry::{AccessLog, Metrics, RefusalRecorder, RequestIds};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Empty};
 use tokio::net::{TcpListener, TcpStream};
@@ -107,6 +107,7 @@ impl Door {
             authenticator: Arc::clone(&authenticator),
             metrics: metrics.door(Service::IsProxy),
             access_log: Rc::new(given.access_log.writer()),
+            refusals: RefusalRecorder::new(clock.clone(), metrics.unkept_refusals()).0,
             request_ids: Rc::new(RequestIds::new(7)),
             clock: clock.clone(),
         });

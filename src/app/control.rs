@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::refusals::keep_refusals;
 use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
 use crate::net::BoundListener;
 use crate::ops::{OpsState, Readiness, serve_ops};
 use crate::store::{Follower, FollowerEvents, KeyUse, Store, StoreError, Subject};
+use crate::telemetry::KeptRefusal;
 
 /// A key's time is over within this (PROTOCOL section 3, point 8: one second).
 const LOOK_FOR_EXPIRED_EVERY: Duration = Duration::from_millis(250);
@@ -27,6 +29,7 @@ pub(super) struct Parts {
     pub(super) shared: Shared,
     pub(super) store: Store,
     pub(super) noted_uses: mpsc::Receiver<KeyUse>,
+    pub(super) refused: mpsc::Receiver<KeptRefusal>,
     pub(super) ops: Vec<TcpListener>,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stop: CancellationToken,
@@ -35,7 +38,7 @@ pub(super) struct Parts {
 
 /// Starts the tasks of the control plane on the present runtime.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts { shared, store, noted_uses, ops, readiness, stop, tasks } = parts;
+    let Parts { shared, store, noted_uses, refused, ops, readiness, stop, tasks } = parts;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
     let name = format!("pid {}", std::process::id());
@@ -50,6 +53,8 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         }
     });
     tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
+    let unkept = shared.metrics.unkept_refusals();
+    tasks.spawn(keep_refusals(store.clone(), refused, shared.clock.clone(), unkept, stop.clone()));
     tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
     spawn_health_checks(&shared, &stop, &tasks);
     for socket in ops {

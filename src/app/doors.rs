@@ -244,6 +244,7 @@ impl Thread {
             routes,
             metrics: self.shared.metrics.door(Service::Api),
             access_log: Rc::clone(&self.access_log),
+            refusals: self.shared.refusals.clone(),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),
         })
@@ -260,6 +261,7 @@ impl Thread {
             upstream: upstream.ok_or_else(|| anyhow!("there is no upstream `{}`", listener.upstream))?,
             metrics: self.shared.metrics.door(Service::IsProxy),
             access_log: Rc::clone(&self.access_log),
+            refusals: self.shared.refusals.clone(),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),
         })

@@ -16,7 +16,7 @@ use super::throttle::FailureThrottle;
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
 use crate::crypto::{KeyRing, recognise_key};
-use crate::model::{ClientIp, KeyDigest, MfaState, Secret, Service, Timestamp};
+use crate::model::{ClientIp, KeyDigest, MfaState, Recognised, Secret, Service, Timestamp};
 use crate::store::index::{CustomerState, FoundKey, UserEntry, UserState};
 use crate::store::{Index, KeyUse, Subject};
 
@@ -93,7 +93,7 @@ impl Authenticator {
 
     /// Refuses a request without a readable credential, and counts it as a failure of the address.
     pub fn refuse_unreadable(&self, client_ip: ClientIp) -> Denial {
-        let denial = Denial { refusal: Refusal::Unauthenticated, reason: DenialReason::NoCredential };
+        let denial = Denial::new(Refusal::Unauthenticated, DenialReason::NoCredential);
         self.count_failure(denial, client_ip)
     }
 
@@ -123,12 +123,13 @@ impl Authenticator {
         service: Service,
         client_ip: ClientIp,
     ) -> Result<Permit, Denial> {
-        let unknown = |reason| Denial { refusal: Refusal::Unauthenticated, reason };
+        let unknown = |reason| Denial::new(Refusal::Unauthenticated, reason);
         recognise_key(text, &self.key_ring.tag).map_err(|_| unknown(DenialReason::MalformedKey))?;
         let digest = self.key_ring.digest.digest(text);
         let key = self.index.lookup_key(&digest).ok_or(unknown(DenialReason::UnknownKey))?;
         let now = self.clock.now();
-        self.judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })?;
+        self.judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })
+            .map_err(|denial| denial.of(Recognised::Key(key.id)))?;
         self.note_use(&key, digest, service, client_ip, now);
         Ok(Permit::new(key.user, AuthMethod::ApiKey(key.id), Proof::Key(digest), service, client_ip))
     }
@@ -142,10 +143,11 @@ impl Authenticator {
     ) -> Result<Permit, Denial> {
         if let Some(retry_after_seconds) = self.throttle.wait(client_ip) {
             let refusal = Refusal::TooManyFailures { retry_after_seconds };
-            return Err(Denial { refusal, reason: DenialReason::TooManyFailures });
+            return Err(Denial::new(refusal, DenialReason::TooManyFailures));
         }
-        let refused = |reason| Denial { refusal: Refusal::Unauthenticated, reason };
         let user = self.index.lookup_user(name);
+        let recognised = user.as_ref().map(|user| Recognised::Password(user.id()));
+        let refused = |reason| Denial { refusal: Refusal::Unauthenticated, reason, recognised };
         // Read before hashing: whoever changes the password meanwhile ends this attempt.
         let before = user.as_ref().map(|user| Arc::clone(&user.state()));
         let version = before.as_ref().map_or(0, |state| state.password_version);
@@ -161,7 +163,10 @@ impl Authenticator {
                 Ok(false) if user.is_none() => return Err(refused(DenialReason::UnknownUser)),
                 Ok(false) => return Err(refused(DenialReason::WrongPassword)),
                 Err(QueueFull) => {
-                    return Err(Denial { refusal: Refusal::Busy, reason: DenialReason::PasswordQueueFull });
+                    return Err(Denial {
+                        refusal: Refusal::Busy,
+                        ..refused(DenialReason::PasswordQueueFull)
+                    });
                 }
             }
         }
@@ -171,7 +176,7 @@ impl Authenticator {
         if user.state().password_version != version {
             return Err(refused(DenialReason::WrongPassword));
         }
-        self.judge_password(&user, service, client_ip)?;
+        self.judge_password(&user, service, client_ip).map_err(|denial| Denial { recognised, ..denial })?;
         if let Some(memo) = memo.filter(|_| !remembered) {
             self.passwords.remember(memo);
         }
@@ -200,10 +205,10 @@ impl Authenticator {
         let (state, customer) = (user.state(), user.customer().state());
         match judge(entrance, &user_facts(&state, &customer), at, &self.policy) {
             Verdict::Allowed => Ok(()),
-            Verdict::Refused(reason) => Err(Denial { refusal: refusal_for(entrance, reason), reason }),
+            Verdict::Refused(reason) => Err(Denial::new(refusal_for(entrance, reason), reason)),
             // The doors have no place for a second factor.
             Verdict::AllowedWithFactor | Verdict::SetUpPageOnly => {
-                Err(Denial { refusal: Refusal::Unauthenticated, reason: DenialReason::MfaNotSetUp })
+                Err(Denial::new(Refusal::Unauthenticated, DenialReason::MfaNotSetUp))
             }
         }
     }
@@ -237,7 +242,7 @@ impl Authenticator {
         }
         match self.throttle.record_failure(client_ip) {
             Some(retry_after_seconds) => {
-                Denial { refusal: Refusal::TooManyFailures { retry_after_seconds }, reason: denial.reason }
+                Denial { refusal: Refusal::TooManyFailures { retry_after_seconds }, ..denial }
             }
             None => denial,
         }
@@ -302,6 +307,25 @@ mod tests {
         assert_eq!(reason(world.key(&text, Service::IsProxy).await), DenialReason::ScopeMissing);
         assert_eq!(reason(world.key("lk1_wrong", Service::Api).await), DenialReason::MalformedKey);
         assert_eq!(reason(world.key(&"x".repeat(44), Service::Api).await), DenialReason::UnknownKey);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_tells_whose_credential_it_was_only_where_it_was_recognised() {
+        let world = World::new(Limits::default()).await;
+        let (text, record) = world.add_key("isproxy").await;
+        let (key, user) = (Some(Recognised::Key(record.id)), Some(Recognised::Password(world.user)));
+        let recognised = |decision| match decision {
+            Decision::Allow(permit) => Some(permit.recognised()),
+            Decision::Deny(denial) => denial.recognised,
+        };
+        assert_eq!(recognised(world.key(&text, Service::IsProxy).await), key);
+        assert_eq!(recognised(world.key(&text, Service::Api).await), key);
+        assert_eq!(recognised(world.key(&format!("{text}x"), Service::Api).await), None);
+        assert_eq!(recognised(world.password(PASSWORD, Service::Api).await), user);
+        assert_eq!(recognised(world.password("wrong", Service::Api).await), user);
+        world.change_user(|user| user.active = false).await;
+        assert_eq!(recognised(world.password(PASSWORD, Service::Api).await), user);
+        assert_eq!(recognised(world.key(&text, Service::IsProxy).await), key);
     }
 
     #[tokio::test]

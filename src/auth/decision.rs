@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::model::{ClientIp, KeyDigest, KeyId, Service};
+use crate::model::{ClientIp, KeyDigest, KeyId, Recognised, Service};
 use crate::store::index::UserEntry;
 
 /// The answer to an attempt.
@@ -90,6 +90,14 @@ impl Permit {
         }
     }
 
+    /// Whose credential was presented.
+    pub fn recognised(&self) -> Recognised {
+        match self.method {
+            AuthMethod::ApiKey(id) => Recognised::Key(id),
+            AuthMethod::Password => Recognised::Password(self.user.id()),
+        }
+    }
+
     /// The door it is for.
     pub const fn service(&self) -> Service {
         self.service
@@ -116,6 +124,21 @@ pub struct Denial {
     pub refusal: Refusal,
     /// What is written to the log; never sent.
     pub reason: DenialReason,
+    /// Whose credential it was, where that is known; for `explain`, never sent.
+    pub recognised: Option<Recognised>,
+}
+
+impl Denial {
+    /// A refusal of nobody in particular.
+    pub const fn new(refusal: Refusal, reason: DenialReason) -> Self {
+        Self { refusal, reason, recognised: None }
+    }
+
+    /// The refusal of a credential that was recognised as this one.
+    #[must_use]
+    pub const fn of(self, recognised: Recognised) -> Self {
+        Self { recognised: Some(recognised), ..self }
+    }
 }
 
 /// What a peer is told (PROTOCOL section 2; `IsProxy` answers `400 Login failed` to all of them).

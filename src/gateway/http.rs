@@ -39,7 +39,7 @@ pub use upstream::HttpUpstream;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{HttpListener, Limits, Route};
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
 use routes::Routes;
 
 /// What a door is made of.
@@ -61,6 +61,8 @@ pub struct HttpDoorParts {
     pub metrics: DoorMetrics,
     /// This thread's access log.
     pub access_log: Rc<AccessLogWriter>,
+    /// Takes what is refused.
+    pub refusals: RefusalRecorder,
     /// This thread's request ids.
     pub request_ids: Rc<RequestIds>,
     /// The time of day.
@@ -78,6 +80,7 @@ pub struct HttpDoor {
     routes: Routes<HttpUpstream>,
     metrics: DoorMetrics,
     access_log: Rc<AccessLogWriter>,
+    refusals: RefusalRecorder,
     request_ids: Rc<RequestIds>,
     clock: Clock,
 }
@@ -97,6 +100,7 @@ impl HttpDoor {
             routes: Routes::new(parts.routes),
             metrics: parts.metrics,
             access_log: parts.access_log,
+            refusals: parts.refusals,
             request_ids: parts.request_ids,
             clock: parts.clock,
         }

@@ -11,6 +11,15 @@ pub struct CustomerId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub i64);
 
+/// Whose credential was presented, where a gateway knew it, whether it was right or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognised {
+    /// This key.
+    Key(KeyId),
+    /// A password for this user.
+    Password(UserId),
+}
+
 /// A position in the change feed: every mutation of the store takes the next one, without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Revision(pub i64);

@@ -32,9 +32,14 @@ pub struct Metrics {
     users: Gauge,
     feed_revision: Gauge,
     access_log_dropped_lines: Counter,
+    unkept_refusals: Counter,
     /// By upstream and server, which come from the configuration alone.
     upstream_healthy: Family<[(&'static str, String); 2], Gauge>,
 }
+
+/// Counts refusals that `latchkey explain` will not find; clones count into the same counter.
+#[derive(Clone, Debug, Default)]
+pub struct UnkeptRefusals(Counter);
 
 /// Whether one server of an upstream is asked; clones show the same.
 #[derive(Clone, Debug)]
@@ -84,12 +89,30 @@ impl Metrics {
         let access_log_dropped_lines = Counter::default();
         let help = "Access log lines lost, because the disk was too slow or refused them";
         registry.register("access_log_dropped_lines", help, access_log_dropped_lines.clone());
+        let unkept_refusals = Counter::default();
+        let help =
+            "Refusals that `latchkey explain` does not find: beyond 200 a second, or the store was away";
+        registry.register("unkept_refusals", help, unkept_refusals.clone());
         let upstream_healthy = Family::default();
         let help = "Is the server asked (1), or ejected or found unhealthy (0)?";
         registry.register("upstream_healthy", help, upstream_healthy.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
-        Self { registry, doors, keys, users, feed_revision, access_log_dropped_lines, upstream_healthy }
+        Self {
+            registry,
+            doors,
+            keys,
+            users,
+            feed_revision,
+            access_log_dropped_lines,
+            unkept_refusals,
+            upstream_healthy,
+        }
+    }
+
+    /// The counter of refusals that are not kept.
+    pub fn unkept_refusals(&self) -> UnkeptRefusals {
+        UnkeptRefusals(self.unkept_refusals.clone())
     }
 
     /// The gauge of the server `server` of the upstream `upstream`. Asked for once each, at the start.
@@ -170,6 +193,18 @@ impl DoorMetrics {
         {
             count(denials);
         }
+    }
+}
+
+impl UnkeptRefusals {
+    /// So many more are not kept.
+    pub fn add(&self, refusals: usize) {
+        self.0.inc_by(u64::try_from(refusals).unwrap_or(u64::MAX));
+    }
+
+    /// How many there were since the start.
+    pub fn count(&self) -> u64 {
+        self.0.get()
     }
 }
 
@@ -281,9 +316,10 @@ mod tests {
         door.denied("something else");
         metrics.set_index(1, 2, Revision(3));
         metrics.set_access_log_dropped_lines(4);
+        metrics.unkept_refusals().add(5);
         assert_eq!(names(&metrics.render()), before);
-        // By door 2 connections, 5 answers, 2 reasons; then 4 single ones and the build.
-        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 5);
+        // By door 2 connections, 5 answers, 2 reasons; then 5 single ones and the build.
+        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 6);
     }
 
     #[test]
@@ -292,11 +328,14 @@ mod tests {
         metrics.set_index(10_000, 12, Revision(345));
         metrics.set_access_log_dropped_lines(7);
         metrics.set_access_log_dropped_lines(6);
+        metrics.unkept_refusals().add(3);
+        metrics.unkept_refusals().add(2);
         let text = metrics.render();
         assert_eq!(value(&text, "latchkey_keys"), Some(10_000));
         assert_eq!(value(&text, "latchkey_users"), Some(12));
         assert_eq!(value(&text, "latchkey_feed_revision"), Some(345));
         assert_eq!(value(&text, "latchkey_access_log_dropped_lines_total"), Some(7));
+        assert_eq!(value(&text, "latchkey_unkept_refusals_total"), Some(5));
         let build = format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         assert_eq!(value(&text, &build), Some(1));
     }

@@ -28,6 +28,8 @@ pub enum Transport {
 /// One client's connection.
 #[derive(Debug)]
 pub struct ClientConnection {
+    /// Who holds the other end.
+    peer: ClientIp,
     /// Where it comes from: the peer, or what the PROXY protocol says.
     source: IpAddr,
     /// From whom its requests are, if nobody else is believed.
@@ -50,8 +52,9 @@ pub struct Origin {
 }
 
 impl ClientConnection {
-    /// A connection from `source`.
+    /// A connection from `source`, as `peer` at its other end says.
     pub fn new(
+        peer: IpAddr,
         source: IpAddr,
         trusted: &TrustedProxies,
         transport: Transport,
@@ -70,7 +73,12 @@ impl ClientConnection {
             },
         };
         let trusted = trusted.contains(source).then(|| trusted.clone());
-        Rc::new(Self { source, direct, trusted, transport, watch })
+        Rc::new(Self { peer: ClientIp::new(peer), source, direct, trusted, transport, watch })
+    }
+
+    /// The proxy or balancer from which we have it that a request is `client`'s; `None`: the client is the peer.
+    pub fn told_by(&self, client: ClientIp) -> Option<ClientIp> {
+        [self.source_ip(), self.peer].into_iter().find(|address| *address != client)
     }
 
     /// The connection's source as the client: what stands until a request's head is read.
@@ -130,7 +138,8 @@ mod tests {
     fn told(source: &str, fields: &[(&str, &str)]) -> Result<(String, String, String), Fault> {
         let trusted = TrustedProxies::new("10.0.0.0/8".parse().unwrap());
         let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
-        let client = ClientConnection::new(source.parse().unwrap(), &trusted, Transport::Plaintext, watch);
+        let source = source.parse().unwrap();
+        let client = ClientConnection::new(source, source, &trusted, Transport::Plaintext, watch);
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
@@ -142,6 +151,27 @@ mod tests {
             text(&origin.forwarded.forwarded_for),
             text(&origin.forwarded.forwarded_proto),
         ))
+    }
+
+    #[test]
+    fn whoever_told_of_a_client_is_known() {
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        for (peer, source, client, told_by) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.7", None),
+            // By X-Forwarded-For, by the PROXY protocol, by both.
+            ("10.0.0.1", "10.0.0.1", "192.0.2.7", Some("10.0.0.1")),
+            ("10.0.0.1", "192.0.2.7", "192.0.2.7", Some("10.0.0.1")),
+            ("10.0.0.1", "10.0.0.2", "192.0.2.7", Some("10.0.0.2")),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7", None),
+        ] {
+            let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+            let trusted = TrustedProxies::default();
+            let (peer, source) = (address(peer), address(source));
+            let client_connection =
+                ClientConnection::new(peer, source, &trusted, Transport::Plaintext, watch);
+            let told = client_connection.told_by(ClientIp::new(address(client)));
+            assert_eq!(told, told_by.map(|by| ClientIp::new(address(by))), "{peer} {source} {client}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ const UNAUTHENTICATED: &str = "The credential is missing, not valid, or not acce
 impl Fault {
     /// A refusal by the door itself, before any credential is judged.
     pub const fn forbidden(reason: DenialReason) -> Self {
-        Self::Denied(Denial { refusal: Refusal::Forbidden, reason })
+        Self::Denied(Denial::new(Refusal::Forbidden, reason))
     }
 
     /// No connection to an upstream's server came about.
@@ -237,7 +237,7 @@ mod tests {
     use crate::telemetry::RequestIds;
 
     fn denied(refusal: Refusal, reason: DenialReason) -> Fault {
-        Fault::Denied(Denial { refusal, reason })
+        Fault::Denied(Denial::new(refusal, reason))
     }
 
     fn every_fault() -> Vec<Fault> {

@@ -1,6 +1,6 @@
 //! What is known of one request, kept until its answer has ended, and then written down once.
 //!
-//! Dropping it writes the access log and the metrics, so that no way out of a request can forget them: not a client
+//! Dropping it writes the access log and the metrics, and hands a refusal on for `explain`, so that no way out of a request can forget them: not a client
 //! that goes away while the upstream is asked, nor a body that breaks off. It decides nothing.
 
 use std::rc::Rc;
@@ -15,8 +15,8 @@ use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::upstream::HttpUpstream;
 use crate::auth::{AuthMethod, Permit};
-use crate::model::{ClientIp, Service, Timestamp};
-use crate::telemetry::{AccessRecord, RequestId};
+use crate::model::{ClientIp, Recognised, Service, Timestamp};
+use crate::telemetry::{AccessRecord, RefusalDetails, RequestId};
 
 /// One request from its head to the end of its answer.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct RequestRecord {
     upstream: Option<Rc<HttpUpstream>>,
     status: u16,
     reason: Option<&'static str>,
+    /// Whose credential was refused, where that is known.
+    recognised: Option<Recognised>,
     response_bytes: u64,
 }
 
@@ -58,6 +60,7 @@ impl RequestRecord {
             upstream: None,
             status: 0,
             reason: None,
+            recognised: None,
             response_bytes: 0,
         }
     }
@@ -109,6 +112,7 @@ impl RequestRecord {
         self.status = fault.status().as_u16();
         self.reason = Some(fault.reason());
         if let Fault::Denied(denial) = fault {
+            self.recognised = denial.recognised;
             self.door.metrics.denied(denial.reason.as_str());
         }
     }
@@ -129,7 +133,7 @@ impl Drop for RequestRecord {
         }
         self.door.metrics.answered(self.status);
         let permit = self.permit.as_ref();
-        self.door.access_log.write(&AccessRecord {
+        let line = AccessRecord {
             at: self.at,
             service: Service::Api,
             listener: &self.door.name,
@@ -147,6 +151,12 @@ impl Drop for RequestRecord {
             duration_microseconds: u64::try_from(now.duration_since(self.began).as_micros())
                 .unwrap_or(u64::MAX),
             response_bytes: self.response_bytes,
-        });
+        };
+        self.door.access_log.write(&line);
+        if self.reason.is_some() && self.status != 0 {
+            let recognised = self.recognised.or(permit.map(Permit::recognised));
+            let via = self.client.told_by(self.client_ip);
+            self.door.refusals.record(&line, RefusalDetails { via, recognised });
+        }
     }
 }

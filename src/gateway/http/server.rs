@@ -65,11 +65,11 @@ pub async fn serve(door: Rc<HttpDoor>, stream: TcpStream, peer: SocketAddr, drai
     let trusted = &door.listener.client_address.trusted_proxies;
     match begun {
         Begun::Plaintext(io, spoken) => {
-            let client = ClientConnection::new(source.ip(), trusted, Transport::Plaintext, watch);
+            let client = ClientConnection::new(peer.ip(), source.ip(), trusted, Transport::Plaintext, watch);
             Box::pin(serve_protocol(door, io, client, spoken, drain)).await;
         }
         Begun::Tls(io, spoken) => {
-            let client = ClientConnection::new(source.ip(), trusted, Transport::Tls, watch);
+            let client = ClientConnection::new(peer.ip(), source.ip(), trusted, Transport::Tls, watch);
             Box::pin(serve_protocol(door, *io, client, spoken, drain)).await;
         }
     }

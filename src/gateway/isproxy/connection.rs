@@ -71,8 +71,8 @@ enum Event {
 }
 
 impl<'d> Connection<'d> {
-    /// A connection that has just been accepted.
-    pub fn new(door: &'d DoorParts, rules: Rules, client_ip: ClientIp) -> Self {
+    /// A connection that has just been accepted from `peer`, which is the client or told of it.
+    pub fn new(door: &'d DoorParts, rules: Rules, client_ip: ClientIp, peer: ClientIp) -> Self {
         let now = Instant::now();
         Self {
             door,
@@ -82,7 +82,7 @@ impl<'d> Connection<'d> {
             client_input: Input::Open,
             upstream: UpstreamLink::absent(),
             permit: None,
-            journal: Journal::begin(door, client_ip),
+            journal: Journal::begin(door, client_ip, peer),
             timer: Box::pin(sleep_until(now + FAR)),
             drain: Drain::Awaited,
         }

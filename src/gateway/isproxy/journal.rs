@@ -8,14 +8,16 @@ use super::server::DoorParts;
 use super::session::EndReason;
 use super::tally::{CommandFault, Tally};
 use crate::auth::{Denial, Permit};
-use crate::model::{ClientIp, Service, Timestamp};
-use crate::telemetry::{AccessRecord, RequestId};
+use crate::model::{ClientIp, Recognised, Service, Timestamp};
+use crate::telemetry::{AccessRecord, RefusalDetails, RequestId};
 
 /// The journal of one session.
 #[derive(Debug)]
 pub struct Journal {
     id: RequestId,
     client_ip: ClientIp,
+    /// Who holds the other end: the client, or the balancer that told of it.
+    peer: ClientIp,
     began_at: Timestamp,
     began: Instant,
     written_bytes: u64,
@@ -33,12 +35,13 @@ struct Line<'a> {
 }
 
 impl Journal {
-    /// Begins with the connection.
-    pub fn begin(door: &DoorParts, client_ip: ClientIp) -> Self {
+    /// Begins with the connection of `peer`, which is the client or told of it.
+    pub fn begin(door: &DoorParts, client_ip: ClientIp, peer: ClientIp) -> Self {
         door.metrics.connection_opened();
         Self {
             id: door.request_ids.next_id(),
             client_ip,
+            peer,
             began_at: door.clock.now(),
             began: Instant::now(),
             written_bytes: 0,
@@ -61,18 +64,19 @@ impl Journal {
         if let Some(reason) = reason {
             door.metrics.denied(reason);
         }
-        self.write(
-            door,
-            &Line {
-                at: door.clock.now(),
-                verb,
-                status: if judged.is_ok() { 100 } else { 400 },
-                reason,
-                permit: judged.ok(),
-                took: began.elapsed(),
-                bytes: 0,
-            },
-        );
+        let line = Line {
+            at: door.clock.now(),
+            verb,
+            status: if judged.is_ok() { 100 } else { 400 },
+            reason,
+            permit: judged.ok(),
+            took: began.elapsed(),
+            bytes: 0,
+        };
+        match judged {
+            Ok(_) => self.write(door, &line),
+            Err(denial) => self.write_refusal(door, &line, denial.recognised),
+        }
     }
 
     /// What the session answered since the last call.
@@ -84,21 +88,23 @@ impl Journal {
             door.metrics.answered(400);
         }
         for refused in &tally.refusals {
-            if let CommandFault::Denied(reason) = refused.fault {
-                door.metrics.denied(reason.as_str());
+            let line = Line {
+                at: door.clock.now(),
+                verb: refused.verb,
+                status: 400,
+                reason: Some(refused.fault.as_str()),
+                permit,
+                took: std::time::Duration::ZERO,
+                bytes: 0,
+            };
+            match refused.fault {
+                CommandFault::Denied(reason) => {
+                    door.metrics.denied(reason.as_str());
+                    self.write_refusal(door, &line, None);
+                }
+                // The client was told what is wrong with its line.
+                CommandFault::Malformed(_) => self.write(door, &line),
             }
-            self.write(
-                door,
-                &Line {
-                    at: door.clock.now(),
-                    verb: refused.verb,
-                    status: 400,
-                    reason: Some(refused.fault.as_str()),
-                    permit,
-                    took: std::time::Duration::ZERO,
-                    bytes: 0,
-                },
-            );
         }
     }
 
@@ -113,13 +119,30 @@ impl Journal {
             took: self.began.elapsed(),
             bytes: self.written_bytes,
         };
-        self.write(door, &line);
+        if reason.is_unexplained() {
+            // Told apart from a session that was never let in by its status, 100.
+            self.write_refusal(door, &line, permit.map(Permit::recognised));
+        } else {
+            self.write(door, &line);
+        }
         door.metrics.connection_closed();
     }
 
     fn write(&self, door: &DoorParts, line: &Line<'_>) {
+        door.access_log.write(&self.record(door, line));
+    }
+
+    /// Writes a line, and hands it on for `explain`.
+    fn write_refusal(&self, door: &DoorParts, line: &Line<'_>, recognised: Option<Recognised>) {
+        let record = self.record(door, line);
+        door.access_log.write(&record);
+        let via = Some(self.peer).filter(|peer| *peer != self.client_ip);
+        door.refusals.record(&record, RefusalDetails { via, recognised });
+    }
+
+    fn record<'a>(&self, door: &'a DoorParts, line: &Line<'a>) -> AccessRecord<'a> {
         let permit = line.permit;
-        door.access_log.write(&AccessRecord {
+        AccessRecord {
             at: line.at,
             service: Service::IsProxy,
             listener: &door.listener_name,
@@ -136,6 +159,6 @@ impl Journal {
             upstream: permit.map(|_| door.listener.upstream.as_str()),
             duration_microseconds: u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX),
             response_bytes: line.bytes,
-        });
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{IsProxyListener, Limits};
 use crate::model::ClientIp;
 use crate::net::proxy_protocol::read_source;
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
 
 /// What a door is made of.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct DoorParts {
     pub metrics: DoorMetrics,
     /// The thread's writer.
     pub access_log: Rc<AccessLogWriter>,
+    /// Takes what is refused.
+    pub refusals: RefusalRecorder,
     /// The thread's ids.
     pub request_ids: Rc<RequestIds>,
     /// For the log.
@@ -75,17 +77,17 @@ impl IsProxyDoor {
         drain: CancellationToken,
     ) {
         let Some(source) = self.source(&mut stream, peer, &drain).await else { return };
-        let client_ip = ClientIp::new(source.ip());
+        let (client_ip, peer) = (ClientIp::new(source.ip()), ClientIp::new(peer.ip()));
         if !self.parts.listener.allow_list.admits(client_ip) {
             self.parts.metrics.denied(DenialReason::AddressOutsideListenerList.as_str());
-            let journal = Journal::begin(&self.parts, client_ip);
+            let journal = Journal::begin(&self.parts, client_ip, peer);
             return journal.end(&self.parts, EndReason::AddressOutsideListenerList, None);
         }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a client was gone before it was served");
             return;
         }
-        let mut connection = Connection::new(&self.parts, self.rules.clone(), client_ip);
+        let mut connection = Connection::new(&self.parts, self.rules.clone(), client_ip, peer);
         let reason = connection.serve(stream, drain).await;
         connection.end(reason);
     }
@@ -111,7 +113,8 @@ impl IsProxyDoor {
         tracing::debug!(listener = parts.listener_name, %peer, %error, "a connection is closed");
         let reason = EndReason::ProxyHeaderRefused;
         parts.metrics.denied(reason.as_str());
-        Journal::begin(parts, ClientIp::new(peer.ip())).end(parts, reason, None);
+        let peer = ClientIp::new(peer.ip());
+        Journal::begin(parts, peer, peer).end(parts, reason, None);
         None
     }
 }

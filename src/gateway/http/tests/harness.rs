@@ -19,7 +19,7 @@ use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::model::{AllowList, Service};
 use crate::net::upstream::UpstreamServers;
 use crate::net::{ConnectionSlots, accept_connections};
-use crate::telemetry::{AccessLog, Metrics, RequestIds};
+use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, RequestIds, UnkeptRefusals};
 
 /// Runs a test as a door thread runs.
 pub fn on_door_thread(test: impl Future<Output = ()>) {
@@ -98,6 +98,7 @@ impl TestDoor {
             routes: vec![(route, Rc::clone(&upstream))],
             metrics: Metrics::new(&[]).door(Service::Api),
             access_log: Rc::clone(&writer),
+            refusals: RefusalRecorder::new(Clock::system(), UnkeptRefusals::default()).0,
             request_ids: Rc::new(RequestIds::new(1)),
             clock: Clock::system(),
         }));

@@ -126,6 +126,19 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Was the client closed by us without a word, so that only an operator can tell it why?
+    pub const fn is_unexplained(self) -> bool {
+        matches!(
+            self,
+            Self::AddressOutsideListenerList
+                | Self::ProxyHeaderRefused
+                | Self::Revoked
+                | Self::TlsUnavailable
+                | Self::BytesBehindStartTls
+                | Self::ForeignProtocol
+        )
+    }
+
     /// The name in the access log.
     pub const fn as_str(self) -> &'static str {
         match self {
