@@ -11,6 +11,7 @@ mod authenticator;
 mod control_plane;
 mod customers;
 mod decision;
+mod explanation;
 mod key_import;
 mod key_inspection;
 mod key_ring;
@@ -31,6 +32,7 @@ pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
+pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
 };

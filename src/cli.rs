@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod customer;
 mod demo;
+mod explain;
 mod healthcheck;
 mod import;
 mod init;
@@ -47,6 +48,7 @@ enum Command {
     User(user::UserArguments),
     Key(key::KeyArguments),
     Allow(allow::AllowArguments),
+    Explain(explain::ExplainArguments),
     Isproxy(isproxy::IsProxyArguments),
 }
 
@@ -89,6 +91,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::User(arguments) => user::run(arguments),
         Command::Key(arguments) => key::run(arguments),
         Command::Allow(arguments) => allow::run(arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Isproxy(arguments) => isproxy::run(arguments),
     }
 }

@@ -85,13 +85,7 @@ impl ControlPlane {
         service: Service,
         at: Circumstances,
     ) -> Verdict {
-        let facts = KeyFacts {
-            enabled: key.key.enabled,
-            expires_at: key.key.expires_at,
-            scope: key.key.scope,
-            list: &key.key.allow_list,
-        };
-        judge(Entrance::Key(service, &facts), &user_facts(user), at, &self.policy)
+        judge(Entrance::Key(service, &key_facts(key)), &user_facts(user), at, &self.policy)
     }
 
     fn anywhere(&self) -> Circumstances {
@@ -136,6 +130,16 @@ impl ControlPlane {
             (1, _) => AccessCell::In(String::from("1 key")),
             (admitted, _) => AccessCell::In(format!("{admitted} keys")),
         }
+    }
+}
+
+/// What the rules need to know of a stored key.
+pub(super) fn key_facts(key: &ListedKey) -> KeyFacts<'_> {
+    KeyFacts {
+        enabled: key.key.enabled,
+        expires_at: key.key.expires_at,
+        scope: key.key.scope,
+        list: &key.key.allow_list,
     }
 }
 

@@ -61,6 +61,14 @@ impl ServiceScope {
     const MANAGE: u8 = 4;
     const ALLOWED: &str = "`api`, `isproxy`, `manage`";
 
+    /// The scope that opens `service` and nothing else.
+    pub const fn of(service: Service) -> Self {
+        match service {
+            Service::Api => Self(Self::API),
+            Service::IsProxy => Self(Self::ISPROXY),
+        }
+    }
+
     /// Does the scope open `service`?
     pub const fn holds(self, service: Service) -> bool {
         match service {
@@ -296,6 +304,7 @@ mod tests {
         let both: ServiceScope = "isproxy, api".parse().unwrap();
         assert!(both.holds(Service::Api) && both.holds(Service::IsProxy) && !both.manages());
         assert_eq!(both.to_string(), "api,isproxy");
+        assert_eq!(ServiceScope::of(Service::IsProxy).to_string(), "isproxy");
         assert!("".parse::<ServiceScope>().is_err());
         assert!("api,root".parse::<ServiceScope>().unwrap_err().to_string().contains("`root` is unknown"));
         assert_eq!(ServiceScope::from_stored(0), None);

@@ -273,6 +273,13 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_is_told_what_every_fault_means() {
+        for fault in every_fault() {
+            assert!(crate::auth::is_explained(fault.reason()), "{fault:?}");
+        }
+    }
+
+    #[test]
     fn faults_answer_as_the_protocol_table_says() {
         let retry_after_seconds = NonZeroU32::new(17).unwrap();
         for (fault, status, kind) in [

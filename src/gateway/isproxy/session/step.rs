@@ -169,3 +169,25 @@ pub enum LineFault<'a> {
     /// A TLS record.
     TlsHello,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_is_told_why_a_session_was_closed_without_a_word() {
+        for reason in [
+            EndReason::BytesBehindStartTls,
+            EndReason::ForeignProtocol,
+            EndReason::TlsUnavailable,
+            EndReason::Revoked,
+            EndReason::AddressOutsideListenerList,
+            EndReason::ProxyHeaderRefused,
+        ] {
+            assert!(reason.is_unexplained() && crate::auth::is_explained(reason.as_str()), "{reason:?}");
+        }
+        for reason in [EndReason::Quit, EndReason::EndOfInput, EndReason::FailedLogins, EndReason::Idle] {
+            assert!(!reason.is_unexplained(), "{reason:?}");
+        }
+    }
+}
