@@ -110,12 +110,11 @@ fn dry_run(
     door: &TrialDoor<'_>,
     json: bool,
 ) -> Result<()> {
-    let (trials, left_out) = match &credential.user {
-        Some(name) => operator.run(operator.control.try_user(name, door))?,
-        None => {
-            let text = prompt::read_key()?;
-            (vec![operator.run(operator.control.try_key(&text, door))?], 0)
-        }
+    let (trials, left_out) = if let Some(name) = &credential.user {
+        operator.run(operator.control.try_user(name, door))?
+    } else {
+        let text = prompt::read_key()?;
+        (vec![operator.run(operator.control.try_key(&text, door))?], 0)
     };
     if json {
         let told: Value = trials.iter().map(trial_as_json).collect();

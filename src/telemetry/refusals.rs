@@ -140,7 +140,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_500);
 
-    fn line<'a>(request_id: RequestId, target: &'a str) -> AccessRecord<'a> {
+    fn line(request_id: RequestId, target: &str) -> AccessRecord<'_> {
         AccessRecord {
             at: NOW,
             service: Service::Api,

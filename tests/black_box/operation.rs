@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod explaining;
 mod healthcheck;
 mod init;
 mod observing;

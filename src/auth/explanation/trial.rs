@@ -179,7 +179,7 @@ impl<'a> Course<'a> {
             }
             Some(ListenerProtocol::Ops) | None => {
                 return [Step::ListenerList, Step::Transport].into_iter().fold(self, |course, step| {
-                    course.take(StepTaken::unknown(step, "no listener is named"))
+                    course.take(StepTaken::unknown(step, "depends on the listener"))
                 });
             }
         };
