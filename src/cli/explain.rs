@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::operator::{ConfigArgument, Operator};
 use super::{UsageError, output, prompt};
-use crate::auth::{Explanation, MissingStore, StepTaken, Trial, TrialDoor};
+use crate::auth::{Explanation, MissingStore, Outcome, StepTaken, Trial, TrialDoor};
 use crate::config::{Listener, ListenerProtocol};
 use crate::model::{ClientIp, Recognised, Service, UserName};
 use crate::telemetry::{KeptRefusal, RequestId};
@@ -231,6 +231,9 @@ fn heading(trial: &Trial) -> String {
 fn verdict(trial: &Trial) -> String {
     match trial.refused {
         Some((reason, answer)) => format!("would be refused with {answer}: {}", reason.explanation()),
+        None if trial.steps.iter().any(|taken| taken.outcome == Outcome::Unknown) => {
+            String::from("would be let in, where the steps pass that cannot be judged here")
+        }
         None => String::from("would be let in"),
     }
 }
