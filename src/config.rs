@@ -36,7 +36,7 @@ pub use listener::{
 pub use policy::{MfaPolicy, Policy};
 pub use secret_file::mode_for_strangers;
 pub use upstream::{
-    HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
+    HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
     IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
 };
 

@@ -79,6 +79,14 @@ pub struct Limits {
     /// closed.
     #[schemars(range(min = 0, max = 100_000))]
     pub upstream_idle_connections: u32,
+    /// Requests at once on one HTTP/2 connection to a server of an upstream; fewer where the server says so. At the
+    /// limit: another connection is opened.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub upstream_http2_streams: u32,
+    /// Silence of an HTTP/2 connection to an upstream on which an answer is awaited. At the limit: it is pinged, and
+    /// closed when no answer comes within `upstream_first_byte_seconds`.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub upstream_http2_ping_seconds: u32,
     /// Failures in a row (no connection, a broken or a late answer) of one of several servers; 0: never. At the
     /// limit: it is ejected, unless it is the last.
     #[schemars(range(min = 0, max = 1_000))]
@@ -140,6 +148,9 @@ impl Default for Limits {
             upstream_total_seconds: 0,
             upstream_idle_seconds: 60,
             upstream_idle_connections: 256,
+            upstream_http2_streams: 100,
+            // gRPC servers end connections that are pinged more often than this.
+            upstream_http2_ping_seconds: 300,
             upstream_failures: 5,
             upstream_ejection_seconds: 10,
             upstream_ejection_max_seconds: 300,

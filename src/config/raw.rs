@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
 pub(super) use upstream::{
-    RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
+    RawHealthCheck, RawHttp2Use, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
     RawUpstreamTlsFiles, RawUpstreamTlsWord,
 };
 

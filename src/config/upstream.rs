@@ -23,7 +23,7 @@ pub struct Upstream {
 /// What an upstream speaks, with what that needs.
 #[derive(Clone, Debug)]
 pub enum UpstreamProtocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1 or HTTP/2.
     Http(Box<HttpUpstream>),
     /// The `IsProxy` line protocol.
     IsProxy(IsProxyUpstream),
@@ -45,6 +45,19 @@ pub struct HttpUpstream {
     pub health_check: Option<HttpHealthCheck>,
     /// How `https` servers are verified.
     pub tls: UpstreamTls,
+    /// Whether HTTP/2 is spoken to them.
+    pub http2: Http2Use,
+}
+
+/// Whether HTTP/2 is spoken to an upstream's servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2Use {
+    /// By TLS, where the server chooses it; HTTP/1.1 otherwise.
+    Auto,
+    /// HTTP/1.1 alone.
+    Never,
+    /// HTTP/2 alone: by TLS, or in clear with prior knowledge (RFC 9113 §3.3).
+    Always,
 }
 
 impl HttpUpstream {

@@ -1,9 +1,10 @@
-//! The API door: HTTP/1.1 and HTTP/2 in, a credential judged for each request, HTTP/1.1 out.
+//! The API door: HTTP/1.1 and HTTP/2 in, a credential judged for each request, HTTP/1.1 and HTTP/2 out.
 //!
 //! One [`HttpDoor`] for each listener on each door thread; nothing in it is shared with another thread but what is
 //! behind an `Arc`. It never touches the store, and forwards nothing without a [`Permit`](crate::auth::Permit).
 //! Called by `app`, which accepts the connections.
 
+mod answer_wait;
 mod authorization;
 mod client;
 mod cookies;
@@ -14,6 +15,10 @@ mod exchange;
 mod forward;
 mod headers;
 mod health_check;
+mod http2_connection;
+mod http2_exchange;
+mod http2_head;
+mod http2_pool;
 mod record;
 mod request_body;
 mod routes;
@@ -21,6 +26,7 @@ mod server;
 mod server_pool;
 mod target;
 mod upstream;
+mod upstream_body;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,6 @@ mod stream;
 
 pub use balance::Draws;
 pub use checks::RegularChecks;
-pub use connect::{ConnectError, Target};
+pub use connect::{ConnectError, HttpVersion, Target};
 pub use servers::{ServerState, UpstreamServers};
 pub use stream::UpstreamStream;

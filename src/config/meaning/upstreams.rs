@@ -11,12 +11,12 @@ use rustls_pki_types::ServerName;
 use super::{Review, host_and_port};
 use crate::config::faults::{KeyPath, closest, shown};
 use crate::config::raw::{
-    RawHealthCheck, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
+    RawHealthCheck, RawHttp2Use, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
     RawUpstreamTlsFiles, Required,
 };
 use crate::config::{
-    HealthCheckSchedule, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, SERVERS_MAX, Scheme,
-    SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
+    HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, SERVERS_MAX,
+    Scheme, SetHeaders, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::model::Secret;
 
@@ -24,6 +24,7 @@ use crate::model::Secret;
 const BELONGING: &[(&str, &[&str])] = &[
     ("set_headers", &["http"]),
     ("identity_headers", &["http"]),
+    ("http2", &["http"]),
     ("login_key_file", &["isproxy"]),
     ("plaintext_credentials", &["isproxy"]),
 ];
@@ -158,9 +159,10 @@ fn http_upstream(raw: RawUpstream, path: &KeyPath, review: &mut Review<'_>) -> O
         Some(check) => Some(health_check(&check, &path.key("health_check"), review)?),
         None => None,
     };
+    let http2 = http2_use(raw.http2);
     let tls = https(raw.tls, &path.key("tls"), review);
     let servers = servers(raw.servers, &path.key("servers"), http_server, review);
-    Some(HttpUpstream { servers: servers?, tls: tls?, identity_headers, set_headers, health_check })
+    Some(HttpUpstream { servers: servers?, tls: tls?, identity_headers, set_headers, health_check, http2 })
 }
 
 /// The list at `path`, each of its texts read by `read`; the sound ones, each once.
@@ -267,6 +269,14 @@ fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review
         user: header("user", raw.user),
         key_id: header("key_id", raw.key_id),
         method: header("method", raw.method),
+    }
+}
+
+fn http2_use(raw: Option<RawHttp2Use>) -> Http2Use {
+    match raw {
+        None | Some(RawHttp2Use::Auto) => Http2Use::Auto,
+        Some(RawHttp2Use::Never) => Http2Use::Never,
+        Some(RawHttp2Use::Always) => Http2Use::Always,
     }
 }
 
@@ -392,6 +402,21 @@ mod tests {
             assert!(told.starts_with(expected), "{told}");
             assert!(told.ends_with("\n1 error") && !told.contains("hunter2"), "{told}");
         }
+    }
+
+    #[test]
+    fn http2_is_left_to_the_servers_unless_told_otherwise() {
+        for (rest, expected) in [
+            ("", Http2Use::Auto),
+            ("\n    http2: auto", Http2Use::Auto),
+            ("\n    http2: never", Http2Use::Never),
+            ("\n    http2: always", Http2Use::Always),
+        ] {
+            let upstream = http_upstream(&with_servers(&format!("servers: [https://a, http://b]{rest}")));
+            assert_eq!(upstream.http2, expected, "{rest}");
+        }
+        let told = TestFolder::new().faults(&with_servers("servers: [http://a]\n    http2: yes"));
+        assert!(told.contains("upstreams[0].http2"), "{told}");
     }
 
     #[test]

@@ -36,6 +36,22 @@ pub(in crate::config) struct RawUpstream {
     /// isproxy: may the login key go in clear to servers that are not on this machine?
     #[serde(default)]
     pub(in crate::config) plaintext_credentials: PlaintextCredentials,
+    /// http: whether HTTP/2 is spoken to the servers. `auto`, the default: to `https` servers that choose it. `never`:
+    /// HTTP/1.1 alone. `always`: HTTP/2 alone, to `http` servers without asking first, as gRPC servers in clear want it.
+    pub(in crate::config) http2: Option<RawHttp2Use>,
+}
+
+/// Whether HTTP/2 is spoken to the servers.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum RawHttp2Use {
+    /// To `https` servers that choose it.
+    Auto,
+    /// HTTP/1.1 alone.
+    Never,
+    /// HTTP/2 alone.
+    Always,
 }
 
 /// What an upstream speaks.
@@ -43,7 +59,7 @@ pub(in crate::config) struct RawUpstream {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub(in crate::config) enum RawUpstreamProtocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1 or HTTP/2.
     Http,
     /// The `IsProxy` line protocol.
     IsProxy,

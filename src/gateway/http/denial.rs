@@ -69,6 +69,7 @@ impl Fault {
         match error {
             ConnectError::Socket(_) => Self::UpstreamUnreachable,
             ConnectError::Tls(_) => Self::UpstreamTlsFailed,
+            ConnectError::NotHttp2(_) => Self::UpstreamBroke,
             ConnectError::TooLate => Self::UpstreamTooSlow,
         }
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::denial::Fault;
-use super::exchange::UpstreamBody;
 use super::record::RequestRecord;
+use super::upstream_body::UpstreamBody;
 
 /// What hyper's server sends.
 #[derive(Debug)]

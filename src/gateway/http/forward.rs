@@ -17,12 +17,12 @@ use super::cookies::{strip_own_cookies, strip_own_set_cookies};
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
-use super::exchange::UpstreamBody;
 use super::headers::{X_REQUEST_ID, append_via, replace_identity, strip_claims, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::target::host_name;
 use super::upstream::HttpUpstream;
+use super::upstream_body::UpstreamBody;
 use crate::auth::Permit;
 
 /// Sends `request`, whose head was settled, to its upstream, and answers with what comes back.

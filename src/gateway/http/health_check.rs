@@ -16,8 +16,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::http2_head::http2_head;
 use crate::config::{HttpHealthCheck, HttpUpstream, SetHeaders};
-use crate::net::upstream::{ConnectError, RegularChecks, ServerState, UpstreamServers};
+use crate::net::upstream::{
+    ConnectError, HttpVersion, RegularChecks, ServerState, UpstreamServers, UpstreamStream,
+};
 
 /// What a check asks with, for one server.
 struct Checker {
@@ -34,6 +37,10 @@ enum Unhealthy {
     Unreachable(#[from] ConnectError),
     #[error("{0}")]
     Broke(#[from] hyper::Error),
+    #[error("{0}")]
+    Http2Broke(#[from] h2::Error),
+    #[error("the Host that is set for it is no authority")]
+    NoAuthority,
     #[error("it answered {0}")]
     Status(StatusCode),
     #[error("it did not answer in time")]
@@ -74,9 +81,29 @@ impl Checker {
     }
 
     async fn ask(&self, deadline: Duration) -> Result<StatusCode, Unhealthy> {
-        let stream = self.state.target().connect(deadline).await?;
+        match self.state.target().connect_http(deadline).await? {
+            (stream, HttpVersion::Http1) => self.ask_http1(stream).await,
+            (stream, HttpVersion::Http2) => self.ask_http2(stream).await,
+        }
+    }
+
+    async fn ask_http1(&self, stream: UpstreamStream) -> Result<StatusCode, Unhealthy> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let (mut answer, mut connection) = (pin!(sender.send_request(self.request())), pin!(connection));
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            // Then the answer is there, or will never be.
+            _ = &mut connection => answer.await,
+        };
+        Ok(answer?.status())
+    }
+
+    async fn ask_http2(&self, stream: UpstreamStream) -> Result<StatusCode, Unhealthy> {
+        let (mut sender, connection) = h2::client::handshake(stream).await?;
+        let (head, _) = self.request().into_parts();
+        let request = http2_head(&head, self.state.target().scheme()).ok_or(Unhealthy::NoAuthority)?;
+        let (mut answer, _) = sender.send_request(request, true)?;
+        let mut connection = pin!(connection);
         let answer = tokio::select! {
             answer = &mut answer => answer,
             // Then the answer is there, or will never be.

@@ -1,8 +1,8 @@
-//! One server of an upstream as one door thread sees it: the idle connections to it, and how many are in use.
+//! One server of an upstream as one door thread sees it: the connections to it, and how many requests are under way.
 //!
 //! The pool belongs to the thread, so that no lock is taken and a connection is used where its buffers are warm. A
-//! connection carries one request at a time, so the connections in use are the requests in flight. Which server is
-//! asked is `upstream`'s to say.
+//! connection of HTTP/1.1 carries one request at a time, and waits here while it carries none; those of HTTP/2 are
+//! `http2_pool`'s. Which server is asked is `upstream`'s to say.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,12 +11,17 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use http::Request;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::denial::Fault;
-use super::exchange::UpstreamConnection;
+use super::exchange::{Outcome, UpstreamConnection};
+use super::http2_connection::{Http2Connection, Place};
+use super::http2_pool::Http2Pool;
+use super::request_body::{RequestBody, SendProgress};
+use super::upstream::HttpUpstream;
 use crate::config::Limits;
-use crate::net::upstream::{ServerState, UpstreamServers};
+use crate::net::upstream::{ConnectError, HttpVersion, ServerState, UpstreamServers, UpstreamStream};
 
 /// How often idle connections are looked through for closed and outlived ones.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -29,8 +34,23 @@ pub struct ServerPool {
     limits: Arc<Limits>,
     /// Longest idle first; the one used last is used next, so that the others may grow old and go.
     idle: RefCell<VecDeque<Box<UpstreamConnection>>>,
+    http2: Http2Pool,
     in_flight: Cell<u32>,
     sweeping: Cell<bool>,
+}
+
+/// What carries one request.
+pub enum Connection {
+    /// A connection of its own.
+    Http1(Box<UpstreamConnection>),
+    /// A place on one that it shares.
+    Http2(Place),
+}
+
+/// A connection that has just come about.
+enum Opened {
+    Http1(UpstreamStream),
+    Http2(Http2Connection),
 }
 
 /// A request on its way to a server and back; counted for as long as it lives.
@@ -45,6 +65,7 @@ impl ServerPool {
             state: Arc::clone(state),
             limits: Arc::clone(limits),
             idle: RefCell::default(),
+            http2: Http2Pool::new(state.target().settled_version()),
             in_flight: Cell::new(0),
             sweeping: Cell::new(false),
         })
@@ -75,29 +96,100 @@ impl ServerPool {
         self.servers.note_head(&self.state);
     }
 
-    /// The connection used last that is still open and young enough.
-    pub fn take_idle(self: &Rc<Self>) -> Option<Box<UpstreamConnection>> {
+    /// A place on a connection of HTTP/2, or the connection used last that is still open and young enough.
+    pub fn take_kept(self: &Rc<Self>) -> Option<Connection> {
+        if let Some(place) = self.http2.take(|| InFlight::new(self)) {
+            return Some(Connection::Http2(place));
+        }
         let idle_limit = self.idle_limit();
         loop {
             let mut kept = self.idle.borrow_mut().pop_back()?;
             if kept.idle_for() < idle_limit {
                 kept.take_up(InFlight::new(self));
-                return Some(kept);
+                return Some(Connection::Http1(kept));
             }
         }
     }
 
-    /// A new connection. Where none comes about, that counts against the server.
-    pub async fn connect(self: &Rc<Self>) -> Result<Box<UpstreamConnection>, Fault> {
-        let in_flight = InFlight::new(self);
-        let deadline = Duration::from_millis(self.limits.upstream_connect_milliseconds.into());
-        match self.state.target().connect(deadline).await {
-            Ok(stream) => UpstreamConnection::open(stream, in_flight).await,
-            Err(error) => {
-                self.servers.note_unreachable(&self.state, &error);
-                Err(Fault::of_connecting(&error))
+    /// A new connection, or a place on one that is opened for several requests. Where none comes about, that counts
+    /// against the server.
+    pub async fn connect(self: &Rc<Self>) -> Result<Connection, Fault> {
+        while self.http2.is_shared() {
+            self.join_opening().await?;
+            // Others who waited may have filled it.
+            if let Some(connection) = self.take_kept() {
+                return Ok(connection);
             }
         }
+        let in_flight = InFlight::new(self);
+        match self.open().await? {
+            Opened::Http1(stream) => {
+                Ok(Connection::Http1(UpstreamConnection::open(stream, in_flight).await?))
+            }
+            Opened::Http2(connection) => {
+                drop(in_flight);
+                let place = connection.take(|| InFlight::new(self));
+                self.add(connection);
+                place.map(Connection::Http2).ok_or(Fault::UpstreamBroke)
+            }
+        }
+    }
+
+    /// Waits for the one connection that is being opened. A task of its own opens it: the client that asked first may
+    /// leave.
+    async fn join_opening(self: &Rc<Self>) -> Result<(), Fault> {
+        let _waiting = InFlight::new(self);
+        let mut opening = self.http2.join_opening(|told| {
+            let pool = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                let opened = match pool.open().await {
+                    Ok(opened) => pool.keep_opened(opened).await,
+                    Err(fault) => Err(fault),
+                };
+                // Nobody may wait any more.
+                let _ = told.send(Some(opened));
+            });
+        });
+        let outcome = opening.wait_for(Option::is_some).await.map(|outcome| *outcome);
+        outcome.ok().flatten().unwrap_or(Err(Fault::UpstreamBroke))
+    }
+
+    async fn keep_opened(self: &Rc<Self>, opened: Opened) -> Result<(), Fault> {
+        match opened {
+            Opened::Http1(stream) => {
+                UpstreamConnection::open(stream, InFlight::new(self)).await?.put_aside();
+            }
+            Opened::Http2(connection) => self.add(connection),
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<Opened, Fault> {
+        let deadline = Duration::from_millis(self.limits.upstream_connect_milliseconds.into());
+        let due = Instant::now() + deadline;
+        let target = self.state.target();
+        let opened = match target.connect_http(deadline).await {
+            Err(error) => Err(error),
+            Ok((stream, HttpVersion::Http1)) => {
+                self.http2.note_spoken(HttpVersion::Http1);
+                Ok(Opened::Http1(stream))
+            }
+            Ok((stream, HttpVersion::Http2)) => {
+                self.http2.note_spoken(HttpVersion::Http2);
+                let opening = Http2Connection::open(stream, target.scheme(), &self.limits);
+                let left = due.saturating_duration_since(Instant::now());
+                timeout(left, opening).await.unwrap_or(Err(ConnectError::TooLate)).map(Opened::Http2)
+            }
+        };
+        opened.map_err(|error| {
+            self.servers.note_unreachable(&self.state, &error);
+            Fault::of_connecting(&error)
+        })
+    }
+
+    fn add(self: &Rc<Self>, connection: Http2Connection) {
+        self.http2.add(connection);
+        self.sweep_now_and_then();
     }
 
     fn idle_limit(&self) -> Duration {
@@ -113,6 +205,10 @@ impl ServerPool {
             idle.pop_front();
         }
         drop(idle);
+        self.sweep_now_and_then();
+    }
+
+    fn sweep_now_and_then(self: &Rc<Self>) {
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(self)));
         }
@@ -124,6 +220,24 @@ impl ServerPool {
         // Whoever would be woken by these connections has nothing to do with them.
         let mut cx = Context::from_waker(Waker::noop());
         self.idle.borrow_mut().retain_mut(|kept| kept.idle_for() < idle_limit && kept.is_open(&mut cx));
+        self.http2.close_outlived(idle_limit);
+    }
+}
+
+impl Connection {
+    /// Sends `request` and waits for the answer's head. `progress` is that of a body that is still to come.
+    pub async fn exchange(
+        self,
+        upstream: &Rc<HttpUpstream>,
+        request: Request<RequestBody>,
+        progress: Option<&Rc<SendProgress>>,
+        total_due: Option<Instant>,
+    ) -> Outcome {
+        match self {
+            Self::Http1(connection) => connection.exchange(upstream, request, progress, total_due).await,
+            // Boxed, so that requests over HTTP/1.1 have no room to keep for it.
+            Self::Http2(place) => Box::pin(place.exchange(upstream, request, progress, total_due)).await,
+        }
     }
 }
 
@@ -150,14 +264,14 @@ impl Drop for InFlight {
     }
 }
 
-/// Runs while there are idle connections, and ends with the pool.
+/// Runs while there are connections to look after, and ends with the pool.
 async fn sweep(pool: Weak<ServerPool>) {
     loop {
         let Some(idle_limit) = pool.upgrade().map(|pool| pool.idle_limit()) else { return };
         sleep(SWEEP_EVERY.min(idle_limit)).await;
         let Some(pool) = pool.upgrade() else { return };
         pool.close_outlived();
-        if pool.idle.borrow().is_empty() {
+        if pool.idle.borrow().is_empty() && pool.http2.is_empty() {
             pool.sweeping.set(false);
             return;
         }

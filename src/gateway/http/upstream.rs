@@ -1,6 +1,6 @@
 //! An HTTP upstream as one door thread sees it: chooses the server that a request goes to, and sends it there.
 //!
-//! Connections are `server_pool`'s, exchanges on them `exchange`'s, and what is known of the servers' health is shared
+//! Connections are `server_pool`'s, exchanges on them `exchange`'s and `http2_exchange`'s, and what is known of the servers' health is shared
 //! between the threads by `servers`. Called by `forward`.
 
 use std::rc::Rc;
@@ -11,10 +11,11 @@ use http::{Request, Response};
 use tokio::time::Instant;
 
 use super::denial::Fault;
-use super::exchange::{Outcome, UpstreamBody};
+use super::exchange::Outcome;
 use super::headers::IdentityRules;
 use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::ServerPool;
+use super::upstream_body::UpstreamBody;
 use crate::auth::Permit;
 use crate::config::Limits;
 use crate::net::upstream::{Draws, UpstreamServers};
@@ -79,8 +80,9 @@ impl HttpUpstream {
     /// no other way to an upstream, and only `auth` makes permits.
     ///
     /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
-    /// and a server to which none comes about by another server, once; nothing is ever sent twice (S73). Dropping the
-    /// future closes the connection that it uses (S72).
+    /// and a server to which none comes about by another server, once. A request that a server says it did nothing
+    /// with (HTTP/2) goes to it again, once, on another connection; nothing else is ever sent twice (S73). Dropping the
+    /// future closes the connection or resets the stream that it uses (S72).
     pub async fn send(
         self: &Rc<Self>,
         _leave: &Permit,
@@ -92,7 +94,7 @@ impl HttpUpstream {
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let mut second = Some(());
         loop {
-            let (connection, origin) = match pool.take_idle() {
+            let (connection, origin) = match pool.take_kept() {
                 Some(kept) => (Ok(kept), Origin::Kept),
                 None => (pool.connect().await, Origin::Fresh),
             };
@@ -111,6 +113,14 @@ impl HttpUpstream {
                             return Err(fault);
                         }
                         Outcome::NothingSent(unsent) => request = unsent,
+                        Outcome::Refused(unsent) if second.take().is_some() => {
+                            request = unsent;
+                            continue;
+                        }
+                        Outcome::Refused(_) => {
+                            pool.note_failure();
+                            return Err(Fault::UpstreamBroke);
+                        }
                     }
                     if origin == Origin::Kept {
                         continue;

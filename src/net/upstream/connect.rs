@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::stream::UpstreamStream;
+use crate::config::{Http2Use, Scheme};
 
 /// Where a server is.
 pub struct Target {
@@ -24,9 +25,22 @@ pub struct Target {
     port: u16,
     /// Its address where it was configured as one: then there is nothing to look up.
     literal: Option<SocketAddr>,
+    /// Offers HTTP/1.1 alone.
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    http2: Http2Use,
+    /// Offers what `http2` says; `None`: HTTP/1.1 alone.
+    http2_connector: Option<TlsConnector>,
     /// As the configuration has it.
     label: String,
+}
+
+/// Which HTTP a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1: one request after the other.
+    Http1,
+    /// HTTP/2: requests side by side.
+    Http2,
 }
 
 impl fmt::Debug for Target {
@@ -44,6 +58,9 @@ pub enum ConnectError {
     /// The TLS handshake failed: most often, its certificate is not to be trusted (S78).
     #[error("TLS: {0}")]
     Tls(io::Error),
+    /// HTTP/2 alone was allowed, and the server does not speak it.
+    #[error("it does not speak HTTP/2: {0}")]
+    NotHttp2(String),
     /// `limits.upstream_connect_milliseconds` were not enough.
     #[error("it did not answer in time")]
     TooLate,
@@ -62,7 +79,30 @@ impl Target {
             host: host.to_owned(),
             port,
             literal: host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port)),
+            http2: Http2Use::Never,
+            http2_connector: None,
             label,
+        }
+    }
+
+    /// The same, with HTTP/2 used as `http2` says; `tls` is what offers it.
+    #[must_use]
+    pub fn using(self, http2: Http2Use, tls: Option<&Arc<ClientConfig>>) -> Self {
+        let http2_connector = tls.map(|config| TlsConnector::from(Arc::clone(config)));
+        Self { http2, http2_connector, ..self }
+    }
+
+    /// In clear or by TLS?
+    pub const fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// What connections by [`Self::connect_http`] speak; `None`: the server chooses.
+    pub const fn settled_version(&self) -> Option<HttpVersion> {
+        match (self.http2, self.scheme()) {
+            (Http2Use::Always, _) => Some(HttpVersion::Http2),
+            (Http2Use::Never, _) | (Http2Use::Auto, Scheme::Http) => Some(HttpVersion::Http1),
+            (Http2Use::Auto, Scheme::Https) => None,
         }
     }
 
@@ -81,15 +121,41 @@ impl Target {
         self.tls.is_some()
     }
 
-    /// A connection, or why none came about within `deadline`.
+    /// A connection that speaks HTTP/1.1, or why none came about within `deadline`.
     pub async fn connect(&self, deadline: Duration) -> Result<UpstreamStream, ConnectError> {
         let due = Instant::now() + deadline;
-        timeout_at(due, self.open(due)).await.unwrap_or(Err(ConnectError::TooLate))
+        let opening = self.open(self.tls.as_ref().map(|(connector, _)| connector), due);
+        timeout_at(due, opening).await.unwrap_or(Err(ConnectError::TooLate))
     }
 
-    async fn open(&self, due: Instant) -> Result<UpstreamStream, ConnectError> {
+    /// A connection that speaks what the configuration and the server agree on (ALPN, RFC 7301; without TLS the
+    /// configuration alone decides, RFC 9113 §3.3), or why none came about within `deadline`.
+    pub async fn connect_http(
+        &self,
+        deadline: Duration,
+    ) -> Result<(UpstreamStream, HttpVersion), ConnectError> {
+        let due = Instant::now() + deadline;
+        let connector = self.http2_connector.as_ref().or(self.tls.as_ref().map(|(connector, _)| connector));
+        let stream =
+            timeout_at(due, self.open(connector, due)).await.unwrap_or(Err(ConnectError::TooLate))?;
+        let version = match &stream {
+            UpstreamStream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => HttpVersion::Http2,
+            UpstreamStream::Plain(_) if self.http2 == Http2Use::Always => HttpVersion::Http2,
+            _ => HttpVersion::Http1,
+        };
+        if version == HttpVersion::Http1 && self.http2 == Http2Use::Always {
+            return Err(ConnectError::NotHttp2("it did not choose h2 in the TLS handshake".to_owned()));
+        }
+        Ok((stream, version))
+    }
+
+    async fn open(
+        &self,
+        connector: Option<&TlsConnector>,
+        due: Instant,
+    ) -> Result<UpstreamStream, ConnectError> {
         let stream = self.connect_socket(due).await?;
-        self.begin_tls(stream).await
+        self.begin_tls_by(connector, stream).await
     }
 
     /// A connection on which nothing was sent yet, or why none came about until `due`, which the caller keeps too.
@@ -102,7 +168,17 @@ impl Target {
 
     /// `stream` inside TLS, where TLS is to be spoken. The caller bounds the time.
     pub async fn begin_tls(&self, stream: TcpStream) -> Result<UpstreamStream, ConnectError> {
-        let Some((connector, name)) = &self.tls else { return Ok(UpstreamStream::Plain(stream)) };
+        self.begin_tls_by(self.tls.as_ref().map(|(connector, _)| connector), stream).await
+    }
+
+    async fn begin_tls_by(
+        &self,
+        connector: Option<&TlsConnector>,
+        stream: TcpStream,
+    ) -> Result<UpstreamStream, ConnectError> {
+        let (Some(connector), Some((_, name))) = (connector, &self.tls) else {
+            return Ok(UpstreamStream::Plain(stream));
+        };
         let stream = connector.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
         Ok(UpstreamStream::Tls(Box::new(stream)))
     }

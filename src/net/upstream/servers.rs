@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::balance::{Draws, ServerSet};
 use super::connect::Target;
-use crate::config::{HealthCheckSchedule, HttpUpstream, IsProxyServer, IsProxyUpstream, Limits, Scheme};
+use crate::config::{
+    HealthCheckSchedule, Http2Use, HttpUpstream, IsProxyServer, IsProxyUpstream, Limits, Scheme,
+};
 use crate::net::{TlsError, client_config};
 use crate::telemetry::{Metrics, UpstreamGauge};
 
-/// What is offered to servers in the TLS handshake.
+/// What is offered in the TLS handshake to servers that must speak HTTP/1.1.
 const ALPN: [&[u8]; 1] = [b"http/1.1"];
 
 /// The servers of one upstream, for all threads.
@@ -80,9 +83,11 @@ impl UpstreamServers {
         // One for all servers and threads, so that sessions are resumed wherever they began.
         let speaks_tls = config.servers.iter().any(|server| server.scheme == Scheme::Https);
         let tls = speaks_tls.then(|| client_config(&config.tls, &ALPN)).transpose()?;
+        let http2_tls = tls.as_ref().and_then(|tls| offering_http2(tls, config.http2));
         let targets = config.servers.iter().map(|server| {
             let tls = tls.as_ref().and_then(|tls| Some((tls, config.server_name(server)?)));
             Target::new(&server.host, server.port, server.to_string(), tls)
+                .using(config.http2, http2_tls.as_ref())
         });
         let checks = config.health_check.as_ref().map(|check| &check.schedule);
         Ok(Self::new(name, targets, checks, limits, metrics))
@@ -366,6 +371,18 @@ impl ServerState {
     }
 }
 
+/// `tls`, offering HTTP/2 as `http2` says; both resume the same sessions.
+fn offering_http2(tls: &Arc<ClientConfig>, http2: Http2Use) -> Option<Arc<ClientConfig>> {
+    let offered: &[&[u8]] = match http2 {
+        Http2Use::Auto => &[b"h2", b"http/1.1"],
+        Http2Use::Always => &[b"h2"],
+        Http2Use::Never => return None,
+    };
+    let mut tls = ClientConfig::clone(tls);
+    tls.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+    Some(Arc::new(tls))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use tokio::time::advance;
@@ -382,6 +399,7 @@ pub(super) mod tests {
             set_headers: SetHeaders::default(),
             health_check: None,
             tls: UpstreamTls::default(),
+            http2: Http2Use::Auto,
         };
         UpstreamServers::for_http("registry", &config, &Limits::default(), &Metrics::default()).unwrap()
     }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{
-    ClientAddressRules, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route,
-    Scheme, SetHeaders, UpstreamTls,
+    ClientAddressRules, Http2Use, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials,
+    Route, Scheme, SetHeaders, UpstreamTls,
 };
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
 use crate::model::{AllowList, Service};
@@ -34,6 +34,7 @@ pub struct Setting {
     pub limits: Limits,
     pub listener: HttpListener,
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub http2: Http2Use,
 }
 
 pub struct TestDoor {
@@ -66,7 +67,7 @@ impl TestDoor {
             allow_list: AllowList::default(),
             routes: Vec::new(),
         };
-        let mut setting = Setting { limits: Limits::default(), listener, tls: None };
+        let mut setting = Setting { limits: Limits::default(), listener, tls: None, http2: Http2Use::Auto };
         change(&mut setting);
         let limits = Arc::new(setting.limits);
         let world = World::new(Limits::clone(&limits)).await;
@@ -82,6 +83,7 @@ impl TestDoor {
             set_headers: SetHeaders::default(),
             health_check: None,
             tls: UpstreamTls::default(),
+            http2: setting.http2,
         };
         let servers = UpstreamServers::for_http("registry", &config, &limits, &Metrics::default()).unwrap();
         let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
