@@ -5,4 +5,6 @@ mod balancing;
 mod clients;
 mod framing;
 mod harness;
+mod http2_peer;
+mod http2_upstreams;
 mod upstreams;

@@ -200,6 +200,27 @@ impl Client {
         read_head(&mut self.stream, &mut self.buffer).await.unwrap_or_default()
     }
 
+    /// The next chunk's data; empty: the last one, or the end of the connection.
+    pub async fn chunk(&mut self) -> String {
+        loop {
+            let text = String::from_utf8_lossy(&self.buffer).into_owned();
+            let whole = text.split_once("\r\n").and_then(|(size, rest)| {
+                let size = usize::from_str_radix(size, 16).ok()?;
+                Some((text.len() - rest.len() + size + 2, rest.get(..size)?.to_owned()))
+            });
+            match whole {
+                Some((end, data)) if end <= self.buffer.len() => {
+                    self.buffer.drain(..end);
+                    return data;
+                }
+                _ => {}
+            }
+            if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
+                return String::new();
+            }
+        }
+    }
+
     /// Whatever comes until the connection ends.
     pub async fn rest(&mut self) -> String {
         let mut rest = std::mem::take(&mut self.buffer);
