@@ -3,6 +3,7 @@
 mod balancing;
 mod connections;
 mod forwarding;
+mod http2_upstreams;
 mod https_upstreams;
 mod refusals;
 mod set_headers;

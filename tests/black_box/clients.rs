@@ -1,6 +1,7 @@
-//! Real clients: curl, openssl, HAProxy, our own `latchkey isproxy`, and the registrar's own Python package.
+//! Real clients: curl, openssl, HAProxy, grpcio, our own `latchkey isproxy`, and the registrar's own Python package.
 
 mod curl;
+mod grpc;
 mod haproxy;
 mod latchkey;
 mod openssl;

@@ -17,8 +17,8 @@ except Exception as error:
     print(type(error).__name__, error)
 "#;
 
-/// The interpreter that has the package.
-fn interpreter() -> PathBuf {
+/// The interpreter that has the packages of `tests/requirements.txt`.
+pub fn interpreter() -> PathBuf {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python");
     let python = std::env::var_os("LATCHKEY_TEST_PYTHON").map_or(default, PathBuf::from);
     assert!(

@@ -269,7 +269,10 @@ fn s72_a_client_that_leaves_resets_its_stream_and_no_other() {
             assert_eq!(upstream.connections(), 1, "{case}");
             let reason = door.access_log(2).await[0]["reason"].clone();
             // A body that is broken off may be noticed before its answer is.
-            assert!(reason == "client_gone" || (case == "body" && reason == "body_broken"), "{case}: {reason}");
+            assert!(
+                reason == "client_gone" || (case == "body" && reason == "body_broken"),
+                "{case}: {reason}"
+            );
         }
     });
 }
