@@ -53,8 +53,8 @@ pub struct Limits {
     /// A request's body; 0: unbounded. At the limit: the answer is 413, and the upstream gets no whole request.
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     pub http_body_bytes: u64,
-    /// A body, either way, of which nothing comes or nothing is taken; event streams may be silent. At the limit: 408
-    /// or 504, whoever is late, or the connection is cut where an answer has begun.
+    /// A body, either way, of which nothing comes or nothing is taken; answers that are event streams or gRPC's may be
+    /// silent. At the limit: 408 or 504, whoever is late, or the exchange is cut where an answer has begun.
     #[schemars(range(min = 1, max = 86_400))]
     pub http_body_idle_seconds: u32,
     /// Streams at once on one HTTP/2 connection. At the limit: a further one is refused, and the client may try again.

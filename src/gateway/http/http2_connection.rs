@@ -78,7 +78,7 @@ impl Http2Connection {
         let mut pings = connection.ping_pong().ok_or(ConnectError::TooLate)?;
         tokio::select! {
             biased;
-            pong = pings.ping(Ping::opaque()) => drop(pong.map_err(refused)?),
+            pong = pings.ping(Ping::opaque()) => { pong.map_err(refused)?; }
             ended = &mut connection => {
                 let why = ended.err().map_or_else(|| "it closed".to_owned(), |error| error.to_string());
                 return Err(ConnectError::NotHttp2(why));

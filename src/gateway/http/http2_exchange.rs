@@ -12,7 +12,7 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -55,6 +55,8 @@ enum Uploaded {
 pub struct Http2Body {
     incoming: RecvStream,
     data_ended: bool,
+    /// Comes no body behind this head, whatever it says of a length (HEAD, 204, 304)?
+    is_head_only: bool,
     /// What is still to come, where the head says it.
     left_bytes: Option<u64>,
     /// When a part of it last came.
@@ -109,11 +111,12 @@ impl Place {
                 self.seat.heard();
                 let upload = sending.then(|| AbortOnDropHandle::new(tokio::task::spawn_local(upload.run())));
                 let stream = Stream { seat: self.seat, _upload: upload };
-                let (head, incoming) = response.into_parts();
-                let body = Http2Body::new(incoming, &head, progress.map(Rc::clone), stream);
+                let (answer, incoming) = response.into_parts();
+                let progress = progress.map(Rc::clone);
+                let body = Http2Body::new(incoming, &head.method, &answer, progress, stream);
                 let source = Source::Http2(Box::new(body));
-                let body = UpstreamBody::new(source, upstream, &head.headers, total_due);
-                Outcome::Answered(Response::from_parts(head, body))
+                let body = UpstreamBody::new(source, upstream, &answer.headers, total_due);
+                Outcome::Answered(Response::from_parts(answer, body))
             }
             Waited::Broke(error) if is_refusal(&error) && upload.untouched => {
                 self.seat.retire();
@@ -179,6 +182,11 @@ fn says_continue(answer: &mut ResponseFuture, cx: &mut Context<'_>) -> bool {
         }
     }
     false
+}
+
+/// The length of a body, where its head says it; `h2` holds the server to it.
+fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
 }
 
 impl Upload {
@@ -247,17 +255,18 @@ impl Upload {
 impl Http2Body {
     fn new(
         incoming: RecvStream,
-        head: &http::response::Parts,
+        asked: &Method,
+        answer: &response::Parts,
         progress: Option<Rc<SendProgress>>,
         stream: Stream,
     ) -> Self {
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        // An answer to HEAD, and 304, tell the length of what they do not bring.
-        let left_bytes = if incoming.is_end_stream() { Some(0) } else { length };
+        let is_head_only = *asked == Method::HEAD
+            || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Self {
+            left_bytes: if is_head_only { Some(0) } else { announced_bytes(&answer.headers) },
+            is_head_only,
             incoming,
             data_ended: false,
-            left_bytes,
             heard_at: Instant::now(),
             progress,
             stream: Some(stream),
@@ -296,7 +305,7 @@ impl Http2Body {
 
     /// Is there nothing more to come?
     pub fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.is_head_only || self.incoming.is_end_stream()
     }
 
     /// What is known of its length.

@@ -19,7 +19,7 @@ const END_HEADERS: u8 = 4;
 /// `:status: 200` in HPACK.
 pub const OK: &[u8] = &[0x88];
 /// `:status: 200` and `content-length: 2` in HPACK.
-const OK_TWO_BYTES: &[u8] = b"\x88\x0f\x0d\x012";
+pub const OK_TWO_BYTES: &[u8] = b"\x88\x0f\x0d\x012";
 /// `:status: 100` in HPACK, a literal.
 pub const CONTINUE: &[u8] = &[0x08, 3, b'1', b'0', b'0'];
 /// `:status: 200` and `content-type: text/event-stream` in HPACK.

@@ -7,7 +7,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use super::harness::{RawUpstream, Setting, TestDoor, on_door_thread};
-use super::http2_peer::{CONTINUE, DATA, END_STREAM, HEADERS, Http2Upstream, OK, OK_EVENTS, Peer};
+use super::http2_peer::{
+    CONTINUE, DATA, END_STREAM, HEADERS, Http2Upstream, OK, OK_EVENTS, OK_TWO_BYTES, Peer,
+};
 use crate::config::Http2Use;
 
 const GET: &str = "GET /v2/x HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {key}\r\n\r\n";
@@ -67,6 +69,29 @@ fn requests_at_once_share_one_connection() {
             assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
             assert_eq!(answer.field("via"), Some("2.0 latchkey"));
         }
+        assert_eq!(upstream.connections(), 1);
+    });
+}
+
+#[test]
+fn head_over_http2_has_the_length_and_no_body() {
+    on_door_thread(async {
+        let upstream = Http2Upstream::start(100, async |mut peer: Peer| {
+            while let Some(stream) = peer.whole_request().await {
+                peer.head(stream, 0, OK_TWO_BYTES).await;
+                peer.send(DATA, END_STREAM, stream, b"").await;
+            }
+        })
+        .await;
+        let door = door_before(upstream.address).await;
+        let mut client = door.connect().await;
+        for _ in 0..2 {
+            client.send(&GET.replace("GET", "HEAD")).await;
+            assert!(client.head().await.contains("content-length: 2\r\n"));
+        }
+        drop(client);
+        let log = door.access_log(2).await;
+        assert!(log.iter().all(|line| line["reason"].is_null()), "{log:?}");
         assert_eq!(upstream.connections(), 1);
     });
 }
@@ -141,13 +166,13 @@ fn s73_a_request_that_was_not_processed_goes_again_once_and_no_other() {
 #[test]
 fn goaway_lets_what_is_under_way_end_and_new_requests_go_elsewhere() {
     on_door_thread(async {
-        let (noted, mut notes) = unbounded_channel();
+        let (tell, mut notes) = unbounded_channel();
         let upstream = Http2Upstream::start(100, async move |mut peer: Peer| {
             while let Some(stream) = peer.whole_request().await {
                 if peer.number == 0 {
                     peer.head(stream, 0, OK).await;
                     peer.go_away(stream).await;
-                    noted.send("gone away").unwrap();
+                    tell.send("gone away").unwrap();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     peer.send(DATA, END_STREAM, stream, b"late").await;
                 } else {
@@ -237,15 +262,15 @@ fn s72_a_client_that_leaves_resets_its_stream_and_no_other() {
     on_door_thread(async {
         // Before the head; within the answer; with a body that the server does not take.
         for case in ["head", "answer", "body"] {
-            let (noted, mut notes) = unbounded_channel();
+            let (tell, mut notes) = unbounded_channel();
             let upstream = Http2Upstream::start(100, async move |mut peer: Peer| {
                 let stream = peer.next().await.unwrap().stream;
                 if case != "head" {
                     peer.head(stream, 0, OK).await;
                     peer.send(DATA, 0, stream, b"some").await;
                 }
-                noted.send((stream, 0)).unwrap();
-                noted.send(peer.next_reset().await.unwrap()).unwrap();
+                tell.send((stream, 0)).unwrap();
+                tell.send(peer.next_reset().await.unwrap()).unwrap();
                 while let Some(stream) = peer.whole_request().await {
                     peer.answer(stream).await;
                 }
@@ -326,12 +351,12 @@ fn a_connection_without_an_answer_to_a_ping_is_closed() {
 #[test]
 fn idle_http2_connections_grow_old_and_are_closed() {
     on_door_thread(async {
-        let (noted, mut notes) = unbounded_channel();
+        let (tell, mut notes) = unbounded_channel();
         let upstream = Http2Upstream::start(100, async move |mut peer: Peer| {
             while let Some(stream) = peer.whole_request().await {
                 peer.answer(stream).await;
             }
-            noted.send(peer.number).unwrap();
+            tell.send(peer.number).unwrap();
         })
         .await;
         let door = door_before(upstream.address).await;
