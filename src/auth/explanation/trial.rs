@@ -333,14 +333,18 @@ mod tests {
         make_key(&plane, "api", "203.0.113.0/24").await;
         let (trials, left_out) = plane.try_user(&alex, &at).await.unwrap();
         assert_eq!(
-            (refused(&trials), left_out),
-            (vec![Some("password_off_by_key"), None, Some("address_outside_key_list")], 0)
+            (trials[0].refused.map(|(reason, _)| reason.as_str()), left_out),
+            (Some("password_off_by_key"), 0)
         );
+        // Keys of one moment come in any order.
+        let mut of_keys = refused(&trials[1..]);
+        of_keys.sort_unstable();
+        assert_eq!(of_keys, [None, Some("address_outside_key_list")]);
         let forced = UserChanges { mfa: Some(MfaRequirement::Required), ..UserChanges::default() };
         plane.update_user(&alex, &forced).await.unwrap();
         let (trials, _) = plane.try_user(&alex, &at).await.unwrap();
         assert_eq!(trials[0].refused, Some((DenialReason::PasswordOffByRequiredMfa, "401")));
-        assert_eq!(trials[1].refused, None);
+        assert!(trials[1..].iter().any(|trial| trial.refused.is_none()));
         plane.set_activation(&alex, Activation::Deactivated).await.unwrap();
         let (trials, _) = plane.try_user(&alex, &at).await.unwrap();
         assert_eq!(refused(&trials), [Some("user_inactive"); 3]);
