@@ -19,7 +19,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticator, AuthenticatorParts, DenialReason, open_key_ring};
+use crate::auth::{
+    Authenticator, AuthenticatorParts, DenialReason, SessionKeeper, SessionKeeperParts, open_key_ring,
+};
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol, StoreLocation, UpstreamProtocol};
 use crate::net::upstream::UpstreamServers;
@@ -86,13 +88,22 @@ impl Gateway {
         control.block_on(refuse_demo_beyond_loopback(&store, &config))?;
         let index = Arc::new(control.block_on(Index::load(&store))?);
         let (key_uses, noted_uses) = tokio::sync::mpsc::channel(WAITING_KEY_USES);
+        let limits = Arc::new(config.limits.clone());
+        let (session_keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
+            store: store.clone(),
+            index: Arc::clone(&index),
+            key_ring: Arc::clone(&key_ring),
+            clock: clock.clone(),
+            limits: Arc::clone(&limits),
+        });
         let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
             index: Arc::clone(&index),
             key_ring,
             policy: config.policy.clone(),
-            limits: Arc::new(config.limits.clone()),
+            limits,
             clock: clock.clone(),
             key_uses,
+            session_orders,
             password_threads: password_threads(),
         })?);
         let access_log = match &config.access_log {
@@ -115,6 +126,7 @@ impl Gateway {
             store: store.clone(),
             noted_uses,
             refused,
+            session_keeper,
             ops: control::ops_sockets(&shared.config, &bound)?,
             readiness: readiness.clone(),
             stop: stop_control.clone(),

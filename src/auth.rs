@@ -6,6 +6,7 @@
 mod access;
 mod allow_lists;
 mod api_keys;
+mod api_sessions;
 mod attempt;
 mod authenticator;
 mod control_plane;
@@ -27,6 +28,7 @@ mod users;
 pub use access::{AccessCell, AccessTable};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
 pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
+pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};

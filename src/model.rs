@@ -4,6 +4,7 @@
 
 mod allow_list;
 mod api_key;
+mod api_session;
 mod client_ip;
 mod cookies;
 mod ids;
@@ -16,6 +17,7 @@ mod trusted_proxies;
 
 pub use allow_list::{AllowList, AllowListError};
 pub use api_key::{ApiKeyRecord, KeyDigest};
+pub use api_session::{ApiSessionRecord, SessionBounds, SessionDigest, SessionLifetime};
 pub use client_ip::ClientIp;
 pub use cookies::{COOKIE_PREFIX, is_own_cookie};
 pub use ids::{CustomerId, InvalidKeyId, KeyId, Recognised, Revision, UserId};

@@ -4,6 +4,7 @@
 //! cannot be committed without its row in the change feed. Callers: `auth` and `app`; the doors never.
 
 mod acknowledgement;
+mod api_sessions;
 mod feed;
 mod follower;
 mod import;
@@ -19,6 +20,7 @@ mod records;
 mod refusals;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
+pub use api_sessions::SessionUse;
 pub use feed::{Change, Subject};
 pub use follower::{Follower, FollowerError, FollowerEvents};
 pub use import::{ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};

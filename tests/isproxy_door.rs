@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchkey::auth::{Authenticator, AuthenticatorParts, DenialReason};
+use latchkey::auth::{Authenticator, AuthenticatorParts, DenialReason, SessionKeeper, SessionKeeperParts};
 use latchkey::cli::isproxy_client::{AskError, AskOptions, Security, ask, load_ca_file};
 use latchkey::clock::Clock;
 use latchkey::config::{
@@ -76,8 +76,17 @@ impl Door {
         insert_key(&store, &key_ring, &key).await;
         let clock = Clock::given(NOW);
         let limits = Arc::new(given.limits);
+        let index = Arc::new(Index::load(&store).await.unwrap());
+        let (_, session_orders) = SessionKeeper::new(SessionKeeperParts {
+            store,
+            index: Arc::clone(&index),
+            key_ring: Arc::clone(&key_ring),
+            clock: clock.clone(),
+            limits: Arc::clone(&limits),
+        });
         let authenticator = Authenticator::new(AuthenticatorParts {
-            index: Arc::new(Index::load(&store).await.unwrap()),
+            index,
+            session_orders,
             key_ring,
             policy: Policy::default(),
             limits: Arc::clone(&limits),

@@ -1,4 +1,5 @@
-//! The control plane beside the doors: follows the change feed, ends expired sessions, writes key uses, answers ops.
+//! The control plane beside the doors: follows the change feed, keeps API sessions, ends what expires, writes key
+//! uses, answers ops.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::refusals::keep_refusals;
+use crate::auth::SessionKeeper;
 use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
@@ -30,6 +32,7 @@ pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) noted_uses: mpsc::Receiver<KeyUse>,
     pub(super) refused: mpsc::Receiver<KeptRefusal>,
+    pub(super) session_keeper: SessionKeeper,
     pub(super) ops: Vec<TcpListener>,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stop: CancellationToken,
@@ -38,7 +41,7 @@ pub(super) struct Parts {
 
 /// Starts the tasks of the control plane on the present runtime.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts { shared, store, noted_uses, refused, ops, readiness, stop, tasks } = parts;
+    let Parts { shared, store, noted_uses, refused, session_keeper, ops, readiness, stop, tasks } = parts;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
     let name = format!("pid {}", std::process::id());
@@ -56,6 +59,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     let unkept = shared.metrics.unkept_refusals();
     tasks.spawn(keep_refusals(store.clone(), refused, shared.clock.clone(), unkept, stop.clone()));
     tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
+    tasks.spawn(session_keeper.run(stop.clone()));
     spawn_health_checks(&shared, &stop, &tasks);
     for socket in ops {
         let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;

@@ -7,6 +7,8 @@ use crate::model::{ClientIp, Secret, Service};
 pub enum Credential<'a> {
     /// `Authorization: ApiKey …`, `LOGIN <apikey>`, or the key of a one-shot `IS`.
     ApiKey(PresentedKey<'a>),
+    /// `Authorization: Session …`.
+    Session(PresentedKey<'a>),
     /// `Authorization: Basic …` or `LOGIN <customer/user> <password>`.
     Password {
         /// `customer/login` as it was sent; may be no user's name at all.
@@ -16,7 +18,7 @@ pub enum Credential<'a> {
     },
 }
 
-/// The text of a presented key, borrowed from what was read; prints nothing.
+/// The text of a presented key, of a user or of a session, borrowed from what was read; prints nothing.
 #[derive(Clone, Copy)]
 pub struct PresentedKey<'a>(pub &'a [u8]);
 

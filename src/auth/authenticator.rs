@@ -3,10 +3,13 @@
 //! For an API key: form and tag, digest, look-up, rules; no wait, no hash, no allocation. For a password: address,
 //! hash on its own threads, then the same rules, so that time tells nothing (PROTOCOL section 3, point 6).
 
+mod api_session;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::api_sessions::SessionOrders;
 use super::attempt::{Attempt, Credential, PresentedKey};
 use super::decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Proof, Refusal};
 use super::live_sessions::{LiveSession, LiveSessions, Standing};
@@ -16,7 +19,7 @@ use super::throttle::FailureThrottle;
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
 use crate::crypto::{KeyRing, recognise_key};
-use crate::model::{ClientIp, KeyDigest, MfaState, Recognised, Secret, Service, Timestamp};
+use crate::model::{ClientIp, KeyDigest, MfaState, Recognised, Secret, Service, SessionLifetime, Timestamp};
 use crate::store::index::{CustomerState, FoundKey, UserEntry, UserState};
 use crate::store::{Index, KeyUse, Subject};
 
@@ -34,6 +37,8 @@ pub struct Authenticator {
     throttle: FailureThrottle,
     live_sessions: LiveSessions,
     key_uses: mpsc::Sender<KeyUse>,
+    session_orders: SessionOrders,
+    session_lifetime: SessionLifetime,
 }
 
 /// What an [`Authenticator`] is made of.
@@ -51,6 +56,8 @@ pub struct AuthenticatorParts {
     pub clock: Clock,
     /// Takes uses of keys, to be written in batches; when it is full a use goes unnoted.
     pub key_uses: mpsc::Sender<KeyUse>,
+    /// Opens and closes API sessions.
+    pub session_orders: SessionOrders,
     /// Threads that hash passwords: half the cores, at least one.
     pub password_threads: usize,
 }
@@ -73,14 +80,17 @@ impl Authenticator {
             policy: parts.policy,
             clock: parts.clock,
             key_uses: parts.key_uses,
+            session_orders: parts.session_orders,
+            session_lifetime: parts.limits.session_lifetime(),
         })
     }
 
-    /// Judges one attempt. For an API key it never waits.
+    /// Judges one attempt. For an API key or session it never waits.
     pub async fn authenticate(&self, attempt: Attempt<'_>) -> Decision {
         let Attempt { credential, service, client_ip } = attempt;
         let decision = match credential {
             Credential::ApiKey(key) => self.authenticate_key(key, service, client_ip),
+            Credential::Session(key) => self.authenticate_session(key, service, client_ip),
             Credential::Password { user, password } => {
                 self.authenticate_password(user, password, service, client_ip).await
             }
@@ -232,6 +242,7 @@ impl Authenticator {
                 }
                 _ => Standing::Ended,
             },
+            Proof::Session(session) => self.session_standing(session, at),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::model::{ClientIp, KeyDigest, KeyId, Recognised, Service};
+use crate::model::{ClientIp, KeyDigest, KeyId, Recognised, Service, SessionDigest};
 use crate::store::index::UserEntry;
 
 /// The answer to an attempt.
@@ -35,6 +35,8 @@ pub(super) enum Proof {
     Key(KeyDigest),
     /// The password of this version was presented.
     Password(i64),
+    /// The API session of this digest was presented.
+    Session(SessionDigest),
 }
 
 /// How the caller proved who they are.
@@ -44,6 +46,8 @@ pub enum AuthMethod {
     ApiKey(KeyId),
     /// By the user's password.
     Password,
+    /// By an API session, which a password opened.
+    Session,
 }
 
 impl AuthMethod {
@@ -52,6 +56,7 @@ impl AuthMethod {
         match self {
             Self::ApiKey(_) => "api-key",
             Self::Password => "password",
+            Self::Session => "session",
         }
     }
 }
@@ -86,7 +91,7 @@ impl Permit {
     pub const fn key_id(&self) -> Option<KeyId> {
         match self.method {
             AuthMethod::ApiKey(id) => Some(id),
-            AuthMethod::Password => None,
+            AuthMethod::Password | AuthMethod::Session => None,
         }
     }
 
@@ -94,7 +99,7 @@ impl Permit {
     pub fn recognised(&self) -> Recognised {
         match self.method {
             AuthMethod::ApiKey(id) => Recognised::Key(id),
-            AuthMethod::Password => Recognised::Password(self.user.id()),
+            AuthMethod::Password | AuthMethod::Session => Recognised::Password(self.user.id()),
         }
     }
 
@@ -184,6 +189,12 @@ pub enum DenialReason {
     PasswordOffByRequiredMfa,
     /// MFA is required and not set up.
     MfaNotSetUp,
+    /// No such API session, or not any more.
+    UnknownSession,
+    /// The API session was not used for too long, or is too old.
+    SessionExpired,
+    /// A right credential of another kind than `/v2/session` takes.
+    CredentialKind,
     /// The user is deactivated.
     UserInactive,
     /// This entrance is closed for the user.
@@ -208,7 +219,7 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// Every reason, for metrics that are registered once.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::NoCredential,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -221,6 +232,9 @@ impl DenialReason {
         Self::PasswordOffByMfa,
         Self::PasswordOffByRequiredMfa,
         Self::MfaNotSetUp,
+        Self::UnknownSession,
+        Self::SessionExpired,
+        Self::CredentialKind,
         Self::UserInactive,
         Self::AccessPointOff,
         Self::AddressOutsideListenerList,
@@ -248,6 +262,9 @@ impl DenialReason {
             Self::PasswordOffByMfa => "password_off_by_mfa",
             Self::PasswordOffByRequiredMfa => "password_off_by_required_mfa",
             Self::MfaNotSetUp => "mfa_not_set_up",
+            Self::UnknownSession => "unknown_session",
+            Self::SessionExpired => "session_expired",
+            Self::CredentialKind => "credential_kind",
             Self::UserInactive => "user_inactive",
             Self::AccessPointOff => "access_point_off",
             Self::AddressOutsideListenerList => "address_outside_listener_list",
@@ -275,6 +292,9 @@ impl DenialReason {
             Self::PasswordOffByKey => "an API key exists or existed",
             Self::PasswordOffByMfa => "MFA is on",
             Self::PasswordOffByRequiredMfa | Self::MfaNotSetUp => "MFA is required and not set up",
+            Self::UnknownSession => "no such session, or not any more",
+            Self::SessionExpired => "the session has expired",
+            Self::CredentialKind => "a password opens sessions, and only the session itself closes it",
             Self::UserInactive => "the user is deactivated",
             Self::AccessPointOff => "this access point is off for the user",
             Self::AddressOutsideListenerList => "the address is outside the listener's list",

@@ -39,6 +39,8 @@ pub enum Step {
     KeyForm,
     /// Is it a key?
     KeyLookUp,
+    /// Is it an API session whose time is not over?
+    SessionLookUp,
     /// May this address still try passwords, and is there room to check them?
     PasswordTries,
     /// Is there such a user, with this password?
@@ -103,6 +105,7 @@ impl Step {
             Self::Credential => "credential",
             Self::KeyForm => "key_form",
             Self::KeyLookUp => "key_look_up",
+            Self::SessionLookUp => "session_look_up",
             Self::PasswordTries => "password_tries",
             Self::Password => "password",
             Self::Rule(Rule::KeyEnabled) => "key_enabled",
@@ -154,6 +157,7 @@ impl StepTaken {
 enum Means {
     Key,
     Password,
+    Session,
 }
 
 impl ControlPlane {
@@ -204,6 +208,7 @@ fn steps_taken(refusal: &KeptRefusal, user: Option<&UserName>) -> Vec<StepTaken>
 
 fn means_of(refusal: &KeptRefusal, decided: Step) -> Means {
     match (refusal.recognised, decided) {
+        (_, Step::SessionLookUp) => Means::Session,
         (Some(Recognised::Password(_)), _) | (None, Step::PasswordTries | Step::Password) => Means::Password,
         _ => Means::Key,
     }
@@ -216,10 +221,11 @@ fn order(service: Service, means: Means) -> Vec<Step> {
         Service::IsProxy => vec![Step::ClientAddress, Step::ListenerList, Step::Protocol, Step::Transport],
     };
     steps.push(Step::Credential);
-    steps.extend(match means {
-        Means::Key => [Step::KeyForm, Step::KeyLookUp],
-        Means::Password => [Step::PasswordTries, Step::Password],
-    });
+    match means {
+        Means::Key => steps.extend([Step::KeyForm, Step::KeyLookUp]),
+        Means::Password => steps.extend([Step::PasswordTries, Step::Password]),
+        Means::Session => steps.push(Step::SessionLookUp),
+    }
     steps.extend(rules(service, means).into_iter().map(Step::Rule));
     match service {
         Service::Api => steps.extend([Step::Route, Step::Body, Step::Upstream]),
@@ -246,14 +252,15 @@ fn rules(service: Service, means: Means) -> Vec<Rule> {
     found.into_iter().map(|(rule, _)| rule).collect()
 }
 
-/// Asks something about the entrance of any key, or any password.
+/// Asks something about the entrance of any key, password or session; `IsProxy` knows no sessions.
 fn at_entrance<T>(service: Service, means: Means, ask: impl FnOnce(Entrance<'_>) -> T) -> T {
     let list = AllowList::default();
     let key = KeyFacts { enabled: true, expires_at: None, scope: ServiceScope::of(service), list: &list };
     ask(match (service, means) {
         (_, Means::Key) => Entrance::Key(service, &key),
         (Service::Api, Means::Password) => Entrance::ApiPassword,
-        (Service::IsProxy, Means::Password) => Entrance::IsProxyPassword,
+        (Service::Api, Means::Session) => Entrance::ApiSession,
+        (Service::IsProxy, Means::Password | Means::Session) => Entrance::IsProxyPassword,
     })
 }
 

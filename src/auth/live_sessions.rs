@@ -120,5 +120,6 @@ fn touched(permit: &Permit, subjects: &[Subject]) -> bool {
         Subject::Customer(id) => permit.user().customer().id() == *id,
         Subject::User(id) => permit.user().id() == *id,
         Subject::Key(digest) => matches!(permit.proof(), Proof::Key(own) if own == *digest),
+        Subject::ApiSession(digest) => matches!(permit.proof(), Proof::Session(own) if own == *digest),
     })
 }

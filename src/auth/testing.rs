@@ -5,8 +5,12 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Attempt, Authenticator, AuthenticatorParts, Credential, Decision, PresentedKey};
+use super::{
+    Attempt, Authenticator, AuthenticatorParts, Credential, Decision, PresentedKey, SessionKeeper,
+    SessionKeeperParts,
+};
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
 use crate::crypto::{DigestKey, KeyRing, KeyText, TagKey, hash_password};
@@ -14,7 +18,9 @@ use crate::model::{
     AccessPoints, AllowList, ApiKeyRecord, ClientIp, KeyId, MfaRequirement, Permissions, Secret, Service,
     Timestamp, UserId, UserName,
 };
-use crate::store::{Index, KeyUse, NewCustomer, NewUser, Store};
+use crate::store::{
+    Follower, FollowerEvents, Index, KeyUse, NewCustomer, NewUser, Store, StoreError, Subject,
+};
 
 /// Where the clock stands.
 pub const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -30,7 +36,21 @@ pub struct World {
     pub uses: mpsc::Receiver<KeyUse>,
     pub authenticator: Arc<Authenticator>,
     pub user: UserId,
-    index: Arc<Index>,
+    pub index: Arc<Index>,
+    /// Carries out orders once [`World::keep_sessions`] is called; without it, nobody does.
+    pub keeper: Option<SessionKeeper>,
+    keeping: Option<DropGuard>,
+}
+
+/// Ends what is open by what the feed says, as the control plane does.
+struct Sweep(Arc<Authenticator>);
+
+impl FollowerEvents for Sweep {
+    fn applied(&mut self, subjects: &[Subject]) -> u64 {
+        self.0.end_revoked_sessions(subjects)
+    }
+
+    fn store_state(&mut self, _: Result<(), &StoreError>) {}
 }
 
 impl World {
@@ -59,19 +79,51 @@ impl World {
         let clock = Clock::given(NOW);
         let (key_uses, noted) = mpsc::channel(10);
         let index = Arc::new(Index::load(&store).await.unwrap());
+        let limits = Arc::new(limits);
+        let (keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
+            store: store.clone(),
+            index: Arc::clone(&index),
+            key_ring: Arc::clone(&key_ring),
+            clock: clock.clone(),
+            limits: Arc::clone(&limits),
+        });
         let authenticator = Arc::new(
             Authenticator::new(AuthenticatorParts {
                 index: Arc::clone(&index),
                 key_ring: Arc::clone(&key_ring),
                 policy: Policy::default(),
-                limits: Arc::new(limits),
+                limits,
                 clock: clock.clone(),
                 key_uses,
+                session_orders,
                 password_threads: 1,
             })
             .unwrap(),
         );
-        Self { _folder: folder, store, key_ring, clock, uses: noted, authenticator, user, index }
+        Self {
+            _folder: folder,
+            store,
+            key_ring,
+            clock,
+            uses: noted,
+            authenticator,
+            user,
+            index,
+            keeper: Some(keeper),
+            keeping: None,
+        }
+    }
+
+    /// Runs the keeper of sessions and follows the feed, for as long as the world lasts.
+    pub async fn keep_sessions(&mut self) {
+        let stop = CancellationToken::new();
+        let applied = *self.index.applied().borrow();
+        let registration = self.store.register_gateway("a1".into(), "test", applied, NOW).await.unwrap();
+        let follower = Follower::new(self.store.clone(), Arc::clone(&self.index), registration);
+        let (mut sweep, stopped) = (Sweep(Arc::clone(&self.authenticator)), stop.clone());
+        tokio::spawn(async move { follower.run(&mut sweep, stopped).await });
+        tokio::spawn(self.keeper.take().unwrap().run(stop.clone()));
+        self.keeping = Some(stop.drop_guard());
     }
 
     pub async fn add_key(&self, scope: &str) -> (String, ApiKeyRecord) {

@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::model::SessionLifetime;
+
 /// What a peer may use of us, and how long it may take. The defaults stand in [`Limits::default`].
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +28,16 @@ pub struct Limits {
     /// `Retry-After`, at `IsProxy` like a wrong one, and counts as no failure.
     #[schemars(range(min = 1, max = 10_000))]
     pub password_queue: u32,
+    /// An API session (`POST /v2/session`) that is not used. At the limit: it ends, with the streams that it opened.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub api_session_idle_seconds: u32,
+    /// An API session from its opening on, however much it is used. At the limit: it ends, with the streams that it
+    /// opened.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub api_session_seconds: u32,
+    /// API sessions of one user. At the limit: a further one ends the one that was unused longest.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub api_sessions_per_user: u32,
     /// From accept to the end of a PROXY protocol header, where a listener accepts one. At the limit: the connection is
     /// closed.
     #[schemars(range(min = 1, max = 300))]
@@ -133,6 +145,9 @@ impl Default for Limits {
             connections_per_address: 1_000,
             failed_credentials_per_address: 100,
             password_queue: 64,
+            api_session_idle_seconds: 1_800,
+            api_session_seconds: 43_200,
+            api_sessions_per_user: 100,
             proxy_protocol_header_seconds: 5,
             tls_handshake_seconds: 10,
             http_header_seconds: 10,
@@ -162,6 +177,16 @@ impl Default for Limits {
             isproxy_reply_seconds: 30,
             isproxy_write_seconds: 30,
             drain_seconds: 30,
+        }
+    }
+}
+
+impl Limits {
+    /// How long API sessions live.
+    pub const fn session_lifetime(&self) -> SessionLifetime {
+        SessionLifetime {
+            idle_seconds: self.api_session_idle_seconds,
+            total_seconds: self.api_session_seconds,
         }
     }
 }

@@ -155,7 +155,7 @@ pub struct IdentityHeaders {
     pub user: Option<HeaderName>,
     /// The key's id, where a key was used; `X-Auth-Key-Id` by default.
     pub key_id: Option<HeaderName>,
-    /// `api-key` or `password`; `X-Auth-Method` by default.
+    /// `api-key`, `password` or `session`; `X-Auth-Method` by default.
     pub method: Option<HeaderName>,
 }
 

@@ -5,7 +5,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::model::KeyDigest;
+use crate::model::{KeyDigest, SessionDigest};
 
 /// Length of the tag inside a key, in bytes (PROTOCOL section 4).
 pub const TAG_BYTES: usize = 4;
@@ -35,6 +35,13 @@ impl DigestKey {
     /// The digest of an API key's text, ours or imported.
     pub fn digest(&self, key_text: &[u8]) -> KeyDigest {
         KeyDigest(*blake3::keyed_hash(&self.0, key_text).as_bytes())
+    }
+
+    /// The digest of an API session's key, which is no key's digest: no key holds a blank.
+    pub fn digest_session(&self, key_text: &[u8]) -> SessionDigest {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(b"api session ").update(key_text);
+        SessionDigest(*hasher.finalize().as_bytes())
     }
 
     /// Compares two digests in the same time whether they differ or not.

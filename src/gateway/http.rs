@@ -5,6 +5,7 @@
 //! Called by `app`, which accepts the connections.
 
 mod answer_wait;
+mod api_session;
 mod authorization;
 mod client;
 mod cookies;

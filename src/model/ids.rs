@@ -16,7 +16,7 @@ pub struct UserId(pub i64);
 pub enum Recognised {
     /// This key.
     Key(KeyId),
-    /// A password for this user.
+    /// A password for this user, or an API session that it opened.
     Password(UserId),
 }
 

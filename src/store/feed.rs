@@ -6,8 +6,8 @@
 use sqlx::{Row, SqliteConnection};
 
 use super::StoreError;
-use super::records::digest;
-use crate::model::{CustomerId, KeyDigest, Revision, UserId};
+use super::records::{digest, session_digest};
+use crate::model::{CustomerId, KeyDigest, Revision, SessionDigest, UserId};
 
 /// Rows kept for gateways to catch up with; one that is further behind loads everything.
 const KEPT_CHANGES: i64 = 100_000;
@@ -23,6 +23,8 @@ pub enum Subject {
     User(UserId),
     /// A key was made, changed or deleted; by its digest, because a deleted key's row is gone.
     Key(KeyDigest),
+    /// An API session was opened or ended.
+    ApiSession(SessionDigest),
     /// Too much to name: load everything again.
     Everything,
 }
@@ -42,6 +44,7 @@ impl Subject {
             Self::Customer(_) => "customer",
             Self::User(_) => "user",
             Self::Key(_) => "key",
+            Self::ApiSession(_) => "session",
             Self::Everything => "everything",
         }
     }
@@ -49,7 +52,7 @@ impl Subject {
     fn to_stored(self) -> Vec<u8> {
         match self {
             Self::Customer(CustomerId(id)) | Self::User(UserId(id)) => id.to_be_bytes().to_vec(),
-            Self::Key(KeyDigest(digest)) => digest.to_vec(),
+            Self::Key(KeyDigest(digest)) | Self::ApiSession(SessionDigest(digest)) => digest.to_vec(),
             Self::Everything => Vec::new(),
         }
     }
@@ -60,6 +63,7 @@ impl Subject {
             "customer" => Ok(Self::Customer(CustomerId(id()?))),
             "user" => Ok(Self::User(UserId(id()?))),
             "key" => Ok(Self::Key(digest(stored)?)),
+            "session" => Ok(Self::ApiSession(session_digest(stored)?)),
             "everything" => Ok(Self::Everything),
             _ => Err(StoreError::Corrupt("kind of change")),
         }

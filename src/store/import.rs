@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::feed::{self, Subject};
-use super::{Store, StoreError};
+use super::{Store, StoreError, api_sessions};
 use crate::model::{
     AccessPoints, CustomerHandle, CustomerId, KeyDigest, KeyId, Login, Revision, ServiceScope, Timestamp,
     UserId,
@@ -160,7 +160,7 @@ impl KeyImport {
     pub async fn add_keys(&self, keys: &[ImportedKey], scope: ServiceScope) -> Result<(), StoreError> {
         let rows: Vec<Value> = keys
             .iter()
-            .map(|key| json!([key.id.to_stored(), key.user.0, hex(&key.digest), key.last_characters]))
+            .map(|key| json!([key.id.to_stored(), key.user.0, hex(&key.digest.0), key.last_characters]))
             .collect();
         let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
@@ -180,7 +180,8 @@ impl KeyImport {
         Ok(())
     }
 
-    /// Makes everything visible at once, and ends password access to the API for the users that got a first key.
+    /// Makes everything visible at once, and ends password access to the API, and what it opened, for the users that
+    /// got a first key.
     pub async fn commit(self) -> Result<Revision, StoreError> {
         let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
@@ -190,6 +191,7 @@ impl KeyImport {
         .bind(self.id)
         .execute(&mut *transaction)
         .await?;
+        api_sessions::end_all_lost_sessions(&mut transaction).await?;
         sqlx::query("DELETE FROM imports WHERE id = ?").bind(self.id).execute(&mut *transaction).await?;
         let revision = feed::append(&mut transaction, Subject::Everything).await?;
         transaction.commit().await?;
@@ -236,9 +238,9 @@ async fn clear(store: &Store, import: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn hex(digest: &KeyDigest) -> String {
+pub(super) fn hex(digest: &[u8; 32]) -> String {
     use std::fmt::Write;
-    digest.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

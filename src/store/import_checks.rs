@@ -24,7 +24,7 @@ impl Store {
         &self,
         digests: &[KeyDigest],
     ) -> Result<Vec<(usize, DigestOrigin)>, StoreError> {
-        let asked: Vec<Value> = digests.iter().map(|digest| json!(hex(digest))).collect();
+        let asked: Vec<Value> = digests.iter().map(|digest| json!(hex(&digest.0))).collect();
         sqlx::query(
             "SELECT j.key AS place, FALSE AS deleted FROM json_each(?1) j JOIN visible_keys k ON k.digest = unhex(j.value) \
              UNION ALL \

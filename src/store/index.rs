@@ -1,10 +1,11 @@
-//! What the hot path reads: every key, user and customer, in memory.
+//! What the hot path reads: every key, session, user and customer, in memory.
 //!
 //! A reader takes no lock that a writer holds across an await. A single change replaces one entry or one state; a
 //! resynchronisation builds a whole new generation and swaps it in. Only the [`Follower`](super::Follower) writes.
 
 mod entry;
 mod load;
+mod sessions;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-pub use entry::{CustomerEntry, CustomerState, FoundKey, KeyEntry, UserEntry, UserState};
+pub use entry::{
+    CustomerEntry, CustomerState, FoundKey, FoundSession, KeyEntry, SessionEntry, UserEntry, UserState,
+};
 
 use super::records::{CustomerRecord, UserRecord};
-use super::{Change, Store, StoreError, Subject, feed, queries};
+use super::{Change, Store, StoreError, Subject, api_sessions, feed, queries};
 use crate::crypto::DigestKey;
 use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId, UserName};
 
@@ -31,6 +34,7 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Generation {
     keys: DashMap<u128, KeyEntry, DigestBits>,
+    sessions: sessions::Sessions,
     users: DashMap<UserId, Arc<UserEntry>>,
     users_by_name: DashMap<Box<str>, Arc<UserEntry>>,
     customers: DashMap<CustomerId, Arc<CustomerEntry>>,
@@ -94,6 +98,7 @@ impl Index {
     /// Loads everything afresh and swaps it in.
     pub(crate) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
         let (generation, revision) = load::generation(store).await?;
+        generation.keep_session_uses_of(&self.current.load());
         self.current.store(Arc::new(generation));
         self.applied.send_replace(revision);
         Ok(revision)
@@ -123,6 +128,12 @@ impl Index {
                     Some(key) => generation.put_key(&key)?,
                     None => drop(generation.keys.remove(&split(&digest).0)),
                 },
+                Subject::ApiSession(digest) => {
+                    match api_sessions::by_digest(&mut transaction, digest).await? {
+                        Some(session) => generation.put_session(&session)?,
+                        None => drop(generation.sessions.remove(&digest)),
+                    }
+                }
                 Subject::Everything => {}
             }
         }

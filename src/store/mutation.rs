@@ -33,17 +33,22 @@ impl Store {
 }
 
 impl Mutation {
-    /// Makes the change durable and returns the revision at which every gateway has it.
+    /// Ends the API sessions that lost their password, makes all durable, and returns the revision at which every gateway has it.
     pub async fn commit(mut self) -> Result<Revision, StoreError> {
-        if self.touched.len() > NAMED_SUBJECTS {
-            self.touched = vec![Subject::Everything];
-        }
+        let touched = self.named_subjects();
+        self.end_lost_sessions(&touched).await?;
+        self.touched = self.named_subjects();
         let mut revision = feed::head(&mut self.transaction).await?;
         for subject in std::mem::take(&mut self.touched) {
             revision = feed::append(&mut self.transaction, subject).await?;
         }
         self.transaction.commit().await?;
         Ok(revision)
+    }
+
+    /// What was touched, or [`Subject::Everything`] where that is too much to name.
+    fn named_subjects(&self) -> Vec<Subject> {
+        if self.touched.len() > NAMED_SUBJECTS { vec![Subject::Everything] } else { self.touched.clone() }
     }
 
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
@@ -199,7 +204,7 @@ impl Mutation {
         Ok(())
     }
 
-    /// Removes a user and all its keys.
+    /// Removes a user, and all its keys and sessions.
     pub async fn delete_user(&mut self, id: UserId, now: Timestamp) -> Result<(), StoreError> {
         for key in self.keys_of(id).await? {
             self.delete_key(&key, now).await?;
@@ -209,6 +214,7 @@ impl Mutation {
             .bind(id.0)
             .execute(&mut *self.transaction)
             .await?;
+        self.delete_api_sessions_of(id).await?;
         sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
         self.touch(Subject::User(id));
         Ok(())

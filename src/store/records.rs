@@ -7,7 +7,7 @@ use super::StoreError;
 use crate::crypto::PasswordHash;
 use crate::model::{
     AccessPoints, AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Login,
-    MfaRequirement, Permissions, ServiceScope, Timestamp, UserId, UserName,
+    MfaRequirement, Permissions, ServiceScope, SessionDigest, Timestamp, UserId, UserName,
 };
 
 /// A customer to be made.
@@ -147,6 +147,10 @@ pub(super) fn scope(stored: i64) -> Result<ServiceScope, StoreError> {
 
 pub(super) fn digest(stored: &[u8]) -> Result<KeyDigest, StoreError> {
     Ok(KeyDigest(stored.try_into().map_err(|_| StoreError::Corrupt("digest"))?))
+}
+
+pub(super) fn session_digest(stored: &[u8]) -> Result<SessionDigest, StoreError> {
+    Ok(SessionDigest(stored.try_into().map_err(|_| StoreError::Corrupt("digest of a session"))?))
 }
 
 impl CustomerRecord {

@@ -54,7 +54,7 @@ pub struct AccessRecord<'a> {
     pub user: Option<&'a str>,
     /// The key, where one was used.
     pub key_id: Option<KeyId>,
-    /// `api-key` or `password`, where one was right.
+    /// `api-key`, `password` or `session`, where one was right.
     pub auth_method: Option<&'static str>,
     /// The upstream's name, where one was asked.
     pub upstream: Option<&'a str>,

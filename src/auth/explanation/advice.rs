@@ -61,6 +61,9 @@ const fn step_of(reason: DenialReason) -> Step {
         DenialReason::NoCredential => Step::Credential,
         DenialReason::MalformedKey => Step::KeyForm,
         DenialReason::UnknownKey => Step::KeyLookUp,
+        DenialReason::UnknownSession | DenialReason::SessionExpired => Step::SessionLookUp,
+        // Found out last of all, at the path of the sessions.
+        DenialReason::CredentialKind => Step::Route,
         DenialReason::TooManyFailures | DenialReason::PasswordQueueFull => Step::PasswordTries,
         DenialReason::UnknownUser | DenialReason::WrongPassword => Step::Password,
         DenialReason::KeyDisabled => Step::Rule(Rule::KeyEnabled),
@@ -109,6 +112,12 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
              `latchkey customer update {customer} --mfa optional`"
         ),
         DenialReason::MfaNotSetUp => String::from("the user sets MFA up in the console"),
+        DenialReason::UnknownSession | DenialReason::SessionExpired => format!(
+            "the client opens another with its password (`POST /v2/session`), or uses a key: {new_key}"
+        ),
+        DenialReason::CredentialKind => String::from(
+            "`POST /v2/session` takes `Basic`, and `DELETE` the session itself; keys need no session",
+        ),
         DenialReason::UserInactive => format!("`latchkey user reactivate {user}`"),
         DenialReason::AccessPointOff => {
             format!("`latchkey user update {user} --access LIST`, with {service} in the list")
@@ -154,7 +163,7 @@ const BY_MESSAGE: &str = "the client must be changed; the answer's `message` tol
 const BY_UPSTREAM: &str = "look at the upstream, `latchkey_upstream_healthy` and the gateway's log";
 
 /// The doors' reasons that concern no credential: name, step, the reason in words, what an operator can do.
-const OTHERS: [(&str, Step, &str, &str); 22] = [
+const OTHERS: [(&str, Step, &str, &str); 24] = [
     (
         "unreadable_forwarding_header",
         Step::ClientAddress,
@@ -169,6 +178,13 @@ const OTHERS: [(&str, Step, &str, &str); 22] = [
     ),
     ("malformed_request", Step::Protocol, "the request's head breaks a rule of HTTP", BY_MESSAGE),
     ("method_refused", Step::Protocol, "CONNECT and TRACE are not accepted", BY_MESSAGE),
+    ("session_method_refused", Step::Protocol, "`/v2/session` takes POST and DELETE only", BY_MESSAGE),
+    (
+        "sessions_unavailable",
+        Step::Route,
+        "a session could be neither opened nor ended: the store is away or busy",
+        "the gateway's log tells what is wrong with the store; trying again may do",
+    ),
     ("unknown_expectation", Step::Protocol, "only the expectation 100-continue is known", BY_MESSAGE),
     ("target_too_long", Step::Protocol, "the request's target is too long", "`limits.http_target_bytes`"),
     ("too_many_fields", Step::Protocol, "too many header fields", "`limits.http_header_fields`"),
@@ -246,7 +262,7 @@ mod tests {
             let asked = [Service::Api, Service::IsProxy].into_iter().any(|service| {
                 let advice = of(name, &nobody(service)).unwrap();
                 assert!(advice.text.len() > 5 && advice.hint.len() > 5, "{name}: {advice:?}");
-                [Means::Key, Means::Password]
+                [Means::Key, Means::Password, Means::Session]
                     .iter()
                     .any(|means| order(service, *means).contains(&advice.step))
             });

@@ -146,7 +146,7 @@ pub(in crate::config) struct RawIdentityHeaders {
     pub(in crate::config) user: Option<String>,
     /// The key's id, where a key was used.
     pub(in crate::config) key_id: Option<String>,
-    /// `api-key` or `password`.
+    /// `api-key`, `password` or `session`.
     pub(in crate::config) method: Option<String>,
 }
 

@@ -27,6 +27,8 @@ const BASIC_MAX_BYTES: usize = 2_048;
 pub enum Authorization<'a> {
     /// `ApiKey <key>`.
     ApiKey(PresentedKey<'a>),
+    /// `Session <key>`.
+    Session(PresentedKey<'a>),
     /// `Basic <base64 of customer/user:password>`.
     Basic(UserAndPassword),
 }
@@ -43,6 +45,7 @@ impl Authorization<'_> {
     pub fn credential(&self) -> Credential<'_> {
         match self {
             Self::ApiKey(key) => Credential::ApiKey(*key),
+            Self::Session(key) => Credential::Session(*key),
             Self::Basic(basic) => {
                 let (user, rest) = basic.text.expose().split_at_checked(basic.colon).unwrap_or_default();
                 let password = rest.strip_prefix(':').unwrap_or_default();
@@ -73,6 +76,8 @@ pub fn parse_credential(field: &[u8]) -> Option<Authorization<'_>> {
     }
     if scheme.eq_ignore_ascii_case(b"ApiKey") {
         Some(Authorization::ApiKey(PresentedKey(credential)))
+    } else if scheme.eq_ignore_ascii_case(b"Session") {
+        Some(Authorization::Session(PresentedKey(credential)))
     } else if scheme.eq_ignore_ascii_case(b"Basic") {
         decode_basic(credential).map(Authorization::Basic)
     } else {
@@ -114,6 +119,7 @@ mod tests {
             None => "unreadable".to_owned(),
             Some(authorization) => match authorization.credential() {
                 Credential::ApiKey(key) => format!("key {}", String::from_utf8_lossy(key.0)),
+                Credential::Session(key) => format!("session {}", String::from_utf8_lossy(key.0)),
                 Credential::Password { user, password } => {
                     format!("user {user} password {}", password.expose())
                 }
@@ -129,6 +135,13 @@ mod tests {
     fn keys_are_read_with_the_scheme_in_any_case() {
         for field in ["ApiKey abc/+=", "apikey abc/+=", "APIKEY   abc/+="] {
             assert_eq!(read(field.as_bytes()), "key abc/+=", "{field}");
+        }
+    }
+
+    #[test]
+    fn sessions_are_read_with_the_scheme_in_any_case() {
+        for field in ["Session ABCDEFGHIJ0123456789", "SESSION ABCDEFGHIJ0123456789"] {
+            assert_eq!(read(field.as_bytes()), "session ABCDEFGHIJ0123456789", "{field}");
         }
     }
 
@@ -160,7 +173,7 @@ mod tests {
             b"ApiKey \xffabc",
             b"ApiKey: abc",
             b"Bearer abc",
-            b"Session ABCDEFGHIJ0123456789",
+            b"Session ABCDEFGHIJ 0123456789",
             b"abc",
             b"Basic ???",
             b"Basic YWJj ZGVm",

@@ -24,6 +24,10 @@ pub enum Fault {
     UnreadableForwarding,
     /// CONNECT and TRACE: a tunnel, and a mirror that would show the key.
     MethodRefused,
+    /// `/v2/session` with another method than POST and DELETE.
+    SessionMethodRefused,
+    /// Sessions can be neither opened nor closed now: the store is away, or too much waits for it.
+    SessionsUnavailable,
     /// An `Expect` that is not `100-continue`.
     UnknownExpectation,
     /// The target is longer than `limits.http_target_bytes`.
@@ -86,6 +90,8 @@ impl Fault {
             Self::Malformed(_) => "malformed_request",
             Self::UnreadableForwarding => "unreadable_forwarding_header",
             Self::MethodRefused => "method_refused",
+            Self::SessionMethodRefused => "session_method_refused",
+            Self::SessionsUnavailable => "sessions_unavailable",
             Self::UnknownExpectation => "unknown_expectation",
             Self::TargetTooLong => "target_too_long",
             Self::TooManyFields => "too_many_fields",
@@ -117,6 +123,14 @@ impl Fault {
             Self::MethodRefused => {
                 (StatusCode::METHOD_NOT_ALLOWED, INVALID, "This method is not accepted here.")
             }
+            Self::SessionMethodRefused => {
+                (StatusCode::METHOD_NOT_ALLOWED, INVALID, "POST opens a session here, and DELETE ends it.")
+            }
+            Self::SessionsUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ProviderUnavailable",
+                "Sessions cannot be opened or ended at the moment; try again shortly.",
+            ),
             Self::UnknownExpectation => {
                 (StatusCode::EXPECTATION_FAILED, INVALID, "Only the expectation 100-continue is known.")
             }
@@ -182,6 +196,14 @@ impl Fault {
         }
     }
 
+    /// For `Allow`, on 405.
+    const fn allowed_methods(self) -> &'static str {
+        match self {
+            Self::SessionMethodRefused => "POST, DELETE",
+            _ => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        }
+    }
+
     /// Seconds for `Retry-After`, on 429 and 503.
     const fn retry_after_seconds(self) -> Option<NonZeroU32> {
         match self {
@@ -189,7 +211,9 @@ impl Fault {
                 Some(retry_after_seconds)
             }
             Self::NoHealthyServer { retry_after_seconds } => Some(retry_after_seconds),
-            Self::Denied(Denial { refusal: Refusal::Busy, .. }) => Some(NonZeroU32::MIN),
+            Self::Denied(Denial { refusal: Refusal::Busy, .. }) | Self::SessionsUnavailable => {
+                Some(NonZeroU32::MIN)
+            }
             _ => None,
         }
     }
@@ -224,7 +248,7 @@ pub fn render_fault(fault: Fault, request_id: RequestId) -> Response<Bytes> {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey realm=\"latchkey\""));
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        headers.insert(ALLOW, HeaderValue::from_static(fault.allowed_methods()));
     }
     if let Some(seconds) = fault.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
@@ -256,6 +280,8 @@ mod tests {
                 Fault::Malformed("The Host header is missing."),
                 Fault::UnreadableForwarding,
                 Fault::MethodRefused,
+                Fault::SessionMethodRefused,
+                Fault::SessionsUnavailable,
                 Fault::UnknownExpectation,
                 Fault::TargetTooLong,
                 Fault::TooManyFields,
@@ -295,6 +321,8 @@ mod tests {
             (denied(Refusal::Busy, DenialReason::PasswordQueueFull), 503, "ProviderUnavailable"),
             (Fault::Malformed("No."), 400, "InvalidMessage"),
             (Fault::UnreadableForwarding, 400, "InvalidMessage"),
+            (Fault::SessionMethodRefused, 405, "InvalidMessage"),
+            (Fault::SessionsUnavailable, 503, "ProviderUnavailable"),
             (Fault::NoHealthyServer { retry_after_seconds }, 503, "ProviderUnavailable"),
             (Fault::UpstreamUnreachable, 502, "ProviderConnectionError"),
             (Fault::UpstreamTlsFailed, 502, "ProviderConnectionError"),

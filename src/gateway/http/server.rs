@@ -26,6 +26,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpDoor;
+use super::api_session::{answer_session_request, is_session_path};
 use super::authorization::parse_authorization;
 use super::client::{ClientConnection, Transport};
 use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
@@ -320,6 +321,9 @@ async fn handle_request(
     if let Err(fault) = check_manners(door, client, client_ip, &mut request) {
         return door.refuse(fault, request, record);
     }
+    if is_session_path(request.uri().path()) {
+        return Box::pin(answer_session_request(door, client_ip, request, record)).await;
+    }
     let Some(authorization) = parse_authorization(request.headers()) else {
         let denial = door.authenticator.refuse_unreadable(client_ip);
         return door.refuse(denial.into(), request, record);
@@ -361,12 +365,17 @@ impl HttpDoor {
         request: Request<Incoming>,
         record: RequestRecord,
     ) -> Response<DoorBody> {
+        self.leave_body(request, &record);
+        render_refusal(fault, record)
+    }
+
+    /// Reads the body of `request` away, or cuts it off.
+    pub(super) fn leave_body(&self, request: Request<Incoming>, record: &RequestRecord) {
         let (head, body) = request.into_parts();
         if !http_body::Body::is_end_stream(&body) {
             record.leaves_unread();
         }
         discard(body, &head.headers, record.spoken(), &self.limits);
-        render_refusal(fault, record)
     }
 }
 

@@ -7,7 +7,8 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::crypto::PasswordHash;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyId, MfaRequirement, ServiceScope, Timestamp, UserId,
+    AccessPoints, AllowList, ApiKeyRecord, ApiSessionRecord, CustomerId, KeyId, MfaRequirement, ServiceScope,
+    Timestamp, UserId,
 };
 use crate::store::records::{CustomerRecord, UserRecord};
 
@@ -208,5 +209,57 @@ impl KeyEntry {
 
     pub(super) fn note_use(&self, at: Timestamp) {
         self.noted_use.store(at.unix_milliseconds(), Ordering::Relaxed);
+    }
+}
+
+/// An API session.
+#[derive(Debug)]
+pub struct SessionEntry {
+    user: Arc<UserEntry>,
+    password_version: i64,
+    opened_at: Timestamp,
+    /// The last use that is known, in milliseconds since 1970; newer than the store's.
+    last_used_at: AtomicI64,
+}
+
+/// A session that was found, copied out so that no lock is held while it is judged.
+#[derive(Clone, Debug)]
+pub struct FoundSession {
+    /// Whose session it is.
+    pub user: Arc<UserEntry>,
+    /// The version of the password that opened it.
+    pub password_version: i64,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Its last use.
+    pub last_used_at: Timestamp,
+}
+
+impl SessionEntry {
+    pub(super) fn new(record: &ApiSessionRecord, user: Arc<UserEntry>) -> Self {
+        Self {
+            user,
+            password_version: record.password_version,
+            opened_at: record.opened_at,
+            last_used_at: AtomicI64::new(record.last_used_at.unix_milliseconds()),
+        }
+    }
+
+    pub(super) fn found(&self) -> FoundSession {
+        FoundSession {
+            user: Arc::clone(&self.user),
+            password_version: self.password_version,
+            opened_at: self.opened_at,
+            last_used_at: self.last_used_at(),
+        }
+    }
+
+    pub(super) fn last_used_at(&self) -> Timestamp {
+        Timestamp::from_unix_milliseconds(self.last_used_at.load(Ordering::Relaxed))
+    }
+
+    /// Remembers a use, unless a later one is known.
+    pub(super) fn note_use(&self, at: Timestamp) {
+        self.last_used_at.fetch_max(at.unix_milliseconds(), Ordering::Relaxed);
     }
 }

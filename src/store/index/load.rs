@@ -10,6 +10,7 @@ use sqlx::{Row, SqliteConnection};
 use super::entry::{CustomerEntry, KeyEntry, UserEntry, UserState};
 use super::{DigestBits, Generation, split};
 use crate::model::{CustomerId, Revision, UserId};
+use crate::store::api_sessions::session_from_row;
 use crate::store::records::{CustomerRecord, allow_list, key_from_row, requirement, small_set};
 use crate::store::{Store, StoreError, feed};
 
@@ -25,6 +26,7 @@ pub(super) async fn generation(store: &Store) -> Result<(Generation, Revision), 
     load_customers(&mut transaction, &generation).await?;
     load_users(&mut transaction, &generation).await?;
     load_keys(&mut transaction, &generation).await?;
+    load_sessions(&mut transaction, &generation).await?;
     transaction.rollback().await?;
     Ok((generation, revision))
 }
@@ -81,6 +83,14 @@ async fn load_keys(connection: &mut SqliteConnection, into: &Generation) -> Resu
         let user = user.ok_or(StoreError::Corrupt("key without a user"))?;
         let (place, rest) = split(&record.digest);
         into.keys.insert(place, KeyEntry::new(&record, rest, user));
+    }
+    Ok(())
+}
+
+async fn load_sessions(connection: &mut SqliteConnection, into: &Generation) -> Result<(), StoreError> {
+    let mut rows = sqlx::query("SELECT * FROM api_sessions").fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        into.put_session(&session_from_row(&row)?)?;
     }
     Ok(())
 }
