@@ -1,6 +1,6 @@
 //! Black-box tests: the real binary, seen only as an operator or a client sees it.
 //!
-//! Modules by protocol (`api`, `isproxy`), by story (`client_address`, `keys`, `mfa`, `users`, `readme`), by real client, and what
+//! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `client_address`, `keys`, `mfa`, `users`, `readme`), by real client, and what
 //! must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod api_sessions;
 mod client_address;
 mod clients;
 mod harness;
