@@ -41,7 +41,7 @@ pub struct SessionLifetime {
     pub total_seconds: u32,
 }
 
-/// A session whose opening or last use lies before (or, for `later_than`, after) these moments is over.
+/// The moments that tell whether a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionBounds {
     /// Opened then or before: too old.

@@ -66,7 +66,7 @@ const TABLE: [Row; 8] = [
 ];
 
 #[test]
-fn s22_s23_every_row_of_the_table_holds_for_a_session_that_is_open() {
+fn r27_s22_s23_every_row_of_the_table_holds_for_a_session_that_is_open() {
     let gateway = TestGateway::start();
     gateway.create_customer("acme");
     gateway.create_customer("other");

@@ -176,3 +176,26 @@ fn s40_each_request_is_written_down_once_and_without_its_key() {
         assert!(!text.contains(&key) && !text.contains("secret"), "{text}");
     });
 }
+
+#[test]
+fn sessions_that_cannot_be_opened_are_503_and_the_connection_goes_on() {
+    on_door_thread(async {
+        let upstream = RawUpstream::friendly().await;
+        let mut door = TestDoor::before(&upstream).await;
+        // As if the control plane had ended.
+        door.world.keeper = None;
+        let basic = STANDARD.encode(format!("acme/alex:{PASSWORD}"));
+        let post = format!(
+            "POST /v2/session HTTP/1.1\r\nHost: api.example\r\nContent-Length: 9\r\nAuthorization: Basic {basic}\r\n\r\nGET / HTT"
+        );
+        let mut client = door.connect().await;
+        client.send(&post).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert!(answer.body.contains("ProviderUnavailable"), "{}", answer.body);
+        assert_eq!(answer.field("retry-after"), Some("1"));
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, 200);
+        assert_eq!(upstream.seen().len(), 1, "the body was no request");
+    });
+}
