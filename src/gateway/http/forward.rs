@@ -3,13 +3,16 @@
 //! The only way upstream, and it takes a [`Permit`] (invariant 1). Heads are changed in place and never copied,
 //! bodies pass through. Called by `server::handle_request`.
 
+use std::future::pending;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::HttpDoor;
 use super::client::Origin;
@@ -24,6 +27,9 @@ use super::target::host_name;
 use super::upstream::HttpUpstream;
 use super::upstream_body::UpstreamBody;
 use crate::auth::Permit;
+
+/// How long a refused HTTP/2 request's stream stays open for the rest of its body.
+const READ_THE_ANSWER: Duration = Duration::from_secs(1);
 
 /// Sends `request`, whose head was settled, to its upstream, and answers with what comes back.
 pub async fn forward_request(
@@ -169,23 +175,34 @@ async fn pass_back(
 
 /// The rest of a refused request's body, so that it is never read as a next request (S09).
 pub fn discard(body: Incoming, headers: &HeaderMap, spoken: Spoken, limits: &crate::config::Limits) {
-    // HTTP/2 resets the stream. A client that waits for `100 Continue` gets the answer instead, and the connection
-    // closes, because nobody knows whether it will send the body after all.
-    if spoken == Spoken::Http2 || body.is_end_stream() || headers.contains_key(EXPECT) {
+    if body.is_end_stream() {
         return;
     }
-    let idle = std::time::Duration::from_secs(limits.http_body_idle_seconds.into());
-    tokio::task::spawn_local(tokio::time::timeout(idle, drain(body)));
+    if spoken == Spoken::Http2 {
+        // Letting go of the body resets the stream (RFC 9113 §8.1), and some clients lose an answer that a reset
+        // follows at once (curl 7). They get a moment to read it, and to end the stream themselves.
+        tokio::task::spawn_local(timeout(READ_THE_ANSWER, async {
+            if let Some(_unread) = drain(body).await {
+                pending::<()>().await;
+            }
+        }));
+    } else if !headers.contains_key(EXPECT) {
+        // A client that waits for `100 Continue` gets the answer instead, and the connection closes, because nobody
+        // knows whether it will send the body after all.
+        let idle = Duration::from_secs(limits.http_body_idle_seconds.into());
+        tokio::task::spawn_local(timeout(idle, drain(body)));
+    }
 }
 
-/// Reads and forgets up to 64 KiB; hyper closes the connection when more is left.
-async fn drain(mut body: Incoming) {
+/// Reads and forgets up to 64 KiB; answers the body when more is left, for which hyper closes an HTTP/1 connection.
+async fn drain(mut body: Incoming) -> Option<Incoming> {
     const DRAINED_BYTES: usize = 64 * 1024;
     let mut read = 0;
     while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
         read += frame.data_ref().map_or(0, Bytes::len);
         if read > DRAINED_BYTES {
-            return;
+            return Some(body);
         }
     }
+    None
 }

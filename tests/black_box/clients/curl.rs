@@ -64,6 +64,28 @@ fn curl_uploads_and_downloads_with_expect_and_a_password() {
 }
 
 #[test]
+fn curl_reads_why_an_upload_was_refused_whatever_it_waits_for() {
+    let gateway = TestGateway::start();
+    let file = gateway.path("sent");
+    let url = format!("https://localhost:{}/", gateway.address("api-tls").port());
+    for bytes in [1, 2_000_000] {
+        std::fs::write(&file, "x".repeat(bytes)).unwrap();
+        let upload = ["--upload-file", file.to_str().unwrap(), "-H", "Authorization: ApiKey wrong", &url];
+        for version in ["--http1.1", "--http2"] {
+            for expect in ["Expect: 100-continue", "Expect:"] {
+                let output =
+                    curl(&gateway, &[&["-H", expect, version][..], &upload].concat()).expect_success();
+                assert!(
+                    output.contains("AuthenticationError") && output.contains(" 401 "),
+                    "{bytes} bytes, {version}, {expect}: {output}"
+                );
+            }
+        }
+    }
+    assert_eq!(gateway.api_upstream.requests().len(), 0);
+}
+
+#[test]
 fn curl_without_the_authority_trusts_nothing() {
     let gateway = TestGateway::start();
     let url = format!("https://localhost:{}/", gateway.address("api-tls").port());
