@@ -2,12 +2,15 @@
 //!
 //! Knows every part and none of their rules. Callers: `cli` and `demo`.
 
+mod changes;
 mod control;
 mod doors;
+mod generation;
 mod process;
 mod refusals;
+mod reload;
+mod source;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,19 +19,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
     Authenticator, AuthenticatorParts, DenialReason, SessionKeeper, SessionKeeperParts, open_key_ring,
 };
 use crate::clock::Clock;
-use crate::config::{Config, ListenerProtocol, StoreLocation, UpstreamProtocol};
-use crate::net::upstream::UpstreamServers;
+use crate::config::{Config, ListenerProtocol, StoreLocation};
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
-use crate::store::{Index, Store, StoreMark};
-use crate::telemetry::{AccessLog, Metrics, RefusalRecorder};
+use crate::store::{Index, KeyUse, Store, StoreMark};
+use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
+use control::HealthChecks;
+use generation::Generation;
+use reload::Reloader;
+pub use source::ConfigSource;
+use source::FileMarks;
 
 /// Uses of keys that may wait to be written; beyond, a use goes unnoted.
 const WAITING_KEY_USES: usize = 65_536;
@@ -53,7 +60,6 @@ pub struct Gateway {
 /// What every part of a gateway may hold on to.
 #[derive(Clone, Debug)]
 struct Shared {
-    config: Arc<Config>,
     clock: Clock,
     index: Arc<Index>,
     authenticator: Arc<Authenticator>,
@@ -61,18 +67,20 @@ struct Shared {
     access_log: AccessLog,
     /// Takes what the doors refuse.
     refusals: RefusalRecorder,
-    /// What is known of the servers of each upstream, by its name.
-    upstreams: Arc<HashMap<String, Arc<UpstreamServers>>>,
 }
 
-/// Serves `config` until SIGTERM or SIGINT, then drains. Returns once everything is closed.
-pub fn serve(config: Config) -> Result<()> {
-    Gateway::start(config)?.run_until_signal()
+/// Serves by the configuration of `source` until SIGTERM or SIGINT, then drains. Returns once everything is closed.
+///
+/// # Errors
+/// [`Faults`](crate::config::Faults) of the configuration, or what keeps it from being served by.
+pub fn serve(source: ConfigSource) -> Result<()> {
+    Gateway::start(source)?.run_until_signal()
 }
 
 impl Gateway {
-    /// Opens the store, loads the index, and answers on every listener.
-    pub fn start(config: Config) -> Result<Self> {
+    /// Reads the configuration, opens the store, loads the index, and answers on every listener; follows changes of
+    /// the configuration from then on.
+    pub fn start(source: ConfigSource) -> Result<Self> {
         process::harden();
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
@@ -80,43 +88,14 @@ impl Gateway {
             .enable_all()
             .build()
             .context("the control plane's threads could not be started")?;
-        let config = Arc::new(config);
-        let clock = Clock::system();
-        let StoreLocation::Sqlite(store_path) = &config.store;
-        let store = control.block_on(Store::open_or_create(store_path))?;
-        let key_ring = Arc::new(control.block_on(open_key_ring(&store, &config.master_key, clock.now()))?);
-        control.block_on(refuse_demo_beyond_loopback(&store, &config))?;
-        let index = Arc::new(control.block_on(Index::load(&store))?);
-        let (key_uses, noted_uses) = tokio::sync::mpsc::channel(WAITING_KEY_USES);
-        let limits = Arc::new(config.limits.clone());
-        let (session_keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
-            store: store.clone(),
-            index: Arc::clone(&index),
-            key_ring: Arc::clone(&key_ring),
-            clock: clock.clone(),
-            limits: Arc::clone(&limits),
-        });
-        let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
-            index: Arc::clone(&index),
-            key_ring,
-            policy: config.policy.clone(),
-            limits,
-            clock: clock.clone(),
-            key_uses,
-            session_orders,
-            password_threads: password_threads(),
-        })?);
-        let access_log = match &config.access_log {
-            Some(path) => AccessLog::open(path)
-                .with_context(|| format!("the access log {} cannot be opened", path.display()))?,
-            None => AccessLog::off(),
-        };
-        let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
-        let upstreams = Arc::new(upstream_servers(&config, &metrics)?);
-        let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
-        let shared = Shared { config, clock, index, authenticator, metrics, access_log, refusals, upstreams };
+        // First of all: a SIGHUP that nobody waits for ends the process.
+        let hangup = control.block_on(async { hangup_signal() })?;
+        let reading = source.read(&FileMarks::default());
+        let config = Arc::new(reading.config?);
+        let Opened { shared, store, noted_uses, refused, session_keeper } = open_shared(&control, &config)?;
+        let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
 
-        let bound = bind_all(&shared.config)?;
+        let bound = bind_all(&config)?;
         let addresses = bound.iter().map(|(name, bound)| (name.clone(), bound.address)).collect();
         let (readiness, _) = tokio::sync::watch::channel(Readiness::Starting);
         let (drain, stop_control) = (CancellationToken::new(), CancellationToken::new());
@@ -127,13 +106,28 @@ impl Gateway {
             noted_uses,
             refused,
             session_keeper,
-            ops: control::ops_sockets(&shared.config, &bound)?,
+            ops: control::ops_sockets(&config, &bound)?,
             readiness: readiness.clone(),
             stop: stop_control.clone(),
             tasks: control_tasks.clone(),
         }))?;
-        let doors = doors::spawn(&shared, bound, &drain)?;
+        let doors = doors::spawn(&shared, &generation, bound, &drain)?;
+        let reloader = Reloader {
+            shared,
+            source,
+            marks: reading.marks,
+            started: config,
+            present: generation,
+            orders: doors.orders,
+            slots: doors.slots,
+            health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
+        };
+        control.block_on(async {
+            reloader.health_checks.spawn(reloader.present.upstreams_beside(None));
+            control_tasks.spawn(reloader.run(hangup, drain.clone()));
+        });
         readiness.send_replace(Readiness::Ready);
+        let doors = doors.handles;
         Ok(Self { control, addresses, doors, readiness, drain, stop_control, control_tasks, store })
     }
 
@@ -169,19 +163,50 @@ impl Gateway {
     }
 }
 
-fn upstream_servers(config: &Config, metrics: &Metrics) -> Result<HashMap<String, Arc<UpstreamServers>>> {
-    let servers = config.upstreams.iter().map(|upstream| {
-        let (name, limits) = (&upstream.name, &config.limits);
-        let servers = match &upstream.protocol {
-            UpstreamProtocol::Http(http) => UpstreamServers::for_http(name, http, limits, metrics),
-            UpstreamProtocol::IsProxy(isproxy) => {
-                UpstreamServers::for_isproxy(name, isproxy, limits, metrics)
-            }
-        };
-        let servers = servers.with_context(|| format!("upstream `{name}` cannot be reached by TLS"))?;
-        Ok((name.clone(), servers))
+/// The store, what answers from it, and what is to be written to it.
+struct Opened {
+    shared: Shared,
+    store: Store,
+    noted_uses: tokio::sync::mpsc::Receiver<KeyUse>,
+    refused: tokio::sync::mpsc::Receiver<KeptRefusal>,
+    session_keeper: SessionKeeper,
+}
+
+fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
+    let clock = Clock::system();
+    let StoreLocation::Sqlite(store_path) = &config.store;
+    let store = control.block_on(Store::open_or_create(store_path))?;
+    let key_ring = Arc::new(control.block_on(open_key_ring(&store, &config.master_key, clock.now()))?);
+    control.block_on(refuse_demo_beyond_loopback(&store, config))?;
+    let index = Arc::new(control.block_on(Index::load(&store))?);
+    let (key_uses, noted_uses) = tokio::sync::mpsc::channel(WAITING_KEY_USES);
+    let limits = Arc::new(config.limits.clone());
+    let (session_keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
+        store: store.clone(),
+        index: Arc::clone(&index),
+        key_ring: Arc::clone(&key_ring),
+        clock: clock.clone(),
+        limits: Arc::clone(&limits),
     });
-    servers.collect()
+    let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
+        index: Arc::clone(&index),
+        key_ring,
+        policy: config.policy.clone(),
+        limits,
+        clock: clock.clone(),
+        key_uses,
+        session_orders,
+        password_threads: password_threads(),
+    })?);
+    let access_log = match &config.access_log {
+        Some(path) => AccessLog::open(path)
+            .with_context(|| format!("the access log {} cannot be opened", path.display()))?,
+        None => AccessLog::off(),
+    };
+    let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
+    let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
+    let shared = Shared { clock, index, authenticator, metrics, access_log, refusals };
+    Ok(Opened { shared, store, noted_uses, refused, session_keeper })
 }
 
 /// A demo's credentials were printed on a terminal: nobody else may reach it (S103).
@@ -217,6 +242,11 @@ fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {
 /// Half the cores hash passwords, so that the other half answers keys (DESIGN section 4).
 fn password_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
+/// Catches SIGHUP from now on, until the process ends.
+fn hangup_signal() -> Result<Signal> {
+    signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")
 }
 
 async fn termination_signal() -> Result<()> {

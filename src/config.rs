@@ -20,6 +20,7 @@ mod testing;
 mod tree;
 mod upstream;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -74,7 +75,7 @@ pub enum StoreLocation {
 }
 
 /// Where the master key comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MasterKeySource {
     /// A file outside the data folder, mode 0600; made on first start beside an empty store.
     File(PathBuf),
@@ -87,6 +88,20 @@ pub enum MasterKeySource {
 /// # Errors
 /// All that is wrong with it, or that it cannot be read.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    load_noting_files(path, environment, &mut BTreeSet::new())
+}
+
+/// Like [`load`]; adds to `files` the files that decided what comes of it, the missing ones too: that at `path`, and
+/// those that it names to be read, but for the master key's.
+///
+/// # Errors
+/// All that is wrong with it, or that it cannot be read.
+pub fn load_noting_files(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    files: &mut BTreeSet<PathBuf>,
+) -> Result<Config, Faults> {
+    files.insert(path.to_owned());
     let text = match read(path) {
         Ok(text) => text,
         Err(error) => {
@@ -98,7 +113,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
             return Err(Faults::one(&shown_path(path), fault));
         }
     };
-    parse(&text, path, path.parent().unwrap_or(Path::new("")), environment)
+    parse_noting_files(&text, path, path.parent().unwrap_or(Path::new("")), environment, files)
 }
 
 /// Reads no more than needed to see that a file is too large.
@@ -120,13 +135,23 @@ pub fn parse(
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Faults> {
+    parse_noting_files(text, shown_as, folder, environment, &mut BTreeSet::new())
+}
+
+fn parse_noting_files(
+    text: &str,
+    shown_as: &Path,
+    folder: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    files: &mut BTreeSet<PathBuf>,
+) -> Result<Config, Faults> {
     let file = shown_path(shown_as);
     let mut faults = FaultList::default();
     let mut tree = tree::read(text, &mut faults).map_err(|fault| Faults::one(&file, fault))?;
-    interpolation::interpolate(&mut tree, folder, environment, &mut faults);
+    interpolation::interpolate(&mut tree, folder, environment, files, &mut faults);
     let sound = structure::check(&tree, &schema(), &mut faults);
     let config = serde_json::from_value::<RawConfig>(sound).ok().and_then(|raw| {
-        meaning::config(raw, &mut Review { tree: &tree, folder, environment, faults: &mut faults })
+        meaning::config(raw, &mut Review { tree: &tree, folder, environment, files, faults: &mut faults })
     });
     match (faults.into_faults(&file), config) {
         (Some(faults), _) => Err(faults),
@@ -150,7 +175,6 @@ pub fn schema() -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::time::Instant;
 
     use proptest::prelude::*;
@@ -307,6 +331,22 @@ threads: many
         let file = folder.write("f.yaml", BASE);
         let config = load(&file, &|_| None).unwrap();
         assert_eq!(config.store, StoreLocation::Sqlite(folder.path("data/latchkey.db")));
+    }
+
+    #[test]
+    fn files_that_are_read_are_noted_whether_they_are_there_or_not() {
+        let folder = TestFolder::new();
+        folder.write("networks", "192.0.2.0/24\n");
+        let text = BASE.replace(
+            "    routes:",
+            "    tls: { certificate: certs/none.crt, private_key: certs/dev.key }\n    allow_list_file: networks\n    routes:",
+        ) + "    set_headers: { x-key: \"${file:secret}\" }\n    tls: { ca: ca.pem }\naccess_log: { path: log }\nmaster_key_file: key\n";
+        let file = folder.write("f.yaml", &text);
+        let mut files = BTreeSet::new();
+        load_noting_files(&file, &|_| None, &mut files).unwrap_err();
+        let noted: Vec<_> = files.iter().map(|file| file.strip_prefix(folder.path("")).unwrap()).collect();
+        let expected = ["ca.pem", "certs/dev.key", "certs/none.crt", "f.yaml", "networks", "secret"];
+        assert_eq!(noted, expected.map(Path::new));
     }
 
     #[test]

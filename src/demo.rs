@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Gateway;
+use crate::app::{ConfigSource, Gateway};
 use crate::auth::{ControlPlane, CustomerToMake, KeyToMake, MissingStore, PasswordEnd, UserToMake};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -131,7 +131,7 @@ impl Demo {
             .with_context(|| format!("{} cannot be written", config_path.display()))?;
         let config = config::load(&config_path, &|_| None)?;
         let credentials = make_data(&config, clock, options.load_keys.as_ref())?;
-        let gateway = Gateway::start(config)?;
+        let gateway = Gateway::start(ConfigSource::new(config_path.clone(), |_| None))?;
         let stop_upstreams = CancellationToken::new();
         upstreams.serve(&gateway, &stop_upstreams)?;
         let address = |name: &str| -> Result<SocketAddr> {

@@ -9,12 +9,13 @@ pub mod client_ip;
 mod listen;
 pub mod proxy_protocol;
 mod slots;
+mod thread_loads;
 mod tls;
 mod tls_client;
 pub mod upstream;
 
 pub use accept::accept_connections;
 pub use listen::{BoundListener, ListenError, ListenerLock, listen};
-pub use slots::{ConnectionSlot, ConnectionSlots};
+pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots};
 pub use tls::{TlsError, server_config};
 pub use tls_client::client_config;

@@ -2,6 +2,7 @@
 //! uses, answers ops.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::generation::UpstreamPlan;
 use super::refusals::keep_refusals;
 use crate::auth::SessionKeeper;
 use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
@@ -60,7 +62,6 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     tasks.spawn(keep_refusals(store.clone(), refused, shared.clock.clone(), unkept, stop.clone()));
     tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));
-    spawn_health_checks(&shared, &stop, &tasks);
     for socket in ops {
         let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;
         let state = OpsState {
@@ -73,21 +74,31 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     Ok(())
 }
 
-/// Starts the checks of all servers of upstreams that ask for checks.
-fn spawn_health_checks(shared: &Shared, stop: &CancellationToken, tasks: &TaskTracker) {
-    for upstream in &shared.config.upstreams {
-        let Some(servers) = shared.upstreams.get(&upstream.name) else { continue };
-        match &upstream.protocol {
-            UpstreamProtocol::Http(http) => {
-                for checks in http::health_checks(servers, http) {
-                    tasks.spawn(stop.clone().run_until_cancelled_owned(checks));
+/// Where health checks run.
+pub(super) struct HealthChecks {
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl HealthChecks {
+    /// Starts the checks of the servers of `upstreams` that ask for checks.
+    pub(super) fn spawn<'a>(&self, upstreams: impl Iterator<Item = &'a Arc<UpstreamPlan>>) {
+        for upstream in upstreams {
+            match &upstream.config {
+                UpstreamProtocol::Http(config) => {
+                    self.spawn_for(upstream, http::health_checks(&upstream.servers, config));
+                }
+                UpstreamProtocol::IsProxy(config) => {
+                    self.spawn_for(upstream, isproxy::health_checks(&upstream.servers, config));
                 }
             }
-            UpstreamProtocol::IsProxy(isproxy) => {
-                for checks in isproxy::health_checks(servers, isproxy) {
-                    tasks.spawn(stop.clone().run_until_cancelled_owned(checks));
-                }
-            }
+        }
+    }
+
+    fn spawn_for<C: Future<Output = ()> + Send + 'static>(&self, upstream: &UpstreamPlan, checks: Vec<C>) {
+        for checks in checks {
+            let until_gone = upstream.checks.clone().run_until_cancelled_owned(checks);
+            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(until_gone));
         }
     }
 }

@@ -7,6 +7,7 @@ mod api_session;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::api_sessions::SessionOrders;
@@ -31,7 +32,7 @@ const NOTE_USE_EVERY_SECONDS: i64 = 60;
 pub struct Authenticator {
     index: Arc<Index>,
     key_ring: Arc<KeyRing>,
-    policy: Policy,
+    policy: ArcSwap<Policy>,
     clock: Clock,
     passwords: PasswordChecker,
     throttle: FailureThrottle,
@@ -77,12 +78,24 @@ impl Authenticator {
             live_sessions: LiveSessions::default(),
             index: parts.index,
             key_ring: parts.key_ring,
-            policy: parts.policy,
+            policy: ArcSwap::from_pointee(parts.policy),
             clock: parts.clock,
             key_uses: parts.key_uses,
             session_orders: parts.session_orders,
             session_lifetime: parts.limits.session_lifetime(),
         })
+    }
+
+    /// Judges by `policy` and counts against `limits` from now on. Where the policy has changed, open sessions are judged
+    /// again; answers how many that ended. `limits.password_queue` and
+    /// those of API sessions stay what they were at the start.
+    pub fn reconfigure(&self, policy: &Policy, limits: &Limits) -> u64 {
+        self.throttle.set_limit(limits.failed_credentials_per_address);
+        if **self.policy.load() == *policy {
+            return 0;
+        }
+        self.policy.store(Arc::new(policy.clone()));
+        self.end_revoked_sessions(&[Subject::Everything])
     }
 
     /// Judges one attempt. For an API key or session it never waits.
@@ -213,7 +226,7 @@ impl Authenticator {
 
     fn judge(&self, entrance: Entrance<'_>, user: &UserEntry, at: Circumstances) -> Result<(), Denial> {
         let (state, customer) = (user.state(), user.customer().state());
-        match judge(entrance, &user_facts(&state, &customer), at, &self.policy) {
+        match judge(entrance, &user_facts(&state, &customer), at, &self.policy.load()) {
             Verdict::Allowed => Ok(()),
             Verdict::Refused(reason) => Err(Denial::new(refusal_for(entrance, reason), reason)),
             // The doors have no place for a second factor.
@@ -337,6 +350,23 @@ mod tests {
         world.change_user(|user| user.active = false).await;
         assert_eq!(recognised(world.password(PASSWORD, Service::Api).await), user);
         assert_eq!(recognised(world.key(&text, Service::IsProxy).await), key);
+    }
+
+    #[tokio::test]
+    async fn a_stricter_policy_ends_the_sessions_that_it_would_not_let_in() {
+        let world = World::new(Limits::default()).await;
+        world.change_user(|user| user.password_off_by_key = true).await;
+        let (text, _) = world.add_key("isproxy").await;
+        let open = async |decision| world.authenticator.open_session(&permit(decision));
+        let by_password = open(world.password(PASSWORD, Service::IsProxy).await).await;
+        let by_key = open(world.key(&text, Service::IsProxy).await).await;
+        let stricter = Policy { key_ends_password_at_isproxy: true, ..Policy::default() };
+        assert_eq!(world.authenticator.reconfigure(&Policy::default(), &Limits::default()), 0);
+        assert!(!by_password.is_ended());
+        assert_eq!(world.authenticator.reconfigure(&stricter, &Limits::default()), 1);
+        assert!(by_password.is_ended() && !by_key.is_ended());
+        let refused = world.password(PASSWORD, Service::IsProxy).await;
+        assert_eq!(reason(refused), DenialReason::PasswordOffByKey);
     }
 
     #[tokio::test]

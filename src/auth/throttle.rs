@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -20,7 +21,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(5);
 /// Failures of each address, IPv6 by its /64.
 #[derive(Debug)]
 pub(super) struct FailureThrottle {
-    limit: u32,
+    limit: AtomicU32,
     addresses: DashMap<IpAddr, Window>,
     pruned_at: Mutex<Instant>,
 }
@@ -34,12 +35,22 @@ struct Window {
 impl FailureThrottle {
     /// Allows `limit` failures a window; 0: any number.
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit, addresses: DashMap::new(), pruned_at: Mutex::new(Instant::now()) }
+        Self { limit: limit.into(), addresses: DashMap::new(), pruned_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Allows `limit` failures a window from now on, those that are counted included.
+    pub(super) fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Counts a failure; seconds to wait once there were too many.
     pub(super) fn record_failure(&self, client_ip: ClientIp) -> Option<NonZeroU32> {
-        if self.limit == 0 {
+        let limit = self.limit();
+        if limit == 0 {
             return None;
         }
         let prefix = client_ip.throttle_prefix();
@@ -55,16 +66,17 @@ impl FailureThrottle {
             *window = Window { failures: 0, began: now };
         }
         window.failures = window.failures.saturating_add(1);
-        wait_of(*window, now, self.limit)
+        wait_of(*window, now, limit)
     }
 
     /// Seconds to wait, where the address has used its failures up.
     pub(super) fn wait(&self, client_ip: ClientIp) -> Option<NonZeroU32> {
-        if self.limit == 0 {
+        let limit = self.limit();
+        if limit == 0 {
             return None;
         }
         let window = *self.addresses.get(&client_ip.throttle_prefix())?;
-        wait_of(window, Instant::now(), self.limit.saturating_sub(1))
+        wait_of(window, Instant::now(), limit.saturating_sub(1))
     }
 
     fn prune(&self) {
@@ -103,6 +115,10 @@ mod tests {
         assert!(throttle.wait(ip("192.0.2.1")).is_some());
         assert_eq!(throttle.record_failure(ip("192.0.2.1")).unwrap().get(), 601);
         assert_eq!(throttle.wait(ip("192.0.2.2")), None, "another address is not touched");
+        throttle.set_limit(5);
+        assert_eq!(throttle.wait(ip("192.0.2.1")), None, "a higher limit counts at once");
+        throttle.set_limit(3);
+        assert!(throttle.wait(ip("192.0.2.1")).is_some());
         tokio::time::advance(WINDOW).await;
         assert_eq!(throttle.wait(ip("192.0.2.1")), None);
         assert_eq!(throttle.record_failure(ip("192.0.2.1")), None);

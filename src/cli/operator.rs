@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::{UsageError, output};
+use crate::app::ConfigSource;
 use crate::auth::{ControlPlane, MissingStore};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -41,8 +42,17 @@ impl ConfigArgument {
 
     /// Reads the configuration; all its faults are told at once.
     pub(super) fn load(&self) -> Result<Config> {
-        Ok(config::load(self.path()?, &|name| std::env::var(name).ok())?)
+        Ok(config::load(self.path()?, &environment)?)
     }
+
+    /// Where the configuration is, to be read again and again.
+    pub(super) fn source(&self) -> Result<ConfigSource> {
+        Ok(ConfigSource::new(self.path()?.clone(), environment))
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// An operator at the command line: acts with the rights of whoever may read the master key and write the store.

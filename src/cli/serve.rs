@@ -6,7 +6,7 @@ use clap::Args;
 use super::operator::ConfigArgument;
 use crate::telemetry::init_logging;
 
-/// Run the gateway until SIGTERM or SIGINT, then drain
+/// Run the gateway until SIGTERM or SIGINT, then drain; SIGHUP, or a changed file, reloads the configuration
 #[derive(Args, Debug)]
 #[command(after_help = "Example: latchkey serve --config /etc/latchkey/latchkey.yaml")]
 pub(super) struct ServeArguments {
@@ -15,7 +15,6 @@ pub(super) struct ServeArguments {
 }
 
 pub(super) fn run(arguments: &ServeArguments) -> Result<()> {
-    let config = arguments.config.load()?;
     init_logging();
-    crate::app::serve(config)
+    crate::app::serve(arguments.config.source()?)
 }

@@ -186,6 +186,16 @@ impl Faults {
     pub fn count(&self) -> usize {
         self.faults.len()
     }
+
+    /// Each fault in a line of its own, with its place, for a log.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().map(|fault| {
+            let separator = if fault.path.steps().is_empty() { "" } else { ": " };
+            let place = fault.position(&self.file);
+            let help = fault.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{place}: {}{separator}{}{help}", fault.path, fault.message)
+        })
+    }
 }
 
 impl fmt::Display for Faults {
@@ -238,6 +248,14 @@ mod tests {
              2 errors"
         );
         assert_eq!(faults.count(), 2);
+        let lines: Vec<String> = faults.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "config/latchkey.yaml:14:13: listeners[0].tls.certificate: file not found: certs/api.pem (`latchkey demo` makes one)",
+                "config/latchkey.yaml:31:5: upstreams[0]: unknown key `timout`; did you mean `timeout`?"
+            ]
+        );
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! Works on scalars after parsing, so nothing inserted can add a key or a line. Inserted text is not looked through
 //! again. Keys are left alone. Called by [`super::parse`], between reading and checking.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -18,14 +19,15 @@ const INSERTED_FILE_MAX_BYTES: u64 = 64 * 1024;
 /// All that is inserted into one configuration together, in bytes.
 const INSERTED_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Replaces what stands in `root`, adding to `faults` what is missing.
+/// Replaces what stands in `root`, adding to `faults` what is missing, and to `files` what was read or could not be.
 pub(super) fn interpolate(
     root: &mut Node,
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
+    files: &mut BTreeSet<PathBuf>,
     faults: &mut FaultList,
 ) {
-    let mut sources = Sources { folder, environment, remaining_bytes: INSERTED_MAX_BYTES };
+    let mut sources = Sources { folder, environment, files, remaining_bytes: INSERTED_MAX_BYTES };
     walk(root, &KeyPath::default(), &mut sources, faults);
 }
 
@@ -76,6 +78,7 @@ impl Refusal {
 struct Sources<'a> {
     folder: &'a Path,
     environment: &'a dyn Fn(&str) -> Option<String>,
+    files: &'a mut BTreeSet<PathBuf>,
     remaining_bytes: usize,
 }
 
@@ -105,7 +108,7 @@ impl Sources<'_> {
         Ok(whole)
     }
 
-    fn value_of(&self, reference: &str) -> Result<Zeroizing<String>, Refusal> {
+    fn value_of(&mut self, reference: &str) -> Result<Zeroizing<String>, Refusal> {
         if let Some(path) = reference.strip_prefix("file:") {
             return self.read_file(path);
         }
@@ -131,12 +134,14 @@ impl Sources<'_> {
         }
     }
 
-    fn read_file(&self, path: &str) -> Result<Zeroizing<String>, Refusal> {
+    fn read_file(&mut self, path: &str) -> Result<Zeroizing<String>, Refusal> {
         let path = path.trim();
         if path.is_empty() {
             return Err(Refusal::new("`${file:…}` names no file"));
         }
-        let text = read_text(&self.folder.join(path), INSERTED_FILE_MAX_BYTES)
+        let file = self.folder.join(path);
+        self.files.insert(file.clone());
+        let text = read_text(&file, INSERTED_FILE_MAX_BYTES)
             .map_err(|error| Refusal::new(format!("{}: {}", reason(&error), path.escape_debug())))?;
         let trimmed = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
         Ok(match trimmed {
@@ -195,7 +200,13 @@ mod tests {
     }
 
     fn replaced(text: &str, folder: &Path) -> Result<String, String> {
-        let mut sources = Sources { folder, environment: &environment, remaining_bytes: INSERTED_MAX_BYTES };
+        let mut files = BTreeSet::new();
+        let mut sources = Sources {
+            folder,
+            environment: &environment,
+            files: &mut files,
+            remaining_bytes: INSERTED_MAX_BYTES,
+        };
         sources.replace(text).map(|text| text.as_str().to_owned()).map_err(|refusal| refusal.message)
     }
 

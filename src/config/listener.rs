@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AllowList, TrustedProxies};
 
 /// One listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Unique name, used in logs and metrics.
     pub name: String,
@@ -20,7 +20,7 @@ pub struct Listener {
 }
 
 /// What a listener speaks, with what that needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenerProtocol {
     /// The API door.
     Http(HttpListener),
@@ -31,7 +31,7 @@ pub enum ListenerProtocol {
 }
 
 /// An API listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpListener {
     /// TLS from the first byte, or none.
     pub tls: Option<TlsFiles>,
@@ -46,7 +46,7 @@ pub struct HttpListener {
 }
 
 /// An `IsProxy` listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsProxyListener {
     /// Offered through `STARTTLS`.
     pub tls: Option<TlsFiles>,
@@ -103,7 +103,7 @@ pub struct TlsFiles {
 }
 
 /// Requests whose target starts with `path` (whole segments) go to `upstream`; the longest path wins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Lower-case host names without port; empty: any host. A named host wins over any.
     pub hosts: Vec<String>,

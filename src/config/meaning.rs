@@ -6,7 +6,7 @@
 mod listeners;
 mod upstreams;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +111,8 @@ pub(super) struct Review<'a> {
     pub(super) tree: &'a Node,
     pub(super) folder: &'a Path,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The files that were read or should have been.
+    pub(super) files: &'a mut BTreeSet<PathBuf>,
     pub(super) faults: &'a mut FaultList,
 }
 
@@ -175,6 +177,7 @@ impl Review<'_> {
     /// The path of a file that must be there and be readable.
     fn existing_file(&mut self, path: &KeyPath, text: Required<String>, help: &str) -> Option<PathBuf> {
         let file = self.path(path, text)?;
+        self.files.insert(file.clone());
         // Looked at before it is opened: opening a pipe would wait for its writer.
         let opened = std::fs::metadata(&file).and_then(|metadata| {
             if metadata.is_file() {

@@ -12,7 +12,7 @@ use super::TlsFiles;
 use crate::model::Secret;
 
 /// One upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Unique name.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct Upstream {
 }
 
 /// What an upstream speaks, with what that needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1 or HTTP/2.
     Http(Box<HttpUpstream>),
@@ -33,7 +33,7 @@ pub enum UpstreamProtocol {
 pub const SERVERS_MAX: usize = 64;
 
 /// An HTTP upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUpstream {
     /// The servers behind it: at least one, at most [`SERVERS_MAX`], each once.
     pub servers: Vec<HttpServer>,
@@ -107,7 +107,7 @@ pub struct HealthCheckSchedule {
 /// Headers that every request to an upstream carries. Names are unique, and none frames a message, steers the
 /// connection or tells who calls. Their values may be secrets: none is shown by `Debug`, and each is wiped when the
 /// last request that carries it is gone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetHeaders(pub Vec<(HeaderName, HeaderValue)>);
 
 /// How a server is reached.

@@ -1,6 +1,6 @@
 //! The API door: HTTP/1.1 and HTTP/2 in, a credential judged for each request, HTTP/1.1 and HTTP/2 out.
 //!
-//! One [`HttpDoor`] for each listener on each door thread; nothing in it is shared with another thread but what is
+//! One [`HttpDoorway`] for each listener on each door thread, with the [`HttpDoor`] of the configuration in force; nothing in it is shared with another thread but what is
 //! behind an `Arc`. It never touches the store, and forwards nothing without a [`Permit`](crate::auth::Permit).
 //! Called by `app`, which accepts the connections.
 
@@ -12,6 +12,7 @@ mod cookies;
 mod deadlines;
 mod denial;
 mod door_body;
+mod doorway;
 mod exchange;
 mod forward;
 mod headers;
@@ -32,14 +33,11 @@ mod upstream_body;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
-
 pub use authorization::{Authorization, parse_credential};
+pub use doorway::HttpDoorway;
 pub use health_check::health_checks;
 pub use upstream::HttpUpstream;
 
@@ -76,7 +74,7 @@ pub struct HttpDoorParts {
     pub clock: Clock,
 }
 
-/// An API listener on one thread.
+/// What an API listener on one thread serves by, from one configuration.
 #[derive(Debug)]
 pub struct HttpDoor {
     name: String,
@@ -91,9 +89,6 @@ pub struct HttpDoor {
     request_ids: Rc<RequestIds>,
     clock: Clock,
 }
-
-/// Counts an open connection for as long as it lives.
-struct OpenConnection<'a>(&'a DoorMetrics);
 
 impl HttpDoor {
     /// A door of `parts`; offer `h2` and `http/1.1` in the ALPN of its TLS configuration.
@@ -111,25 +106,5 @@ impl HttpDoor {
             request_ids: parts.request_ids,
             clock: parts.clock,
         }
-    }
-
-    /// Serves one accepted connection to its end. After `drain` it takes no further request, and ends within
-    /// `limits.drain_seconds`. Runs on a `LocalRuntime`: it spawns local tasks.
-    pub async fn serve_connection(
-        self: Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        drain: CancellationToken,
-    ) {
-        let metrics = self.metrics.clone();
-        metrics.connection_opened();
-        let _open = OpenConnection(&metrics);
-        server::serve(self, stream, peer, drain).await;
-    }
-}
-
-impl Drop for OpenConnection<'_> {
-    fn drop(&mut self) {
-        self.0.connection_closed();
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionSlot, ConnectionSlots};
+use super::{AcceptedAt, ConnectionSlot, ConnectionSlots};
 use crate::model::ClientIp;
 
 /// How long the loop rests when the system has no file descriptor or memory for another connection (S75).
@@ -20,10 +20,12 @@ const REST_WITHOUT_RESOURCES: Duration = Duration::from_millis(200);
 /// Accepts until `stop` and hands each connection on with its slot, which `on_connection` must keep while the
 /// connection is open. Connections beyond the limits are closed at once.
 ///
-/// `on_connection` must not wait: it spawns a task on its own thread.
+/// `at` says which listener and thread this is; a slot may say that another thread is to serve the connection.
+/// `on_connection` must not wait: it spawns a task on its own thread, or hands the connection over.
 pub async fn accept_connections(
     listener: TcpListener,
     slots: Arc<ConnectionSlots>,
+    at: AcceptedAt,
     stop: CancellationToken,
     mut on_connection: impl FnMut(TcpStream, SocketAddr, ConnectionSlot),
 ) {
@@ -37,7 +39,7 @@ pub async fn accept_connections(
         match accepted {
             Ok((stream, peer)) => {
                 resting = false;
-                let Some(slot) = slots.take(ClientIp::new(peer.ip())) else {
+                let Some(slot) = slots.take(ClientIp::new(peer.ip()), at) else {
                     tracing::debug!(%peer, "connection limit reached");
                     continue;
                 };
@@ -79,6 +81,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::net::ConnectionLimits;
 
     fn on_local_runtime(test: impl Future<Output = ()>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -97,7 +100,10 @@ mod tests {
             let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
             let accepting = tokio::task::spawn_local({
                 let (held, stop) = (Rc::clone(&held), stop.clone());
-                accept_connections(listener, ConnectionSlots::new(10, 1), stop, move |stream, peer, slot| {
+                let limits = ConnectionLimits { total: 10, per_address: 1 };
+                let (slots, at) =
+                    (ConnectionSlots::new(limits, 1, Vec::new()), AcceptedAt { listener: 0, thread: 0 });
+                accept_connections(listener, slots, at, stop, move |stream, peer, slot| {
                     assert!(stream.nodelay().unwrap());
                     held.borrow_mut().push((stream, slot));
                     arrived.send(peer).unwrap();

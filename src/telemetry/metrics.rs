@@ -6,8 +6,8 @@
 
 mod exposition;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -34,16 +34,42 @@ pub struct Metrics {
     access_log_dropped_lines: Counter,
     unkept_refusals: Counter,
     /// By upstream and server, which come from the configuration alone.
-    upstream_healthy: Family<[(&'static str, String); 2], Gauge>,
+    upstream_servers: Arc<ShownServers>,
+    thread_connections: Family<[(&'static str, String); 1], Gauge>,
+    config_reloads: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 /// Counts refusals that `latchkey explain` will not find; clones count into the same counter.
 #[derive(Clone, Debug, Default)]
 pub struct UnkeptRefusals(Counter);
 
-/// Whether one server of an upstream is asked; clones show the same.
+/// Whether one server of an upstream is asked; clones show the same. It is shown while one of them lives.
 #[derive(Clone, Debug)]
-pub struct UpstreamGauge(Gauge);
+pub struct UpstreamGauge(Arc<AtomicBool>);
+
+/// The open connections of one door thread; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadGauge(Gauge);
+
+/// What became of a changed configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// It is in force.
+    Applied,
+    /// It is broken; the one before stays.
+    Refused,
+}
+
+/// The servers of all upstreams that somebody holds a gauge of, in the order they were asked for.
+#[derive(Debug, Default)]
+struct ShownServers(Mutex<Vec<ShownServer>>);
+
+#[derive(Clone, Debug)]
+struct ShownServer {
+    upstream: String,
+    server: String,
+    healthy: Weak<AtomicBool>,
+}
 
 /// The handles of one door, for one of its threads; clones count into the same set.
 #[derive(Clone, Debug)]
@@ -93,9 +119,21 @@ impl Metrics {
         let help =
             "Refusals that `latchkey explain` does not find: beyond 200 a second, or the store was away";
         registry.register("unkept_refusals", help, unkept_refusals.clone());
-        let upstream_healthy = Family::default();
-        let help = "Is the server asked (1), or ejected or found unhealthy (0)?";
-        registry.register("upstream_healthy", help, upstream_healthy.clone());
+        let upstream_servers = Arc::new(ShownServers::default());
+        registry.register_collector(Box::new(Arc::clone(&upstream_servers)));
+        let thread_connections = Family::default();
+        registry.register(
+            "thread_connections",
+            "Open connections of a door thread",
+            thread_connections.clone(),
+        );
+        let config_reloads = Family::default();
+        let help = "Configurations that were read again, and put in force or refused";
+        registry.register("config_reloads", help, config_reloads.clone());
+        for outcome in [ReloadOutcome::Applied, ReloadOutcome::Refused] {
+            // So that the series is there from the start.
+            drop(config_reloads.get_or_create(&outcome.labels()));
+        }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         Self {
@@ -106,7 +144,9 @@ impl Metrics {
             feed_revision,
             access_log_dropped_lines,
             unkept_refusals,
-            upstream_healthy,
+            upstream_servers,
+            thread_connections,
+            config_reloads,
         }
     }
 
@@ -115,10 +155,28 @@ impl Metrics {
         UnkeptRefusals(self.unkept_refusals.clone())
     }
 
-    /// The gauge of the server `server` of the upstream `upstream`. Asked for once each, at the start.
+    /// A gauge of the server `server` of the upstream `upstream`, at first unhealthy. Of several that live, the latest
+    /// is shown: a reload makes new ones, and what is under way goes on with the old.
     pub fn upstream_server(&self, upstream: &str, server: &str) -> UpstreamGauge {
-        let labels = [("upstream", upstream.to_owned()), ("server", server.to_owned())];
-        UpstreamGauge(self.upstream_healthy.get_or_create(&labels).clone())
+        let healthy = Arc::new(AtomicBool::new(false));
+        let mut servers = self.upstream_servers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|server| server.healthy.strong_count() > 0);
+        servers.push(ShownServer {
+            upstream: upstream.to_owned(),
+            server: server.to_owned(),
+            healthy: Arc::downgrade(&healthy),
+        });
+        UpstreamGauge(healthy)
+    }
+
+    /// The gauge of the door thread `number`, counted from 0. Asked for once each, at the start.
+    pub fn thread(&self, number: usize) -> ThreadGauge {
+        ThreadGauge(self.thread_connections.get_or_create(&[("thread", number.to_string())]).clone())
+    }
+
+    /// A configuration was read again.
+    pub fn config_reloaded(&self, outcome: ReloadOutcome) {
+        self.config_reloads.get_or_create(&outcome.labels()).inc();
     }
 
     /// A new set of counts for `service`. Each door thread asks for one once, at its start.
@@ -211,12 +269,39 @@ impl UnkeptRefusals {
 impl UpstreamGauge {
     /// The server is asked.
     pub fn set_healthy(&self) {
-        self.0.set(1);
+        self.0.store(true, Ordering::Relaxed);
     }
 
     /// The server is left out.
     pub fn set_unhealthy(&self) {
-        self.0.set(0);
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl ThreadGauge {
+    /// The thread has one more connection.
+    pub fn connection_opened(&self) {
+        self.0.inc();
+    }
+
+    /// One of the thread's connections has ended.
+    pub fn connection_closed(&self) {
+        self.0.dec();
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+impl ReloadOutcome {
+    const fn labels(self) -> [(&'static str, &'static str); 1] {
+        let outcome = match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+        };
+        [("outcome", outcome)]
     }
 }
 
@@ -318,8 +403,8 @@ mod tests {
         metrics.set_access_log_dropped_lines(4);
         metrics.unkept_refusals().add(5);
         assert_eq!(names(&metrics.render()), before);
-        // By door 2 connections, 5 answers, 2 reasons; then 5 single ones and the build.
-        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 6);
+        // By door 2 connections, 5 answers, 2 reasons; then 5 single ones, 2 outcomes of reloads and the build.
+        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 5 + 2 + 1);
     }
 
     #[test]
@@ -356,8 +441,47 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_shown_once_and_while_somebody_asks_it() {
+        let metrics = Metrics::default();
+        let series = "latchkey_upstream_healthy{upstream=\"registry\",server=\"http://a:80\"}";
+        let before = metrics.upstream_server("registry", "http://a:80");
+        before.set_healthy();
+        let after = metrics.upstream_server("registry", "http://a:80");
+        before.set_healthy();
+        let text = metrics.render();
+        assert_eq!(value(&text, series), Some(0), "the latest counts");
+        assert_eq!(text.matches(series).count(), 1);
+        drop(after);
+        assert_eq!(
+            value(&metrics.render(), series),
+            Some(1),
+            "a reload that came to nothing changes nothing"
+        );
+        drop(before);
+        assert!(!metrics.render().contains("http://a:80"));
+    }
+
+    #[test]
+    fn reloads_and_the_connections_of_threads_are_shown() {
+        let metrics = Metrics::default();
+        let threads = [metrics.thread(0), metrics.thread(1)];
+        threads[1].connection_opened();
+        threads[1].connection_opened();
+        threads[1].connection_closed();
+        metrics.config_reloaded(ReloadOutcome::Refused);
+        let text = metrics.render();
+        assert_eq!(value(&text, "latchkey_thread_connections{thread=\"0\"}"), Some(0));
+        assert_eq!(value(&text, "latchkey_thread_connections{thread=\"1\"}"), Some(1));
+        assert_eq!(value(&text, "latchkey_config_reloads_total{outcome=\"refused\"}"), Some(1));
+        assert_eq!(value(&text, "latchkey_config_reloads_total{outcome=\"applied\"}"), Some(0));
+    }
+
+    #[test]
     fn the_text_is_openmetrics() {
-        let text = Metrics::default().render();
+        let metrics = Metrics::default();
+        let _server = metrics.upstream_server("registry", "http://a:80");
+        let _thread = metrics.thread(0);
+        let text = metrics.render();
         assert!(text.ends_with("# EOF\n"));
         let families: Vec<&str> = text
             .lines()

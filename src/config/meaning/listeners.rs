@@ -205,6 +205,7 @@ fn networks(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>)
 /// Reads one network a line. A bad line is named by its number and not shown: the file may be the wrong one.
 fn allow_list_file(text: String, path: &KeyPath, review: &mut Review<'_>) -> Vec<IpNet> {
     let Some(file) = review.path(path, Required(Some(text))) else { return Vec::new() };
+    review.files.insert(file.clone());
     let named = review.file_named(path);
     let text = match read_text(&file, ALLOW_LIST_FILE_MAX_BYTES) {
         Ok(text) => text,

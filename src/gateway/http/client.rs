@@ -34,8 +34,6 @@ pub struct ClientConnection {
     source: IpAddr,
     /// From whom its requests are, if nobody else is believed.
     direct: Origin,
-    /// Who is believed, if the source is.
-    trusted: Option<TrustedProxies>,
     /// How it is secured.
     pub transport: Transport,
     /// Its deadlines.
@@ -53,13 +51,7 @@ pub struct Origin {
 
 impl ClientConnection {
     /// A connection from `source`, as `peer` at its other end says.
-    pub fn new(
-        peer: IpAddr,
-        source: IpAddr,
-        trusted: &TrustedProxies,
-        transport: Transport,
-        watch: Rc<ConnectionWatch>,
-    ) -> Rc<Self> {
+    pub fn new(peer: IpAddr, source: IpAddr, transport: Transport, watch: Rc<ConnectionWatch>) -> Rc<Self> {
         let client_ip = ClientIp::new(source);
         let proto = match transport {
             Transport::Plaintext => "http",
@@ -72,8 +64,7 @@ impl ClientConnection {
                 forwarded_proto: HeaderValue::from_static(proto),
             },
         };
-        let trusted = trusted.contains(source).then(|| trusted.clone());
-        Rc::new(Self { peer: ClientIp::new(peer), source, direct, trusted, transport, watch })
+        Rc::new(Self { peer: ClientIp::new(peer), source, direct, transport, watch })
     }
 
     /// The proxy or balancer from which we have it that a request is `client`'s; `None`: the client is the peer.
@@ -87,9 +78,11 @@ impl ClientConnection {
     }
 
     /// From whom the request with these `headers`, as they came, is. A stranger's forwarding fields are not even
-    /// read; of a trusted proxy, `X-Forwarded-For` and `X-Forwarded-Proto` are, and must be readable.
-    pub fn origin(&self, headers: &HeaderMap) -> Result<Cow<'_, Origin>, Fault> {
-        let Some(trusted) = &self.trusted else { return Ok(Cow::Borrowed(&self.direct)) };
+    /// read; of a proxy among `trusted`, `X-Forwarded-For` and `X-Forwarded-Proto` are, and must be readable.
+    pub fn origin(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<Cow<'_, Origin>, Fault> {
+        if !trusted.contains(self.source) {
+            return Ok(Cow::Borrowed(&self.direct));
+        }
         let fields = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         let resolved = client_ip::resolve(self.source, trusted, fields).map_err(|error| {
             tracing::debug!(proxy = %self.source, %error, "a trusted proxy's header is refused");
@@ -139,12 +132,12 @@ mod tests {
         let trusted = TrustedProxies::new("10.0.0.0/8".parse().unwrap());
         let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
         let source = source.parse().unwrap();
-        let client = ClientConnection::new(source, source, &trusted, Transport::Plaintext, watch);
+        let client = ClientConnection::new(source, source, Transport::Plaintext, watch);
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        let origin = client.origin(&headers)?;
+        let origin = client.origin(&headers, &trusted)?;
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         Ok((
             origin.client_ip.to_string(),
@@ -165,10 +158,8 @@ mod tests {
             ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7", None),
         ] {
             let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
-            let trusted = TrustedProxies::default();
             let (peer, source) = (address(peer), address(source));
-            let client_connection =
-                ClientConnection::new(peer, source, &trusted, Transport::Plaintext, watch);
+            let client_connection = ClientConnection::new(peer, source, Transport::Plaintext, watch);
             let told = client_connection.told_by(ClientIp::new(address(client)));
             assert_eq!(told, told_by.map(|by| ClientIp::new(address(by))), "{peer} {source} {client}");
         }

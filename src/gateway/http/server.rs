@@ -32,6 +32,7 @@ use super::client::{ClientConnection, Transport};
 use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
 use super::denial::{Fault, render_fault};
 use super::door_body::DoorBody;
+use super::doorway::HttpDoorway;
 use super::forward::{discard, forward_request};
 use super::headers::X_REQUEST_ID;
 use super::record::RequestRecord;
@@ -55,23 +56,22 @@ const USUAL_BUFFER_BYTES: usize = 8_192 + 4_096 * 100;
 ///
 /// What is needed only once, or only by one kind of connection, is boxed: this future stays for as long as the
 /// connection does, and most connections are idle most of the time.
-pub async fn serve(door: Rc<HttpDoor>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
-    let watch = ConnectionWatch::new(&door.limits, Instant::now());
+pub async fn serve(doorway: Rc<HttpDoorway>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
+    let watch = ConnectionWatch::new(&doorway.present().limits, Instant::now());
     let begun = tokio::select! {
         biased;
-        begun = Box::pin(begin(&door, stream, peer, &watch)) => begun,
+        begun = Box::pin(begin(doorway.present(), stream, peer, &watch)) => begun,
         () = drain.cancelled() => None,
     };
     let Some((begun, source)) = begun else { return };
-    let trusted = &door.listener.client_address.trusted_proxies;
     match begun {
         Begun::Plaintext(io, spoken) => {
-            let client = ClientConnection::new(peer.ip(), source.ip(), trusted, Transport::Plaintext, watch);
-            Box::pin(serve_protocol(door, io, client, spoken, drain)).await;
+            let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Plaintext, watch);
+            Box::pin(serve_protocol(doorway, io, client, spoken, drain)).await;
         }
         Begun::Tls(io, spoken) => {
-            let client = ClientConnection::new(peer.ip(), source.ip(), trusted, Transport::Tls, watch);
-            Box::pin(serve_protocol(door, *io, client, spoken, drain)).await;
+            let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Tls, watch);
+            Box::pin(serve_protocol(doorway, *io, client, spoken, drain)).await;
         }
     }
 }
@@ -85,14 +85,14 @@ enum Begun {
 /// Learns where the connection comes from, shakes hands, and finds out which HTTP is spoken; `None`: too slow, or not
 /// what is spoken here.
 async fn begin(
-    door: &HttpDoor,
+    door: Rc<HttpDoor>,
     mut stream: TcpStream,
     peer: SocketAddr,
     watch: &Rc<ConnectionWatch>,
 ) -> Option<(Begun, SocketAddr)> {
     let within = Duration::from_secs(door.limits.proxy_protocol_header_seconds.into());
     match read_source(&mut stream, peer, &door.listener.client_address, within).await {
-        Ok(source) => Some((begin_http(door, stream, watch).await?, source)),
+        Ok(source) => Some((begin_http(&door, stream, watch).await?, source)),
         Err(error) => {
             tracing::debug!(listener = door.name, %peer, %error, "a connection is closed");
             door.metrics.denied("proxy_header_refused");
@@ -134,23 +134,22 @@ async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Spoken)> {
 }
 
 async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    door: Rc<HttpDoor>,
+    doorway: Rc<HttpDoorway>,
     io: WatchedIo<S>,
     client: Rc<ClientConnection>,
     spoken: Spoken,
     drain: CancellationToken,
 ) {
     let watch = Rc::clone(&client.watch);
-    let drain_limit = Duration::from_secs(door.limits.drain_seconds.into());
-    let limits = Arc::clone(&door.limits);
+    let (limits, serving) = (Arc::clone(&doorway.present().limits), Rc::clone(&doorway));
     let service = service_fn(move |request| {
-        let (door, client) = (Rc::clone(&door), Rc::clone(&client));
+        let (door, client) = (serving.present(), Rc::clone(&client));
         async move { Ok::<_, Infallible>(handle_request(&door, &client, request).await) }
     });
     match spoken {
         Spoken::Http1 => {
             let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
-            let ended = drive(Box::pin(connection), &watch, &drain, drain_limit).await;
+            let ended = drive(Box::pin(connection), &watch, &drain, &doorway).await;
             if let Some(connection) = ended.filter(|_| watch.has_unread()) {
                 let _ =
                     timeout(LINGER, linger(Pin::into_inner(connection).into_parts().io.into_inner())).await;
@@ -159,7 +158,7 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         Spoken::Http2 => {
             watch.speaks_http2();
             let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
-            drive(Box::pin(connection), &watch, &drain, drain_limit).await;
+            drive(Box::pin(connection), &watch, &drain, &doorway).await;
         }
     }
 }
@@ -253,7 +252,7 @@ async fn drive<C: Drainable>(
     mut connection: Pin<Box<C>>,
     watch: &ConnectionWatch,
     drain: &CancellationToken,
-    limit: Duration,
+    doorway: &HttpDoorway,
 ) -> Option<Pin<Box<C>>> {
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
@@ -261,7 +260,8 @@ async fn drive<C: Drainable>(
     let mut farewell_end: Option<Instant> = None;
     let ended = std::future::poll_fn(|cx| {
         if drain_end.is_none() && drained.as_mut().poll(cx).is_ready() {
-            drain_end = Some(Instant::now() + limit);
+            let limit = doorway.present().limits.drain_seconds;
+            drain_end = Some(Instant::now() + Duration::from_secs(limit.into()));
             connection.as_mut().end_gently();
         }
         loop {
@@ -312,7 +312,7 @@ async fn handle_request(
     mut request: Request<Incoming>,
 ) -> Response<DoorBody> {
     let mut record = RequestRecord::begin(door, client, &request);
-    let origin = match client.origin(request.headers()) {
+    let origin = match client.origin(request.headers(), &door.listener.client_address.trusted_proxies) {
         Ok(origin) => origin,
         Err(fault) => return door.refuse(fault, request, record),
     };

@@ -156,6 +156,24 @@ impl UpstreamServers {
         })
     }
 
+    /// Takes over what `before`, of an earlier configuration, knows of the servers that are in both, so that a reload
+    /// sends nothing to a server that is known to be down. Both must be reached and checked alike.
+    pub fn take_over(&self, before: &Self) {
+        for server in &self.servers {
+            let known = before.servers.iter().find(|known| known.target.label() == server.target.label());
+            let Some(known) = known else { continue };
+            let until = known.ejected_until_ms.load(Ordering::Relaxed);
+            let remaining = until.saturating_sub(before.now_ms());
+            let until = if until == 0 { 0 } else { self.now_ms() + remaining };
+            server.ejected_until_ms.store(until, Ordering::Relaxed);
+            server.healthy.store(known.is_healthy(), Ordering::Relaxed);
+            for (to, from) in [(&server.failures, &known.failures), (&server.ejections, &known.ejections)] {
+                to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            server.show();
+        }
+    }
+
     /// The upstream's name in the configuration and the logs.
     pub fn name(&self) -> &str {
         &self.name
@@ -482,6 +500,33 @@ pub(super) mod tests {
         pass(10).await;
         assert_eq!(servers.offer(), Offer::Trial(0));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_a_server_is_taken_over_for_what_is_left_of_its_ejection() {
+        let before = servers(3);
+        pass(100).await;
+        fail(&before, 1, 5);
+        fail(&before, 0, 4);
+        pass(4).await;
+        let after = servers(2);
+        after.take_over(&before);
+        assert_eq!(after.offer(), Offer::Any(0b01));
+        pass(5).await;
+        assert_eq!(after.offer(), Offer::Any(0b01));
+        pass(1).await;
+        assert_eq!(after.offer(), Offer::Trial(1));
+        fail(&after, 1, 1);
+        pass(19).await;
+        assert_eq!(after.offer(), Offer::Any(0b01), "the second ejection in a row is twice as long");
+        let nobody = NotFound;
+        before.note_unhealthy(&before.all()[0], &nobody);
+        after.take_over(&before);
+        assert!(!after.all()[0].is_healthy());
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("not found")]
+    struct NotFound;
 
     #[test]
     fn the_last_server_is_never_ejected() {

@@ -1,7 +1,9 @@
-//! How the doors' counts become series: added up over the threads, every label there even at zero.
+//! How the doors' counts become series: added up over the threads, every label there even at zero; and the servers of
+//! upstreams, each shown once.
 //!
 //! Called by the registry whenever `/metrics` is read.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -12,7 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{DoorCounts, Doors, STATUS_CLASSES};
+use super::{DoorCounts, Doors, STATUS_CLASSES, ShownServers};
 use crate::model::Service;
 
 const DOORS: [Service; 2] = [Service::Api, Service::IsProxy];
@@ -62,6 +64,25 @@ impl Collector for Doors {
             for (place, reason) in self.reasons.iter().enumerate() {
                 let denials = sum(&of(door), |counts| counts.denials.get(place));
                 encode_count(&mut family, &[("door", door.as_str()), ("reason", reason)], denials)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Collector for ShownServers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let servers = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let help = "Is the server asked (1), or ejected or found unhealthy (0)?";
+        let mut family = encoder.encode_descriptor("upstream_healthy", help, None, MetricType::Gauge)?;
+        let mut shown = HashSet::new();
+        // The latest of the same name first, as it stands for what is in force.
+        for server in servers.iter().rev() {
+            let Some(healthy) = server.healthy.upgrade() else { continue };
+            if shown.insert((&server.upstream, &server.server)) {
+                let labels = [("upstream", server.upstream.as_str()), ("server", server.server.as_str())];
+                let healthy = i64::from(healthy.load(Ordering::Relaxed));
+                ConstGauge::new(healthy).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -73,6 +73,7 @@ fn server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<IsProxy
 /// The key in `file`, which nobody else may read. A fault never repeats what it holds.
 fn login_key(file: String, path: &KeyPath, review: &mut Review<'_>) -> Option<Secret<String>> {
     let file = review.path(path, Required(Some(file)))?;
+    review.files.insert(file.clone());
     let named = review.file_named(path);
     let text = std::fs::metadata(&file).and_then(|metadata| {
         let text = read_text(&file, LOGIN_KEY_FILE_MAX_BYTES)?;

@@ -15,10 +15,10 @@ use crate::config::{
     ClientAddressRules, Http2Use, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials,
     Route, Scheme, SetHeaders, UpstreamTls,
 };
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpUpstream};
+use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream};
 use crate::model::{AllowList, Service};
 use crate::net::upstream::UpstreamServers;
-use crate::net::{ConnectionSlots, accept_connections};
+use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections};
 use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, RequestIds, UnkeptRefusals};
 
 /// Runs a test as a door thread runs.
@@ -91,7 +91,7 @@ impl TestDoor {
         let folder = tempfile::tempdir().unwrap();
         let log = AccessLog::open(&folder.path().join("access.jsonl")).unwrap();
         let writer = Rc::new(log.writer());
-        let door = Rc::new(HttpDoor::new(HttpDoorParts {
+        let doorway = HttpDoorway::new(HttpDoor::new(HttpDoorParts {
             name: "api".into(),
             listener: setting.listener,
             limits,
@@ -110,10 +110,11 @@ impl TestDoor {
         let draining = drain.clone();
         let accepting = tokio::task::spawn_local(accept_connections(
             socket,
-            ConnectionSlots::new(100, 0),
+            ConnectionSlots::new(ConnectionLimits { total: 100, per_address: 0 }, 1, Vec::new()),
+            AcceptedAt { listener: 0, thread: 0 },
             CancellationToken::new(),
             move |stream, peer, slot| {
-                let serving = Rc::clone(&door).serve_connection(stream, peer, draining.clone());
+                let serving = Rc::clone(&doorway).serve_connection(stream, peer, draining.clone());
                 tokio::task::spawn_local(async move {
                     serving.await;
                     drop(slot);

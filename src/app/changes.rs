@@ -1,0 +1,82 @@
+//! What differs between two configurations, in words for the log. Pure; called by `reload`.
+
+use std::mem::discriminant;
+
+use super::generation::{DoorKind, Generation};
+use crate::config::{Config, Listener};
+
+/// What has changed from `before` to `after` and is in force now: listeners and upstreams by name, and sections.
+pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<String> {
+    let mut parts = Vec::new();
+    for (was, is) in before.doors.iter().zip(&after.doors) {
+        let same = match (&was.kind, &is.kind) {
+            (DoorKind::Http(was, _), DoorKind::Http(is, _)) => was == is,
+            (DoorKind::IsProxy(was, _), DoorKind::IsProxy(is, _)) => was == is,
+            _ => false,
+        };
+        if !same {
+            parts.push(format!("listener `{}`", is.listener_name));
+        }
+    }
+    let (was, is) = (&before.config.upstreams, &after.config.upstreams);
+    parts.extend(is.iter().filter(|is| !was.contains(is)).map(|is| format!("upstream `{}`", is.name)));
+    let gone = was.iter().filter(|was| !is.iter().any(|is| is.name == was.name));
+    parts.extend(gone.map(|was| format!("upstream `{}`, which is gone", was.name)));
+    if before.limits != after.limits {
+        parts.push(String::from("limits"));
+    }
+    if before.config.policy != after.config.policy {
+        parts.push(String::from("policy"));
+    }
+    if has_other_certificates(before, after) {
+        parts.push(String::from("certificates"));
+    }
+    parts
+}
+
+fn has_other_certificates(before: &Generation, after: &Generation) -> bool {
+    let of_listeners =
+        before.doors.iter().zip(&after.doors).any(|(was, is)| was.certificate() != is.certificate());
+    let of_upstreams = after.upstreams.iter().any(|is| {
+        let was = before.upstreams.iter().find(|was| was.name == is.name);
+        was.is_some_and(|was| was.certificates() != is.certificates())
+    });
+    of_listeners || of_upstreams
+}
+
+/// What of `wanted` is not in force, because the process was started with `started` and cannot change it.
+pub(super) fn what_needs_a_restart(started: &Config, wanted: &Config) -> Vec<String> {
+    let find = |listeners: &[Listener], name: &str| listeners.iter().find(|l| l.name == name).cloned();
+    let mut parts = Vec::new();
+    for was in &started.listeners {
+        let name = &was.name;
+        match find(&wanted.listeners, name) {
+            None => parts.push(format!("listener `{name}` is gone")),
+            Some(is) if discriminant(&is.protocol) != discriminant(&was.protocol) => {
+                parts.push(format!("listener `{name}` has another protocol"));
+            }
+            Some(is) if is.address != was.address => {
+                parts.push(format!("listener `{name}` is at {} and not at {}", was.address, is.address));
+            }
+            Some(_) => {}
+        }
+    }
+    let new = wanted.listeners.iter().filter(|is| find(&started.listeners, &is.name).is_none());
+    parts.extend(new.map(|is| format!("listener `{}` is new", is.name)));
+    let sections = [
+        ("store", started.store != wanted.store),
+        ("the master key", started.master_key != wanted.master_key),
+        ("threads", started.threads != wanted.threads),
+        ("access_log", started.access_log != wanted.access_log),
+        ("limits.password_queue", started.limits.password_queue != wanted.limits.password_queue),
+        ("limits.api_session…", session_limits(started) != session_limits(wanted)),
+    ];
+    let differing = sections.into_iter().filter(|(_, differs)| *differs);
+    parts.extend(differing.map(|(section, _)| format!("{section} has changed")));
+    parts
+}
+
+const fn session_limits(config: &Config) -> [u32; 3] {
+    let limits = &config.limits;
+    [limits.api_session_idle_seconds, limits.api_session_seconds, limits.api_sessions_per_user]
+}
