@@ -80,3 +80,64 @@ const fn session_limits(config: &Config) -> [u32; 3] {
     let limits = &config.limits;
     [limits.api_session_idle_seconds, limits.api_session_seconds, limits.api_sessions_per_user]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::generation::testing::{TEXT, TestFolder};
+
+    #[test]
+    fn the_parts_that_changed_are_named() {
+        let folder = TestFolder::new();
+        let before = folder.first();
+        for (text, expected) in [
+            (TEXT.to_owned(), &[][..]),
+            (
+                TEXT.replace("path: /, upstream: second", "path: /v2, upstream: second"),
+                &["listener `internal`"],
+            ),
+            (TEXT.replace("127.0.0.1:9003", "127.0.0.1:9004"), &["upstream `second`"]),
+            (TEXT.replace("127.0.0.1:9001", "127.0.0.1:9004"), &["upstream `availability`"]),
+            (
+                TEXT.replace("second", "third"),
+                &["listener `internal`", "upstream `third`", "upstream `second`, which is gone"],
+            ),
+            (format!("{TEXT}limits: {{ connections: 7 }}\n"), &["limits"]),
+            (format!("{TEXT}policy: {{ mfa_required: all }}\n"), &["policy"]),
+        ] {
+            assert_eq!(changed_parts(&before, &folder.successor(&before, &text)), expected, "{text}");
+        }
+        folder.certify("one");
+        assert_eq!(changed_parts(&before, &folder.successor(&before, TEXT)), ["certificates"]);
+    }
+
+    #[test]
+    fn what_a_process_cannot_change_about_itself_is_named() {
+        let folder = TestFolder::new();
+        let started = folder.parse(TEXT);
+        let told = |text: &str| what_needs_a_restart(&started, &folder.parse(text)).join(", ");
+        assert_eq!(told(TEXT), "");
+        assert_eq!(told(&TEXT.replace("path: /,", "path: /v2,")), "");
+        assert_eq!(
+            told(&TEXT.replace("127.0.0.1:8443", "127.0.0.1:8445")),
+            "listener `api` is at 127.0.0.1:8443 and not at 127.0.0.1:8445"
+        );
+        assert_eq!(
+            told(&TEXT.replace("name: internal", "name: other")),
+            "listener `internal` is gone, listener `other` is new"
+        );
+        let swapped = TEXT.replace("name: ops", "name: x").replace("name: isproxy", "name: ops");
+        assert_eq!(
+            told(&swapped.replace("name: x", "name: isproxy")),
+            "listener `ops` has another protocol, listener `isproxy` has another protocol"
+        );
+        assert_eq!(
+            told(&format!(
+                "{TEXT}threads: 999\nstore: {{ url: \"sqlite:x\" }}\nmaster_key_file: k\naccess_log: {{ path: l }}\n\
+                 limits: {{ password_queue: 1, api_session_seconds: 99 }}\n"
+            )),
+            "store has changed, the master key has changed, threads has changed, access_log has changed, \
+             limits.password_queue has changed, limits.api_session… has changed"
+        );
+    }
+}

@@ -341,3 +341,167 @@ impl fmt::Display for Unusable {
         f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A folder with a configuration of two upstreams and three doors, and a certificate.
+    pub(in crate::app) struct TestFolder(tempfile::TempDir);
+
+    pub(in crate::app) const TEXT: &str = "\
+listeners:
+  - name: api
+    protocol: http
+    address: 127.0.0.1:8443
+    tls: { certificate: one.crt, private_key: one.key }
+    routes: [{ path: /, upstream: registry }]
+  - name: ops
+    protocol: ops
+    address: 127.0.0.1:9100
+  - name: isproxy
+    protocol: isproxy
+    address: 127.0.0.1:2001
+    upstream: availability
+  - name: internal
+    protocol: http
+    address: 127.0.0.1:8444
+    routes: [{ path: /, upstream: second }]
+upstreams:
+  - { name: registry, protocol: http, servers: [http://127.0.0.1:9000, http://127.0.0.1:9002] }
+  - { name: second, protocol: http, servers: [http://127.0.0.1:9003] }
+  - { name: availability, protocol: isproxy, servers: [127.0.0.1:9001] }
+";
+
+    impl TestFolder {
+        pub(in crate::app) fn new() -> Self {
+            let folder = Self(tempfile::tempdir().unwrap());
+            folder.certify("one");
+            folder
+        }
+
+        /// Writes `NAME.crt` and `NAME.key`.
+        pub(in crate::app) fn certify(&self, name: &str) {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            self.write(&format!("{name}.crt"), &made.cert.pem());
+            self.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+        }
+
+        pub(in crate::app) fn write(&self, name: &str, text: &str) {
+            std::fs::write(self.0.path().join(name), text).unwrap();
+        }
+
+        pub(in crate::app) fn parse(&self, text: &str) -> Arc<Config> {
+            let parsed = crate::config::parse(text, Path::new("f.yaml"), self.0.path(), &|_| None);
+            Arc::new(parsed.unwrap_or_else(|faults| panic!("{faults}")))
+        }
+
+        pub(in crate::app) fn first(&self) -> Generation {
+            Generation::first(self.parse(TEXT), &Metrics::default()).unwrap()
+        }
+
+        pub(in crate::app) fn successor(&self, of: &Generation, text: &str) -> Generation {
+            of.successor(self.parse(text), &Metrics::default()).unwrap()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{TEXT, TestFolder};
+    use super::*;
+
+    fn names(generation: &Generation) -> Vec<&str> {
+        generation.doors.iter().map(|door| door.listener_name.as_str()).collect()
+    }
+
+    fn upstream<'g>(generation: &'g Generation, name: &str) -> &'g Arc<UpstreamPlan> {
+        generation.upstreams.iter().find(|upstream| upstream.name == name).unwrap()
+    }
+
+    #[test]
+    fn what_has_not_changed_is_taken_over() {
+        let folder = TestFolder::new();
+        let before = folder.first();
+        assert_eq!(names(&before), ["api", "isproxy", "internal"]);
+        let after = folder.successor(&before, &TEXT.replace("9003", "9004"));
+        assert!(Arc::ptr_eq(upstream(&before, "registry"), upstream(&after, "registry")));
+        assert!(!Arc::ptr_eq(upstream(&before, "second"), upstream(&after, "second")));
+        assert!(Arc::ptr_eq(&before.limits, &after.limits));
+        let certificate =
+            |generation: &Generation| Arc::clone(&generation.doors[0].tls.as_ref().unwrap().config);
+        assert!(Arc::ptr_eq(&certificate(&before), &certificate(&after)));
+        let only_here = |one: &Generation, other| -> Vec<_> {
+            one.upstreams_beside(other).map(|upstream| upstream.name.clone()).collect()
+        };
+        assert_eq!(only_here(&after, Some(&before)), ["second"]);
+        assert_eq!(only_here(&before, Some(&after)), ["second"]);
+        assert_eq!(only_here(&after, None), ["registry", "second", "availability"]);
+
+        folder.certify("one");
+        let renewed = folder.successor(&after, &TEXT.replace("9003", "9004"));
+        assert!(!Arc::ptr_eq(&certificate(&after), &certificate(&renewed)), "the same names, other contents");
+        assert!(Arc::ptr_eq(upstream(&after, "second"), upstream(&renewed, "second")));
+    }
+
+    #[test]
+    fn a_changed_upstream_keeps_what_is_known_of_its_servers() {
+        let (folder, metrics) = (TestFolder::new(), Metrics::default());
+        let shown = |healthy| {
+            let series = "latchkey_upstream_healthy{upstream=\"registry\",server=\"http://127.0.0.1:9002\"}";
+            metrics.render().contains(&format!("{series} {healthy}\n"))
+        };
+        let before = Generation::first(folder.parse(TEXT), &metrics).unwrap();
+        assert!(shown(1));
+        let servers = &upstream(&before, "registry").servers;
+        (0..5).for_each(|_| servers.note_failure(&servers.all()[1]));
+        assert!(shown(0));
+        let limits = folder.parse(&format!("{TEXT}limits: {{ upstream_idle_seconds: 7 }}\n"));
+        let after = before.successor(limits, &metrics).unwrap();
+        assert!(!Arc::ptr_eq(upstream(&before, "registry"), upstream(&after, "registry")));
+        drop(before);
+        assert!(shown(0));
+        let cured = TEXT.replace("http://127.0.0.1:9002]", "http://127.0.0.1:9002], tls: { ca: one.crt }");
+        let _cured = after.successor(folder.parse(&cured), &metrics).unwrap();
+        assert!(shown(1), "what is reached otherwise begins anew");
+    }
+
+    #[test]
+    fn sockets_stay_as_they_were_and_so_does_what_a_listener_without_a_successor_asks() {
+        let folder = TestFolder::new();
+        let before = folder.first();
+        let text = TEXT
+            .replace("name: internal", "name: other")
+            .replace("upstream: second", "upstream: registry")
+            .replace("  - { name: second, protocol: http, servers: [http://127.0.0.1:9003] }\n", "")
+            .replace("127.0.0.1:8443", "127.0.0.1:8445");
+        let after = folder.successor(&before, &text);
+        assert_eq!(names(&after), ["api", "isproxy", "internal"]);
+        assert!(Arc::ptr_eq(&before.doors[2], &after.doors[2]));
+        assert!(!Arc::ptr_eq(&before.doors[0], &after.doors[0]));
+        assert_eq!(after.upstreams_beside(Some(&before)).count(), 0);
+        assert_eq!(before.upstreams_beside(Some(&after)).count(), 0, "`second` is asked still");
+    }
+
+    #[test]
+    fn every_certificate_that_cannot_be_used_is_told_and_nothing_comes_of_it() {
+        let folder = TestFolder::new();
+        let metrics = Metrics::default();
+        let before = Generation::first(folder.parse(TEXT), &metrics).unwrap();
+        folder.write("empty.pem", "nothing\n");
+        let text = TEXT
+            .replace("certificate: one.crt", "certificate: empty.pem")
+            .replace("[http://127.0.0.1:9003]", "[https://localhost:9003], tls: { ca: empty.pem }")
+            .replace("http://127.0.0.1:9002", "http://127.0.0.1:9009");
+        let unusable = before.successor(folder.parse(&text), &metrics).unwrap_err();
+        let lines: Vec<String> = unusable.lines().collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("upstream `second` cannot be reached by TLS: "), "{lines:?}");
+        assert!(lines[1].starts_with("listener `api`: ") && lines[1].contains("empty.pem"), "{lines:?}");
+        assert_eq!(unusable.to_string(), lines.join("\n"));
+        assert!(!metrics.render().contains("9009"), "a server that nobody asks is not shown");
+        assert!(Generation::first(folder.parse(&text), &metrics).is_err());
+    }
+}

@@ -1,4 +1,4 @@
-//! What has to be done often to be believed: deletions, pipelines, clients that do not read, kills, races.
+//! What has to be done often to be believed: deletions, pipelines, clients that do not read, kills, races, reloads.
 //!
 //! Short where nothing is said, at full length with `LATCHKEY_TEST_LENGTH=full`. Figures are shown with `--nocapture`
 //! and kept in `target/loops`.
@@ -7,6 +7,7 @@ mod deletions;
 mod kills;
 mod pipelines;
 mod races;
+mod reloads;
 mod unread;
 
 use std::fs;

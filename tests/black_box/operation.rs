@@ -1,9 +1,12 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
+mod balance;
 mod check;
 mod completions;
+mod draining;
 mod explaining;
 mod healthcheck;
 mod init;
 mod observing;
+mod reloading;
 mod serving;

@@ -194,6 +194,37 @@ impl TestGateway {
         self.connect("ops").exchange(&Request::get(target))
     }
 
+    /// The value of a series of `/metrics`; none where it is not there.
+    pub fn metric(&self, series: &str) -> Option<u64> {
+        let text = self.ask_ops("/metrics").text();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
+        line.map(|value| value.parse().unwrap_or_else(|_| panic!("{series} is {value:?}")))
+    }
+
+    /// How many changed configurations were `applied` or `refused` so far.
+    pub fn reloads(&self, outcome: &str) -> u64 {
+        self.metric(&format!("latchkey_config_reloads_total{{outcome=\"{outcome}\"}}")).unwrap()
+    }
+
+    /// Changes the configuration's file of the running gateway, and no more.
+    pub fn rewrite(&mut self, change: impl FnOnce(&mut Value)) {
+        self.installation.reconfigure(change);
+    }
+
+    /// Changes the configuration's file, and waits until the gateway has put it in force, asked to by SIGHUP.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Value)) {
+        let before = self.reloads("applied");
+        self.rewrite(change);
+        self.process.hang_up();
+        self.wait_for_reload("applied", before);
+    }
+
+    /// Waits until there is one more reload with this outcome than there were `before`.
+    pub fn wait_for_reload(&self, outcome: &str, before: u64) {
+        wait_for("a reload", || (self.reloads(outcome) > before).then_some(()));
+    }
+
     /// The lines of the access log, once there are at least `count`.
     pub fn access_log(&self, count: usize) -> Vec<Value> {
         wait_for("lines of the access log", || {

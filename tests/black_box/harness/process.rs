@@ -121,6 +121,11 @@ impl Running {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
     /// Ends it at once (SIGKILL), as a power cut would.
     pub fn kill(&mut self) -> ExitStatus {
         let _ = self.child.kill();
