@@ -32,7 +32,7 @@ pub use faults::Faults;
 pub use limits::Limits;
 pub use listener::{
     ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials,
-    ProxyProtocol, Route, TlsFiles,
+    ProxyProtocol, Route, TlsFiles, Upgrade,
 };
 pub use policy::{MfaPolicy, Policy};
 pub use secret_file::mode_for_strangers;

@@ -237,13 +237,13 @@ listeners:
     address: \"{api}\"
     plaintext_credentials: allow
     routes:
-      - {{ path: /, upstream: registry }}
+      - {{ path: /, upstream: registry, upgrades: [websocket] }}
   - name: api-tls
     protocol: http
     address: \"{api_tls}\"
     {tls}
     routes:
-      - {{ path: /, upstream: registry }}
+      - {{ path: /, upstream: registry, upgrades: [websocket] }}
   - name: isproxy
     protocol: isproxy
     address: \"{isproxy}\"

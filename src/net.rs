@@ -13,6 +13,7 @@ mod thread_loads;
 mod tls;
 mod tls_client;
 pub mod upstream;
+pub mod websocket;
 
 pub use accept::accept_connections;
 pub use listen::{BoundListener, ListenError, ListenerLock, listen};

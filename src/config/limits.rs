@@ -72,6 +72,9 @@ pub struct Limits {
     /// Streams at once on one HTTP/2 connection. At the limit: a further one is refused, and the client may try again.
     #[schemars(range(min = 1, max = 10_000))]
     pub http2_streams: u32,
+    /// An upgraded connection (a WebSocket) in which nothing is passed on, either way. At the limit: it is closed.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub upgrade_idle_seconds: u32,
     /// Connecting to a server of an upstream, all addresses of its name together, TLS and the `LOGIN` at an `IsProxy`
     /// server included. At the limit: another server is tried, once, or the answer is 504; at `IsProxy` names are
     /// answered `error`.
@@ -158,6 +161,7 @@ impl Default for Limits {
             http_body_bytes: 0,
             http_body_idle_seconds: 30,
             http2_streams: 100,
+            upgrade_idle_seconds: 600,
             upstream_connect_milliseconds: 2_000,
             upstream_first_byte_seconds: 30,
             upstream_total_seconds: 0,

@@ -111,4 +111,15 @@ pub struct Route {
     pub path: String,
     /// The name of an upstream with `protocol: http`.
     pub upstream: String,
+    /// What a connection may become; empty: it stays HTTP.
+    pub upgrades: Vec<Upgrade>,
+}
+
+/// A protocol that a connection of an API listener may change to. Others are never passed on.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Upgrade {
+    /// RFC 6455, over HTTP/2 by RFC 8441.
+    WebSocket,
 }

@@ -3,13 +3,7 @@
 //! Everything here is refused like any unknown key or value; only the words differ. A line goes when its thing comes.
 
 /// Keys, as [`super::faults::KeyPath::pattern`] writes them.
-const KEYS: &[&str] = &[
-    "listeners[].public_url",
-    "listeners[].routes[].upgrades",
-    "policy.max_staleness",
-    "rate_limit",
-    "limits.rate_limit",
-];
+const KEYS: &[&str] = &["listeners[].public_url", "policy.max_staleness", "rate_limit", "limits.rate_limit"];
 
 /// Values of keys with fixed words.
 const WORDS: &[(&str, &[&str])] = &[("listeners[].protocol", &["console", "forward_auth"])];

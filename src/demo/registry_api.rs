@@ -1,16 +1,17 @@
 //! A sample upstream for `latchkey demo`: a registry's API, small enough to read.
 //!
 //! It trusts whoever reaches it, as an upstream behind the gateway does, and keeps nothing: every answer follows from
-//! the request. HTTP/1.1 only, no TLS, no upgrades. Called by `demo` and by tests.
+//! the request. HTTP/1.1 and WebSocket, no TLS. Called by `demo` and by tests.
 
 mod answers;
+mod socket;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::answers::Route;
+use self::socket::NextProtocol;
 
 /// Connections at once; further ones wait in the system's queue.
 const CONNECTIONS: usize = 4_096;
@@ -59,17 +61,27 @@ pub async fn serve_registry_api(listener: TcpListener, stop: CancellationToken) 
 async fn serve_connection(stream: TcpStream) {
     // Heads and bodies go out in separate writes; without this a small answer may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| async { Ok::<_, Infallible>(handle_request(request).await) });
+    let next = NextProtocol::default();
+    let service = service_fn(|request| {
+        let next = next.clone();
+        async move { Ok::<_, Infallible>(handle_request(request, &next).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_DEADLINE)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection of the sample registry broke off");
     }
+    next.serve().await;
 }
 
-async fn handle_request(request: Request<Incoming>) -> Response<Body> {
+async fn handle_request(mut request: Request<Incoming>, next: &NextProtocol) -> Response<Body> {
+    let is_for_socket = Route::parse(request.method(), request.uri().path()) == Route::Socket;
+    if is_for_socket && let Some(response) = socket::answer(&mut request, next) {
+        return response;
+    }
     let (head, body) = request.into_parts();
     // Read to its end, so that the connection can be kept, and never held.
     let body_bytes = count_bytes(body).await;
@@ -85,9 +97,10 @@ async fn handle_request(request: Request<Incoming>) -> Response<Body> {
         Route::Echo => json(StatusCode::OK, &answers::echo(&head, body_bytes)),
         Route::Stream => event_stream(),
         Route::Socket => {
-            let text = "this sample registry speaks no WebSocket yet";
+            let text = "here a WebSocket of version 13 is spoken";
             let mut response = json(StatusCode::UPGRADE_REQUIRED, &answers::error("UpgradeRequired", text));
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             response
         }
         Route::Unknown => {

@@ -27,8 +27,12 @@ mod routes;
 mod server;
 mod server_pool;
 mod target;
+mod tunnel;
+mod tunnels;
+mod upgrade;
 mod upstream;
 mod upstream_body;
+mod websocket;
 
 #[cfg(test)]
 mod tests;

@@ -255,6 +255,7 @@ fn routes(
             .0
             .and_then(|text| known.resolve(&path.key("upstream"), text, RawUpstreamProtocol::Http, review));
         let hosts = hosts(raw.hosts, &path.key("hosts"), review);
+        let upgrades = raw.upgrades.into_iter().filter_map(|upgrade| upgrade.0).collect();
         let prefix = raw.path.0.filter(|prefix| is_path(prefix, &path.key("path"), review));
         let Some(prefix) = prefix else { continue };
         // A route without hosts stands for any host, which no name can be: `` is none.
@@ -262,7 +263,7 @@ fn routes(
         if any_host.into_iter().filter(|host| !taken.insert((host.clone(), prefix.clone()))).count() > 0 {
             review.refuse(&path.key("path"), "an earlier route has this path for the same host", None);
         }
-        sound.extend(upstream.map(|upstream| Route { hosts, path: prefix, upstream }));
+        sound.extend(upstream.map(|upstream| Route { hosts, path: prefix, upstream, upgrades }));
     }
     sound
 }
@@ -294,8 +295,8 @@ fn hosts(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PlaintextCredentials;
     use crate::config::testing::{BASE, TestFolder};
+    use crate::config::{PlaintextCredentials, Upgrade};
     use crate::model::ClientIp;
 
     /// What is told about the smallest sound configuration after replacing `from`; one fault is expected.
@@ -588,6 +589,23 @@ mod tests {
             ),
             "{nobody}"
         );
+    }
+
+    #[test]
+    fn s57_a_route_upgrades_to_nothing_but_what_it_names() {
+        let folder = TestFolder::new();
+        let upgrades = |text: &str| match folder.parse(text).unwrap().listeners.remove(0).protocol {
+            ListenerProtocol::Http(mut http) => http.routes.remove(0).upgrades,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(upgrades(BASE), []);
+        let allowing = |words: &str| {
+            BASE.replacen("upstream: registry }", &format!("upstream: registry, upgrades: [{words}] }}"), 1)
+        };
+        assert_eq!(upgrades(&allowing("websocket")), [Upgrade::WebSocket]);
+        let told = folder.faults(&allowing("h2c"));
+        assert!(told.starts_with("f.yaml:6:51  error  listeners[0].routes[0].upgrades[0]: "), "{told}");
+        assert!(told.ends_with("allowed: websocket\n1 error"), "{told}");
     }
 
     #[test]

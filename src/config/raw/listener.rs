@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Required;
-use crate::config::{PlaintextCredentials, ProxyProtocol};
+use crate::config::{PlaintextCredentials, ProxyProtocol, Upgrade};
 
 /// One listener.
 #[derive(Deserialize, JsonSchema)]
@@ -77,4 +77,7 @@ pub(in crate::config) struct RawRoute {
     pub(in crate::config) path: Required<String>,
     /// The name of an upstream with `protocol: http`.
     pub(in crate::config) upstream: Required<String>,
+    /// What a connection may become on a client's request; default: none.
+    #[serde(default)]
+    pub(in crate::config) upgrades: Vec<Required<Upgrade>>,
 }

@@ -9,10 +9,12 @@ use std::rc::Rc;
 
 use http::header::GetAll;
 use http::{HeaderMap, HeaderValue};
+use tokio_util::sync::CancellationToken;
 
 use super::deadlines::ConnectionWatch;
 use super::denial::Fault;
 use super::headers::{ForwardedFacts, X_FORWARDED_FOR, X_FORWARDED_PROTO};
+use super::tunnels::Tunnels;
 use crate::model::{ClientIp, TrustedProxies};
 use crate::net::client_ip;
 
@@ -38,6 +40,10 @@ pub struct ClientConnection {
     pub transport: Transport,
     /// Its deadlines.
     pub watch: Rc<ConnectionWatch>,
+    /// Cancelled when the gateway takes no further requests.
+    pub drain: CancellationToken,
+    /// What became of upgraded requests.
+    pub tunnels: Tunnels,
 }
 
 /// From whom a request is.
@@ -51,7 +57,13 @@ pub struct Origin {
 
 impl ClientConnection {
     /// A connection from `source`, as `peer` at its other end says.
-    pub fn new(peer: IpAddr, source: IpAddr, transport: Transport, watch: Rc<ConnectionWatch>) -> Rc<Self> {
+    pub fn new(
+        peer: IpAddr,
+        source: IpAddr,
+        transport: Transport,
+        watch: Rc<ConnectionWatch>,
+        drain: CancellationToken,
+    ) -> Rc<Self> {
         let client_ip = ClientIp::new(source);
         let proto = match transport {
             Transport::Plaintext => "http",
@@ -64,7 +76,8 @@ impl ClientConnection {
                 forwarded_proto: HeaderValue::from_static(proto),
             },
         };
-        Rc::new(Self { peer: ClientIp::new(peer), source, direct, transport, watch })
+        let tunnels = Tunnels::default();
+        Rc::new(Self { peer: ClientIp::new(peer), source, direct, transport, watch, drain, tunnels })
     }
 
     /// The proxy or balancer from which we have it that a request is `client`'s; `None`: the client is the peer.
@@ -132,7 +145,8 @@ mod tests {
         let trusted = TrustedProxies::new("10.0.0.0/8".parse().unwrap());
         let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
         let source = source.parse().unwrap();
-        let client = ClientConnection::new(source, source, Transport::Plaintext, watch);
+        let drain = CancellationToken::new();
+        let client = ClientConnection::new(source, source, Transport::Plaintext, watch, drain);
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
@@ -159,7 +173,8 @@ mod tests {
         ] {
             let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
             let (peer, source) = (address(peer), address(source));
-            let client_connection = ClientConnection::new(peer, source, Transport::Plaintext, watch);
+            let drain = CancellationToken::new();
+            let client_connection = ClientConnection::new(peer, source, Transport::Plaintext, watch, drain);
             let told = client_connection.told_by(ClientIp::new(address(client)));
             assert_eq!(told, told_by.map(|by| ClientIp::new(address(by))), "{peer} {source} {client}");
         }

@@ -55,8 +55,12 @@ pub enum Fault {
     UpstreamBroke,
     /// The upstream answered with a change of protocol that nobody asked for (S57).
     UpstreamUpgraded,
+    /// The upstream neither agreed to an upgrade nor declined it in a way that can be passed on.
+    UpgradeFailed,
     /// The upstream took longer than a deadline.
     UpstreamTooSlow,
+    /// The operating system gave no random bytes.
+    NoRandomBytes,
 }
 
 /// What every 401 says, so that nobody learns from it which part was wrong.
@@ -104,7 +108,9 @@ impl Fault {
             Self::UpstreamTlsFailed => "upstream_tls_failed",
             Self::UpstreamBroke => "upstream_broke",
             Self::UpstreamUpgraded => "upstream_upgraded",
+            Self::UpgradeFailed => "upgrade_failed",
             Self::UpstreamTooSlow => "upstream_too_slow",
+            Self::NoRandomBytes => "no_random_bytes",
         }
     }
 
@@ -158,7 +164,7 @@ impl Fault {
             Self::UpstreamUnreachable | Self::UpstreamTlsFailed => {
                 (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway cannot be reached.")
             }
-            Self::UpstreamBroke | Self::UpstreamUpgraded => {
+            Self::UpstreamBroke | Self::UpstreamUpgraded | Self::UpgradeFailed => {
                 (StatusCode::BAD_GATEWAY, PROVIDER, "The service behind the gateway gave no proper answer.")
             }
             Self::UpstreamTooSlow => (
@@ -166,6 +172,9 @@ impl Fault {
                 PROVIDER,
                 "The service behind the gateway did not answer in time.",
             ),
+            Self::NoRandomBytes => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "InternalSRSError", "The gateway failed.")
+            }
         }
     }
 
@@ -294,7 +303,9 @@ mod tests {
                 Fault::UpstreamTlsFailed,
                 Fault::UpstreamBroke,
                 Fault::UpstreamUpgraded,
+                Fault::UpgradeFailed,
                 Fault::UpstreamTooSlow,
+                Fault::NoRandomBytes,
             ])
             .collect()
     }
@@ -327,7 +338,9 @@ mod tests {
             (Fault::UpstreamUnreachable, 502, "ProviderConnectionError"),
             (Fault::UpstreamTlsFailed, 502, "ProviderConnectionError"),
             (Fault::UpstreamBroke, 502, "ProviderConnectionError"),
+            (Fault::UpgradeFailed, 502, "ProviderConnectionError"),
             (Fault::UpstreamTooSlow, 504, "ProviderConnectionError"),
+            (Fault::NoRandomBytes, 500, "InternalSRSError"),
             (Fault::NoRoute, 404, "NotFound"),
             (Fault::BodyTooLong, 413, "InvalidMessage"),
             (Fault::TargetTooLong, 414, "InvalidMessage"),

@@ -16,7 +16,8 @@ use super::upstream_body::UpstreamBody;
 #[derive(Debug)]
 pub struct DoorBody {
     source: Source,
-    record: RequestRecord,
+    /// `None`: the request goes on without its answer's body.
+    record: Option<RequestRecord>,
 }
 
 #[derive(Debug)]
@@ -33,12 +34,17 @@ pub struct BrokenOff(Fault);
 impl DoorBody {
     /// The gateway's own bytes.
     pub const fn own(bytes: Bytes, record: RequestRecord) -> Self {
-        Self { source: Source::Own(bytes), record }
+        Self { source: Source::Own(bytes), record: Some(record) }
+    }
+
+    /// No body; whoever answers keeps the record, because the request does not end with this answer.
+    pub const fn none() -> Self {
+        Self { source: Source::Own(Bytes::new()), record: None }
     }
 
     /// The upstream's body.
     pub const fn upstream(body: UpstreamBody, record: RequestRecord) -> Self {
-        Self { source: Source::Upstream(body), record }
+        Self { source: Source::Upstream(body), record: Some(record) }
     }
 }
 
@@ -56,10 +62,10 @@ impl Body for DoorBody {
             Source::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Source::Upstream(body) => ready!(body.poll_frame(cx)),
         };
-        match &frame {
-            Some(Ok(frame)) => this.record.sent(frame.data_ref().map_or(0, Bytes::len)),
-            Some(Err(fault)) => this.record.failed(fault.reason()),
-            None => {}
+        match (&frame, &mut this.record) {
+            (Some(Ok(frame)), Some(record)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+            (Some(Err(fault)), Some(record)) => record.failed(fault.reason()),
+            _ => {}
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BrokenOff)))
     }
@@ -81,11 +87,11 @@ impl Body for DoorBody {
 
 impl Drop for DoorBody {
     fn drop(&mut self) {
-        if let Source::Upstream(body) = &self.source
+        if let (Source::Upstream(body), Some(record)) = (&self.source, &mut self.record)
             && !body.has_ended()
         {
             // Dropped in the middle, and not by a fault of the upstream, which was noted already.
-            self.record.failed("client_gone");
+            record.failed("client_gone");
         }
     }
 }

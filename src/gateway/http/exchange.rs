@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
@@ -35,12 +36,39 @@ pub struct UpstreamConnection {
     idle_since: Instant,
     /// The request on it; `None`: it waits for one.
     in_flight: Option<InFlight>,
+    switch: Switch,
+}
+
+/// May the connection become something else than HTTP?
+#[derive(Debug)]
+enum Switch {
+    /// Not on this request.
+    Unasked,
+    /// If the server agrees.
+    Asked,
+    /// HTTP on it has ended; what is left.
+    Done(Box<http1::Parts<TokioIo<UpstreamStream>>>),
+}
+
+/// A connection on which HTTP has ended, because the server agreed to switch protocols.
+#[derive(Debug)]
+pub struct Switched {
+    /// Its 101.
+    pub head: response::Parts,
+    /// What is left of the connection.
+    pub stream: UpstreamStream,
+    /// What came behind the 101 already.
+    pub read_ahead: Bytes,
+    /// The request counts for as long as the stream is in use.
+    pub in_flight: InFlight,
 }
 
 /// How an exchange began.
 pub enum Outcome {
     /// The answer's head is here.
     Answered(Response<UpstreamBody>),
+    /// The server switched protocols, as it was asked to.
+    Switched(Box<Switched>),
     /// It failed; perhaps a part of the request was sent.
     Failed(Fault),
     /// The connection was closed before a byte was sent; here is the request again.
@@ -65,12 +93,14 @@ impl UpstreamConnection {
             driver: Some(driver),
             idle_since: Instant::now(),
             in_flight: Some(in_flight),
+            switch: Switch::Unasked,
         }))
     }
 
     /// Takes up the request that `in_flight` counts.
     pub fn take_up(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);
+        self.switch = Switch::Unasked;
     }
 
     /// How long it has been without a request.
@@ -110,8 +140,11 @@ impl UpstreamConnection {
         if let Some(driver) = &mut self.driver
             && Pin::new(driver).poll(cx).is_ready()
         {
-            // Dropping it gives an unsent request back to its future.
-            self.driver = None;
+            // Dropping it, or what drives it, gives an unsent request back to its future.
+            let ended = self.driver.take();
+            if let (Switch::Asked, Some(ended)) = (&self.switch, ended) {
+                self.switch = Switch::Done(Box::new(ended.into_parts()));
+            }
         }
     }
 
@@ -136,6 +169,17 @@ impl UpstreamConnection {
         }
     }
 
+    /// The same for a request that asks to switch protocols; it has no body.
+    pub async fn exchange_for_switch(
+        mut self: Box<Self>,
+        upstream: &Rc<HttpUpstream>,
+        request: Request<RequestBody>,
+        total_due: Option<Instant>,
+    ) -> Outcome {
+        self.switch = Switch::Asked;
+        self.exchange(upstream, request, None, total_due).await
+    }
+
     /// Looks at the head, and binds the connection to the body.
     fn hand_over(
         self: Box<Self>,
@@ -144,7 +188,15 @@ impl UpstreamConnection {
         total_due: Option<Instant>,
     ) -> Outcome {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Outcome::Failed(Fault::UpstreamUpgraded);
+            return match (self.switch, self.in_flight) {
+                (Switch::Done(left), Some(in_flight)) => Outcome::Switched(Box::new(Switched {
+                    head: response.into_parts().0,
+                    stream: left.io.into_inner(),
+                    read_ahead: left.read_buf,
+                    in_flight,
+                })),
+                _ => Outcome::Failed(Fault::UpstreamUpgraded),
+            };
         }
         let codings = response.headers().get_all(TRANSFER_ENCODING);
         if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {

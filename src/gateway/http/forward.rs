@@ -23,7 +23,9 @@ use super::door_body::DoorBody;
 use super::headers::{X_REQUEST_ID, append_via, replace_identity, strip_claims, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
+use super::routes::Resolved;
 use super::target::host_name;
+use super::upgrade::{Answer, Asked};
 use super::upstream::HttpUpstream;
 use super::upstream_body::UpstreamBody;
 use crate::auth::Permit;
@@ -36,13 +38,17 @@ pub async fn forward_request(
     door: &HttpDoor,
     origin: &Origin,
     permit: Permit,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     mut record: RequestRecord,
 ) -> Response<DoorBody> {
-    let upstream = route(door, &request).map(Rc::clone);
-    record.admitted(permit.clone(), upstream.as_ref());
-    let Some(upstream) = upstream else {
+    let route = route(door, &request);
+    record.admitted(permit.clone(), route.map(|route| &route.upstream));
+    let Some(Resolved { upstream, upgrades, .. }) = route else {
         return door.refuse(Fault::NoRoute, request, record);
+    };
+    let asked = match Asked::read(&mut request, upgrades) {
+        Ok(asked) => asked,
+        Err(fault) => return door.refuse(fault, request, record),
     };
     if is_last_hop(&request) {
         return answer_options(record);
@@ -51,7 +57,7 @@ pub async fn forward_request(
         return door.refuse(Fault::BodyTooLong, request, record);
     }
     let received = request.version();
-    let (mut request, progress) = prepare(&upstream, request, door.limits.http_body_bytes);
+    let (mut request, progress) = prepare(upstream, request, door.limits.http_body_bytes);
     let id = record.id_value();
     replace_identity(
         request.headers_mut(),
@@ -61,7 +67,15 @@ pub async fn forward_request(
         &id,
         received,
     );
-    match upstream.send(&permit, request, progress).await {
+    let answer = match asked {
+        None => upstream.send(&permit, request, progress).await,
+        Some(asked) => match asked.ask(upstream, &permit, request).await {
+            Ok(Answer::Switched(switched)) => return asked.open(door, &permit, switched, record),
+            Ok(Answer::Ordinary(response)) => Ok(response),
+            Err(fault) => Err(fault),
+        },
+    };
+    match answer {
         Ok(response) => pass_back(response, &id, record).await,
         Err(fault) => {
             record.leaves_unread();
@@ -71,7 +85,7 @@ pub async fn forward_request(
 }
 
 /// Where the request goes, by its settled host and its path as it was sent.
-fn route<'a>(door: &'a HttpDoor, request: &Request<Incoming>) -> Option<&'a Rc<HttpUpstream>> {
+fn route<'a>(door: &'a HttpDoor, request: &Request<Incoming>) -> Option<&'a Resolved<HttpUpstream>> {
     let host = request.headers().get(HOST).and_then(|host| host_name(host.as_bytes()))?;
     door.routes.find(host, request.uri().path())
 }

@@ -76,6 +76,11 @@ impl RequestRecord {
         HeaderValue::from_bytes(&self.id.to_ascii()).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 
+    /// The connection it came by.
+    pub const fn client(&self) -> &Rc<ClientConnection> {
+        &self.client
+    }
+
     /// From whom the request is; until this is said, it is taken to be the connection's source's.
     pub const fn is_from(&mut self, client_ip: ClientIp) {
         self.client_ip = client_ip;

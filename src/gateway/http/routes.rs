@@ -5,17 +5,21 @@
 
 use std::rc::Rc;
 
-use crate::config::Route;
+use crate::config::{Route, Upgrade};
 
 /// A listener's routes in the order they are tried; `U` is what they lead to.
 #[derive(Debug)]
 pub struct Routes<U>(Vec<Resolved<U>>);
 
+/// A route with what it leads to.
 #[derive(Debug)]
-struct Resolved<U> {
+pub struct Resolved<U> {
     hosts: Vec<String>,
     path: String,
-    upstream: Rc<U>,
+    /// Where its requests go.
+    pub upstream: Rc<U>,
+    /// What its requests may become.
+    pub upgrades: Vec<Upgrade>,
 }
 
 impl<U> Routes<U> {
@@ -23,7 +27,12 @@ impl<U> Routes<U> {
     pub fn new(routes: impl IntoIterator<Item = (Route, Rc<U>)>) -> Self {
         let mut resolved: Vec<_> = routes
             .into_iter()
-            .map(|(route, upstream)| Resolved { hosts: route.hosts, path: route.path, upstream })
+            .map(|(route, upstream)| Resolved {
+                hosts: route.hosts,
+                path: route.path,
+                upstream,
+                upgrades: route.upgrades,
+            })
             .collect();
         // A named host wins over any, then the longest path; equal ones keep the file's order.
         resolved.sort_by_key(|route| (route.hosts.is_empty(), std::cmp::Reverse(route.path.len())));
@@ -31,8 +40,13 @@ impl<U> Routes<U> {
     }
 
     /// Where `host` (without port) and `path` lead.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Rc<U>> {
-        self.0.iter().find(|route| route.takes(host, path)).map(|route| &route.upstream)
+    pub fn find(&self, host: &str, path: &str) -> Option<&Resolved<U>> {
+        self.0.iter().find(|route| route.takes(host, path))
+    }
+
+    /// Does any of them allow `upgrade`?
+    pub fn allow(&self, upgrade: Upgrade) -> bool {
+        self.0.iter().any(|route| route.upgrades.contains(&upgrade))
     }
 }
 
@@ -58,7 +72,10 @@ mod tests {
     fn routes(routes: &[(&[&str], &str, &'static str)]) -> Routes<&'static str> {
         Routes::new(routes.iter().map(|(hosts, path, upstream)| {
             let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-            (Route { hosts, path: (*path).to_owned(), upstream: String::new() }, Rc::new(*upstream))
+            (
+                Route { hosts, path: (*path).to_owned(), upstream: String::new(), upgrades: Vec::new() },
+                Rc::new(*upstream),
+            )
         }))
     }
 
@@ -78,15 +95,19 @@ mod tests {
             ("/v2/../x", "two"),
             ("*", "all"),
         ] {
-            assert_eq!(routes.find("any.example", path).map(|found| **found), Some(expected), "{path}");
+            assert_eq!(
+                routes.find("any.example", path).map(|found| *found.upstream),
+                Some(expected),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn a_named_host_wins_over_any() {
         let routes = routes(&[(&[], "/v2/long", "any"), (&["one.example", "two.example"], "/", "named")]);
-        assert_eq!(routes.find("TWO.example", "/v2/long").map(|found| **found), Some("named"));
-        assert_eq!(routes.find("three.example", "/v2/long").map(|found| **found), Some("any"));
-        assert_eq!(routes.find("three.example", "/v1"), None);
+        assert_eq!(routes.find("TWO.example", "/v2/long").map(|found| *found.upstream), Some("named"));
+        assert_eq!(routes.find("three.example", "/v2/long").map(|found| *found.upstream), Some("any"));
+        assert!(routes.find("three.example", "/v1").is_none());
     }
 }

@@ -37,8 +37,9 @@ use super::forward::{discard, forward_request};
 use super::headers::X_REQUEST_ID;
 use super::record::RequestRecord;
 use super::target::settle_head;
+use super::tunnel::Detached;
 use crate::auth::{Attempt, Decision, DenialReason};
-use crate::config::{Limits, PlaintextCredentials};
+use crate::config::{Limits, PlaintextCredentials, Upgrade};
 use crate::model::{ClientIp, Service};
 use crate::net::proxy_protocol::read_source;
 
@@ -66,12 +67,12 @@ pub async fn serve(doorway: Rc<HttpDoorway>, stream: TcpStream, peer: SocketAddr
     let Some((begun, source)) = begun else { return };
     match begun {
         Begun::Plaintext(io, spoken) => {
-            let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Plaintext, watch);
-            Box::pin(serve_protocol(doorway, io, client, spoken, drain)).await;
+            let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Plaintext, watch, drain);
+            Box::pin(serve_protocol(doorway, io, client, spoken)).await;
         }
         Begun::Tls(io, spoken) => {
-            let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Tls, watch);
-            Box::pin(serve_protocol(doorway, *io, client, spoken, drain)).await;
+            let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Tls, watch, drain);
+            Box::pin(serve_protocol(doorway, *io, client, spoken)).await;
         }
     }
 }
@@ -138,29 +139,48 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     io: WatchedIo<S>,
     client: Rc<ClientConnection>,
     spoken: Spoken,
-    drain: CancellationToken,
 ) {
-    let watch = Rc::clone(&client.watch);
-    let (limits, serving) = (Arc::clone(&doorway.present().limits), Rc::clone(&doorway));
-    let service = service_fn(move |request| {
-        let (door, client) = (serving.present(), Rc::clone(&client));
+    let ClientConnection { watch, drain, tunnels, .. } = &*client;
+    let present = doorway.present();
+    let limits = Arc::clone(&present.limits);
+    let takes_websockets = present.routes.allow(Upgrade::WebSocket);
+    drop(present);
+    let service = service_fn(|request| {
+        let (door, client) = (doorway.present(), Rc::clone(&client));
         async move { Ok::<_, Infallible>(handle_request(&door, &client, request).await) }
     });
     match spoken {
         Spoken::Http1 => {
             let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
-            let ended = drive(Box::pin(connection), &watch, &drain, &doorway).await;
-            if let Some(connection) = ended.filter(|_| watch.has_unread()) {
-                let _ =
-                    timeout(LINGER, linger(Pin::into_inner(connection).into_parts().io.into_inner())).await;
+            let ended = drive(Box::pin(connection), watch, drain, &doorway).await;
+            let left = ended.map(|connection| Pin::into_inner(connection).into_parts());
+            match (tunnels.take_heir(), left) {
+                (Some(heir), Some(left)) => {
+                    let detached =
+                        Detached { stream: Box::new(left.io.into_inner()), read_ahead: left.read_buf };
+                    // An heir that is gone meanwhile lets it close.
+                    let _ = heir.send(detached);
+                }
+                (None, Some(left)) if watch.has_unread() => {
+                    let _ = timeout(LINGER, linger(left.io.into_inner())).await;
+                }
+                _ => {}
             }
         }
         Spoken::Http2 => {
             watch.speaks_http2();
-            let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
-            drive(Box::pin(connection), &watch, &drain, &doorway).await;
+            let mut builder = http2_builder(&limits);
+            if takes_websockets {
+                builder.enable_connect_protocol();
+            }
+            let connection = builder.serve_connection(TokioIo::new(io), service);
+            tokio::select! {
+                _ = drive(Box::pin(connection), watch, drain, &doorway) => {}
+                () = tunnels.stuck() => {}
+            }
         }
     }
+    tunnels.ended().await;
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {

@@ -135,6 +135,17 @@ impl ServerPool {
         }
     }
 
+    /// A new connection that speaks HTTP/1.1, whatever others do, and carries one request only. Where none comes about,
+    /// that counts against the server.
+    pub async fn connect_http1(self: &Rc<Self>) -> Result<Box<UpstreamConnection>, Fault> {
+        let in_flight = InFlight::new(self);
+        let deadline = Duration::from_millis(self.limits.upstream_connect_milliseconds.into());
+        match self.state.target().connect(deadline).await {
+            Ok(stream) => UpstreamConnection::open(stream, in_flight).await,
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
     /// Waits for the one connection that is being opened. A task of its own opens it: the client that asked first may
     /// leave.
     async fn join_opening(self: &Rc<Self>) -> Result<(), Fault> {
@@ -181,10 +192,12 @@ impl ServerPool {
                 timeout(left, opening).await.unwrap_or(Err(ConnectError::TooLate)).map(Opened::Http2)
             }
         };
-        opened.map_err(|error| {
-            self.servers.note_unreachable(&self.state, &error);
-            Fault::of_connecting(&error)
-        })
+        opened.map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &ConnectError) -> Fault {
+        self.servers.note_unreachable(&self.state, error);
+        Fault::of_connecting(error)
     }
 
     fn add(self: &Rc<Self>, connection: Http2Connection) {

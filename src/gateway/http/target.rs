@@ -8,12 +8,14 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, Uri, Version};
 
 use super::denial::Fault;
+use super::websocket::is_extended_connect;
 use crate::config::Limits;
 
 /// Checks the head against limits and rules, and settles `Host`: afterwards there is exactly one, and it agrees with
 /// the target.
 pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), Fault> {
-    if request.method() == Method::CONNECT || request.method() == Method::TRACE {
+    let is_tunnel = request.method() == Method::CONNECT && !is_extended_connect(request);
+    if is_tunnel || request.method() == Method::TRACE {
         return Err(Fault::MethodRefused);
     }
     check_target(request.method(), request.uri(), limits)?;

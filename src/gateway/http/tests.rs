@@ -7,4 +7,5 @@ mod framing;
 mod harness;
 mod http2_peer;
 mod http2_upstreams;
+mod upgrades;
 mod upstreams;

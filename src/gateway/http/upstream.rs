@@ -15,6 +15,7 @@ use super::exchange::Outcome;
 use super::headers::IdentityRules;
 use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::ServerPool;
+use super::upgrade::Answer;
 use super::upstream_body::UpstreamBody;
 use crate::auth::Permit;
 use crate::config::Limits;
@@ -76,6 +77,12 @@ impl HttpUpstream {
         self.pools.iter().map(|pool| pool.idle_connections()).sum()
     }
 
+    /// Requests of this thread that wait for an answer's end, upgraded ones included.
+    #[cfg(test)]
+    pub fn requests_in_flight(&self) -> u32 {
+        self.pools.iter().map(|pool| pool.in_flight()).sum()
+    }
+
     /// Sends `request` and waits for the head of the answer. The permit is the leave to do so (invariant 1): there is
     /// no other way to an upstream, and only `auth` makes permits.
     ///
@@ -89,8 +96,7 @@ impl HttpUpstream {
         mut request: Request<RequestBody>,
         progress: Option<Rc<SendProgress>>,
     ) -> Result<Response<UpstreamBody>, Fault> {
-        let total = Duration::from_secs(self.limits.upstream_total_seconds.into());
-        let total_due = (!total.is_zero()).then(|| Instant::now() + total);
+        let total_due = self.total_due();
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let mut second = Some(());
         loop {
@@ -112,6 +118,8 @@ impl HttpUpstream {
                             }
                             return Err(fault);
                         }
+                        // Nobody asked for it: `exchange` says so, and never switches unasked.
+                        Outcome::Switched(_) => return Err(Fault::UpstreamUpgraded),
                         Outcome::NothingSent(unsent) => request = unsent,
                         Outcome::Refused(unsent) if second.take().is_some() => {
                             request = unsent;
@@ -131,6 +139,42 @@ impl HttpUpstream {
             };
             pool = second.take().and_then(|()| self.choose_beside(pool)).ok_or(fault)?;
         }
+    }
+
+    /// Sends a `request` that asks to switch protocols, and has no body; everything said of [`Self::send`] holds. It
+    /// goes over a connection of its own, which speaks HTTP/1.1 and is never one that was kept.
+    pub async fn switch(
+        self: &Rc<Self>,
+        _leave: &Permit,
+        request: Request<RequestBody>,
+    ) -> Result<Answer, Fault> {
+        let total_due = self.total_due();
+        let mut pool = self.choose().ok_or_else(|| self.nobody())?;
+        let connection = match pool.connect_http1().await {
+            Ok(connection) => connection,
+            Err(fault) => {
+                pool = self.choose_beside(pool).ok_or(fault)?;
+                pool.connect_http1().await?
+            }
+        };
+        let answer = match connection.exchange_for_switch(self, request, total_due).await {
+            Outcome::Answered(response) => Ok(Answer::Ordinary(response)),
+            Outcome::Switched(switched) => Ok(Answer::Switched(*switched)),
+            Outcome::Failed(fault) => Err(fault),
+            Outcome::NothingSent(_) | Outcome::Refused(_) => Err(Fault::UpstreamBroke),
+        };
+        match &answer {
+            Ok(_) => pool.note_head(),
+            Err(fault) if is_servers(*fault, total_due) => pool.note_failure(),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// When an exchange that begins now must be over.
+    fn total_due(&self) -> Option<Instant> {
+        let total = Duration::from_secs(self.limits.upstream_total_seconds.into());
+        (!total.is_zero()).then(|| Instant::now() + total)
     }
 
     /// The health check finds every server unhealthy.

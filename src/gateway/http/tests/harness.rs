@@ -13,7 +13,7 @@ use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{
     ClientAddressRules, Http2Use, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials,
-    Route, Scheme, SetHeaders, UpstreamTls,
+    Route, Scheme, SetHeaders, Upgrade, UpstreamTls,
 };
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream};
 use crate::model::{AllowList, Service};
@@ -35,6 +35,7 @@ pub struct Setting {
     pub listener: HttpListener,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub http2: Http2Use,
+    pub upgrades: Vec<Upgrade>,
 }
 
 pub struct TestDoor {
@@ -67,7 +68,13 @@ impl TestDoor {
             allow_list: AllowList::default(),
             routes: Vec::new(),
         };
-        let mut setting = Setting { limits: Limits::default(), listener, tls: None, http2: Http2Use::Auto };
+        let mut setting = Setting {
+            limits: Limits::default(),
+            listener,
+            tls: None,
+            http2: Http2Use::Auto,
+            upgrades: Vec::new(),
+        };
         change(&mut setting);
         let limits = Arc::new(setting.limits);
         let world = World::new(Limits::clone(&limits)).await;
@@ -87,7 +94,12 @@ impl TestDoor {
         };
         let servers = UpstreamServers::for_http("registry", &config, &limits, &Metrics::default()).unwrap();
         let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
-        let route = Route { hosts: Vec::new(), path: "/v2".into(), upstream: "registry".into() };
+        let route = Route {
+            hosts: Vec::new(),
+            path: "/v2".into(),
+            upstream: "registry".into(),
+            upgrades: setting.upgrades,
+        };
         let folder = tempfile::tempdir().unwrap();
         let log = AccessLog::open(&folder.path().join("access.jsonl")).unwrap();
         let writer = Rc::new(log.writer());
