@@ -157,6 +157,11 @@ impl World {
         self.reload().await;
     }
 
+    /// Judges what is open again; answers how much of it was ended.
+    pub fn end_revoked_sessions(&self) -> u64 {
+        self.authenticator.end_revoked_sessions(&[crate::store::Subject::Everything])
+    }
+
     pub async fn reload(&self) {
         self.index.resynchronise(&self.store).await.unwrap();
     }

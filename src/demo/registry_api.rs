@@ -221,6 +221,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_socket_sends_messages_back_until_it_is_closed_or_stopped() {
+        use futures_util::{SinkExt, StreamExt};
+        use tokio_tungstenite::WebSocketStream;
+        use tokio_tungstenite::tungstenite::{Message, protocol::Role};
+
+        let (address, stop) = serve().await;
+        let mut sockets = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let handshake = "GET /v2/socket HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+            stream.write_all(handshake.as_bytes()).await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            assert!(
+                head.starts_with("HTTP/1.1 101 ") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                "{head}"
+            );
+            let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+            for message in [Message::text("hello"), Message::binary(vec![0; 70_000])] {
+                socket.send(message.clone()).await.unwrap();
+                assert_eq!(socket.next().await.unwrap().unwrap(), message);
+            }
+            sockets.push(socket);
+        }
+        sockets[0].close(None).await.unwrap();
+        assert!(matches!(sockets[0].next().await, Some(Ok(Message::Close(_)))));
+        stop.cancel();
+        assert!(sockets[1].next().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
     async fn a_connection_is_kept_after_a_body() {
         let (address, _stop) = serve().await;
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -8,4 +8,5 @@ mod https_upstreams;
 mod refusals;
 mod set_headers;
 mod streaming;
+mod upgrades;
 mod upstreams;

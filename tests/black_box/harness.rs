@@ -12,6 +12,7 @@ mod isproxy_upstream;
 mod process;
 mod starttls_upstream;
 mod tls_upstream;
+mod websocket;
 mod wire;
 
 pub use answer::{Answer, Request};
@@ -24,6 +25,7 @@ pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::{Running, run};
 pub use starttls_upstream::{Manners, StartTlsUpstream, Transport};
 pub use tls_upstream::TlsUpstream;
+pub use websocket::{Http2Client, agree, agreement, echo_messages, handshake};
 pub use wire::Wire;
 
 use std::time::{Duration, Instant};

@@ -26,6 +26,8 @@ use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
 
 /// How often a thread hands its buffered access log lines on.
 const FLUSH_ACCESS_LOG_EVERY: Duration = Duration::from_millis(200);
+/// Connections end themselves when the drain is over; a thread waits so much longer, so that they are written down.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What a thread is given.
 pub(super) struct Plan {
@@ -54,7 +56,7 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         tokio::task::spawn_local(Rc::clone(&thread).follow_orders(received));
         thread.accept_until_drain(sockets).await?;
         thread.connections.close();
-        let grace = Duration::from_secs(thread.drain_seconds.get().into());
+        let grace = Duration::from_secs(thread.drain_seconds.get().into()) + FAREWELL;
         if timeout(grace, thread.connections.wait()).await.is_err() {
             let connections = thread.connections.len();
             tracing::warn!(connections, "cutting connections that did not end in time");

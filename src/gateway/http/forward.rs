@@ -69,7 +69,8 @@ pub async fn forward_request(
     );
     let answer = match asked {
         None => upstream.send(&permit, request, progress).await,
-        Some(asked) => match asked.ask(upstream, &permit, request).await {
+        // Boxed: hardly any request is one of these.
+        Some(asked) => match Box::pin(asked.ask(upstream, &permit, request)).await {
             Ok(Answer::Switched(switched)) => return asked.open(door, &permit, switched, record),
             Ok(Answer::Ordinary(response)) => Ok(response),
             Err(fault) => Err(fault),

@@ -140,8 +140,12 @@ async fn join<'t, S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Ending {
     let Some(Detached { stream, read_ahead }) = client.detached().await else { return Ending::ClientGone };
     let client = joined.insert(End::new(stream, read_ahead, moved_at));
-    match copy_bidirectional_with_sizes(client, upstream, BUFFER_BYTES, BUFFER_BYTES).await {
+    match copy_bidirectional_with_sizes(&mut *client, upstream, BUFFER_BYTES, BUFFER_BYTES).await {
         Ok(_) => Ending::Orderly,
+        // Who was told the end may go without a word: many clients end TLS so.
+        Err(_) if upstream.has_broken && client.has_closed || client.has_broken && upstream.has_closed => {
+            Ending::Orderly
+        }
         Err(_) if upstream.has_broken => Ending::UpstreamBroke,
         Err(_) => Ending::ClientGone,
     }
@@ -184,12 +188,14 @@ struct End<'t, S> {
     read_ahead: Bytes,
     moved_at: &'t Cell<Instant>,
     written: usize,
+    /// It has said that nothing more comes from it.
+    has_closed: bool,
     has_broken: bool,
 }
 
 impl<'t, S> End<'t, S> {
     const fn new(stream: S, read_ahead: Bytes, moved_at: &'t Cell<Instant>) -> Self {
-        Self { stream, read_ahead, moved_at, written: 0, has_broken: false }
+        Self { stream, read_ahead, moved_at, written: 0, has_closed: false, has_broken: false }
     }
 
     fn noting<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
@@ -209,7 +215,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for End<'_, S> {
             buffer.put_slice(&self.read_ahead.split_to(count));
             return Poll::Ready(Ok(()));
         }
+        let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.has_closed |= outcome.is_ok() && buffer.filled().len() == before;
         Poll::Ready(self.noting(outcome))
     }
 }

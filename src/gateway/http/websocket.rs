@@ -26,8 +26,8 @@ pub struct Handshake {
 
 /// Is this the extended CONNECT of RFC 8441 for a WebSocket? Over HTTP/1 there is none.
 pub fn is_extended_connect<B>(request: &Request<B>) -> bool {
-    let protocol = request.extensions().get::<hyper::ext::Protocol>();
-    request.method() == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+    let protocol = || request.extensions().get::<hyper::ext::Protocol>();
+    request.method() == Method::CONNECT && protocol().is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 impl Handshake {

@@ -2,6 +2,7 @@
 //!
 //! It reads with its own few lines rather than a library's: what is asserted is what stood on the wire.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -166,6 +167,34 @@ pub struct Exchange {
     shared: Arc<Shared>,
 }
 
+/// A connection that is no longer HTTP's.
+struct Detached {
+    read_ahead: VecDeque<u8>,
+    stream: TcpStream,
+}
+
+impl Read for Detached {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.read_ahead.is_empty() { self.stream.read(into) } else { self.read_ahead.read(into) }
+    }
+}
+
+impl Write for Detached {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BodyState {
     Length(usize),
@@ -231,6 +260,15 @@ impl Exchange {
                 Some(chunk)
             }
             BodyState::Read | BodyState::Closed => None,
+        }
+    }
+
+    /// Gives up the connection, with what was read of it already; the server touches it no more.
+    pub fn detach(&mut self) -> impl Read + Write + use<> {
+        self.body = BodyState::Closed;
+        Detached {
+            read_ahead: std::mem::take(&mut self.buffer).into(),
+            stream: self.stream.try_clone().unwrap(),
         }
     }
 

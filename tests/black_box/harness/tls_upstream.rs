@@ -1,4 +1,5 @@
-//! An HTTP server behind TLS that answers everything with 200, and notes how each connection came about.
+//! An HTTP server behind TLS that answers everything with 200, or agrees to a WebSocket and sends its bytes back, and
+//! notes how each connection came about.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -79,13 +80,34 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) {
             _ => return,
         }
     }
+    let head = String::from_utf8(head).unwrap();
     shared.requests.lock().unwrap().push(TlsRequest {
-        head: String::from_utf8(head).unwrap(),
+        head: head.clone(),
         resumed: stream.conn.handshake_kind() == Some(HandshakeKind::Resumed),
         server_name: stream.conn.server_name().map(str::to_owned),
         client_certificate: stream.conn.peer_certificates().is_some(),
     });
+    if let Some(key) = websocket_key(&head) {
+        echo(&mut stream, &key);
+        return;
+    }
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
     stream.conn.send_close_notify();
     let _ = stream.flush();
+}
+
+fn websocket_key(head: &str) -> Option<String> {
+    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: "));
+    key.map(str::to_owned)
+}
+
+/// Agrees, and sends back byte for byte what comes.
+fn echo(stream: &mut StreamOwned<ServerConnection, TcpStream>, key: &str) {
+    let _ = stream.write_all(super::agreement(key).as_bytes());
+    let mut part = [0; 4_096];
+    while let Ok(count @ 1..) = stream.read(&mut part) {
+        if stream.write_all(&part[..count]).is_err() {
+            return;
+        }
+    }
 }

@@ -166,6 +166,15 @@ impl Wire {
         self.buffer.drain(..count).collect()
     }
 
+    /// Reads what has come, or comes next: 1 to `count` bytes, none at the end.
+    pub fn read_some(&mut self, count: usize) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            self.read_once(PATIENCE);
+        }
+        let count = count.min(self.buffer.len());
+        self.buffer.drain(..count).collect()
+    }
+
     /// Reads until the peer closes, and answers what came.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.read_once(PATIENCE).is_some() {}

@@ -7,7 +7,6 @@ use tokio::io::AsyncWriteExt;
 use super::harness::{RawUpstream, Session, TestDoor, on_door_thread};
 use crate::config::Upgrade;
 use crate::net::websocket::accept_for;
-use crate::store::Subject;
 
 const ASK: &str = "GET /v2/socket HTTP/1.1\r\nHost: a\r\nAuthorization: ApiKey {key}\r\nConnection: Upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -155,7 +154,7 @@ fn a_deactivated_user_loses_the_tunnel_although_nobody_reads() {
         // Until every buffer between the two is full.
         tokio::time::sleep(Duration::from_millis(300)).await;
         door.world.change_user(|user| user.active = false).await;
-        assert_eq!(door.world.authenticator.end_revoked_sessions(&[Subject::Everything]), 1);
+        assert_eq!(door.world.end_revoked_sessions(), 1);
         let lines = door.access_log(1).await;
         assert_eq!((&lines[0]["status"], &lines[0]["reason"]), (&101.into(), &"revoked".into()));
         let ended = tokio::time::timeout(Duration::from_secs(1), client.rest()).await;
