@@ -163,7 +163,7 @@ const BY_MESSAGE: &str = "the client must be changed; the answer's `message` tol
 const BY_UPSTREAM: &str = "look at the upstream, `latchkey_upstream_healthy` and the gateway's log";
 
 /// The doors' reasons that concern no credential: name, step, the reason in words, what an operator can do.
-const OTHERS: [(&str, Step, &str, &str); 24] = [
+const OTHERS: [(&str, Step, &str, &str); 26] = [
     (
         "unreadable_forwarding_header",
         Step::ClientAddress,
@@ -231,6 +231,18 @@ const OTHERS: [(&str, Step, &str, &str); 24] = [
     ),
     ("upstream_broke", Step::Upstream, "the upstream closed, or its answer is no HTTP", BY_UPSTREAM),
     ("upstream_upgraded", Step::Upstream, "a change of protocol that nobody asked for", BY_UPSTREAM),
+    (
+        "upgrade_failed",
+        Step::Upstream,
+        "the upstream neither agreed to a WebSocket nor declined it properly",
+        "look at what the upstream answers to the handshake itself",
+    ),
+    (
+        "no_random_bytes",
+        Step::Upstream,
+        "the operating system gave no random bytes",
+        "look at the machine: nothing safe can be made there",
+    ),
     (
         "upstream_too_slow",
         Step::Upstream,

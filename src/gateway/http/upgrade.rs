@@ -10,6 +10,7 @@ use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
 use super::HttpDoor;
+use super::cookies::strip_own_set_cookies;
 use super::denial::Fault;
 use super::door_body::DoorBody;
 use super::exchange::Switched;
@@ -94,6 +95,7 @@ impl Asked {
         let mut response = Response::new(DoorBody::none());
         *response.headers_mut() = upstreams.headers;
         strip_hop_by_hop(response.headers_mut());
+        strip_own_set_cookies(response.headers_mut());
         let status = self.handshake.answer(response.headers_mut());
         *response.status_mut() = status;
         response.headers_mut().insert(X_REQUEST_ID, record.id_value());

@@ -23,7 +23,8 @@ fn agreement() -> String {
 async fn echo() -> RawUpstream {
     RawUpstream::start(async |mut session: Session| {
         session.request().await.unwrap();
-        session.say(&(agreement() + "hello")).await;
+        let cookies = "Set-Cookie: latchkey-session=ours\r\nSet-Cookie: other=theirs\r\n\r\n";
+        session.say(&(agreement().replace("\r\n\r\n", "\r\n") + cookies + "hello")).await;
         let (mut reader, mut writer) = session.stream.split();
         let _ = tokio::io::copy(&mut reader, &mut writer).await;
     })
@@ -51,6 +52,7 @@ fn bytes_pass_both_ways_and_those_sent_early_too() {
             assert_eq!(head.matches(field).count(), 1, "{field} in {head}");
         }
         assert!(head.contains("x-request-id: ") && !head.contains("content-length"), "{head}");
+        assert!(head.contains("other=theirs") && !head.contains("latchkey-session"), "{head}");
         assert_eq!(door.upstream.requests_in_flight(), 1);
         client.stream.shutdown().await.unwrap();
         assert_eq!(client.rest().await, "helloearly");
