@@ -70,12 +70,11 @@ impl LiveSessions {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let ended = CancellationToken::new();
         self.open.insert(number, Open { permit: permit.clone(), expires_at: None, ended: ended.clone() });
-        match judge(permit) {
-            Standing::Ended => ended.cancel(),
-            Standing::Admitted(expires_at) => {
-                if let Some(mut open) = self.open.get_mut(&number) {
-                    open.expires_at = expires_at;
-                }
+        // Under the entry's lock, as a sweep judges: neither overwrites what the other has just learnt.
+        if let Some(mut open) = self.open.get_mut(&number) {
+            match judge(permit) {
+                Standing::Ended => ended.cancel(),
+                Standing::Admitted(expires_at) => open.expires_at = expires_at,
             }
         }
         LiveSession { number, open: Arc::clone(&self.open), ended }

@@ -9,6 +9,7 @@ mod api_session;
 mod authorization;
 mod client;
 mod cookies;
+mod cut_off;
 mod deadlines;
 mod denial;
 mod door_body;
@@ -21,6 +22,7 @@ mod http2_connection;
 mod http2_exchange;
 mod http2_head;
 mod http2_pool;
+mod open_bodies;
 mod record;
 mod request_body;
 mod routes;
@@ -43,6 +45,7 @@ use std::sync::Arc;
 pub use authorization::{Authorization, parse_credential};
 pub use doorway::HttpDoorway;
 pub use health_check::health_checks;
+pub use open_bodies::OpenBodies;
 pub use upstream::HttpUpstream;
 
 use crate::auth::Authenticator;
@@ -66,6 +69,8 @@ pub struct HttpDoorParts {
     pub authenticator: Arc<Authenticator>,
     /// The listener's routes with this thread's upstreams.
     pub routes: Vec<(Route, Rc<HttpUpstream>)>,
+    /// This thread's answers on their way.
+    pub open_bodies: Rc<OpenBodies>,
     /// Counters of the door.
     pub metrics: DoorMetrics,
     /// This thread's access log.
@@ -87,6 +92,7 @@ pub struct HttpDoor {
     tls: Option<Arc<rustls::ServerConfig>>,
     authenticator: Arc<Authenticator>,
     routes: Routes<HttpUpstream>,
+    open_bodies: Rc<OpenBodies>,
     metrics: DoorMetrics,
     access_log: Rc<AccessLogWriter>,
     refusals: RefusalRecorder,
@@ -104,6 +110,7 @@ impl HttpDoor {
             tls: parts.tls,
             authenticator: parts.authenticator,
             routes: Routes::new(parts.routes),
+            open_bodies: parts.open_bodies,
             metrics: parts.metrics,
             access_log: parts.access_log,
             refusals: parts.refusals,

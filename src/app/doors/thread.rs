@@ -18,7 +18,7 @@ use super::{HandedOver, Order, OrderSender};
 use crate::app::Shared;
 use crate::app::generation::{DoorKind, DoorPlan, Generation, UpstreamPlan};
 use crate::config::{HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream};
+use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies};
 use crate::gateway::isproxy::{self, IsProxyDoor, IsProxyUpstream};
 use crate::model::Service;
 use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, accept_connections};
@@ -84,6 +84,7 @@ struct Parts {
     seed: u64,
     access_log: Rc<AccessLogWriter>,
     request_ids: Rc<RequestIds>,
+    open_bodies: Rc<OpenBodies>,
     api_metrics: DoorMetrics,
     isproxy_metrics: DoorMetrics,
     /// This thread's side of the upstreams of the present generation.
@@ -109,6 +110,7 @@ impl Thread {
             seed: plan.seed,
             access_log: Rc::new(plan.shared.access_log.writer()),
             request_ids: Rc::new(RequestIds::new(plan.seed)),
+            open_bodies: OpenBodies::new(Arc::clone(&plan.shared.authenticator)),
             api_metrics: plan.shared.metrics.door(Service::Api),
             isproxy_metrics: plan.shared.metrics.door(Service::IsProxy),
             upstreams: RefCell::default(),
@@ -276,6 +278,7 @@ impl Parts {
             tls: plan.tls.as_ref().map(|tls| Arc::clone(&tls.config)),
             authenticator: Arc::clone(&self.shared.authenticator),
             routes: routes.iter().filter_map(resolve).collect(),
+            open_bodies: Rc::clone(&self.open_bodies),
             metrics: self.api_metrics.clone(),
             access_log: Rc::clone(&self.access_log),
             refusals: self.shared.refusals.clone(),

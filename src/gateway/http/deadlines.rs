@@ -14,9 +14,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::cut_off::CutOff;
 use crate::config::Limits;
+
+/// How long a client may still take nothing when one of its streams was cut off.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// Where a client's connection stands, and until when it may stand there.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub struct ConnectionWatch {
     write_due: Cell<Option<Instant>>,
     request_line: Cell<RequestLine>,
     unread: Cell<bool>,
+    cut_off: CutOff,
     head: Duration,
     idle: Duration,
     write: Duration,
@@ -75,6 +80,7 @@ impl ConnectionWatch {
             write_due: Cell::new(None),
             request_line: Cell::new(RequestLine::Awaited),
             unread: Cell::new(false),
+            cut_off: CutOff::default(),
             head,
             idle: Duration::from_secs(limits.http_idle_seconds.into()),
             write: Duration::from_secs(limits.http_body_idle_seconds.into()),
@@ -134,6 +140,27 @@ impl ConnectionWatch {
     /// May something be left unread?
     pub fn has_unread(&self) -> bool {
         self.unread.get()
+    }
+
+    /// What of the connection must not go on.
+    pub const fn cut_off(&self) -> &CutOff {
+        &self.cut_off
+    }
+
+    /// Cuts the connection off if it takes nothing now and for another second: the end of one of its streams would
+    /// not get through. Runs on a `LocalRuntime`.
+    pub fn cut_if_stuck(self: &Rc<Self>) {
+        if self.write_due.get().is_none() {
+            return;
+        }
+        let (watch, now) = (Rc::clone(self), Instant::now());
+        tokio::task::spawn_local(async move {
+            sleep(STUCK_AFTER).await;
+            // Whatever was taken since has moved or removed the deadline.
+            if watch.write_due.get().is_some_and(|due| due <= now + watch.write) {
+                watch.cut_off.cut_connection();
+            }
+        });
     }
 
     fn bytes_came(&self, bytes: &[u8]) {

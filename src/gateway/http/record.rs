@@ -4,6 +4,7 @@
 //! that goes away while the upstream is asked, nor a body that breaks off. It decides nothing.
 
 use std::rc::Rc;
+use std::task::Context;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request};
@@ -13,6 +14,7 @@ use super::HttpDoor;
 use super::client::ClientConnection;
 use super::deadlines::Spoken;
 use super::denial::Fault;
+use super::open_bodies::{OpenBody, Opened};
 use super::upstream::HttpUpstream;
 use crate::auth::{AuthMethod, Permit};
 use crate::model::{ClientIp, Recognised, Service, Timestamp};
@@ -120,6 +122,17 @@ impl RequestRecord {
             self.recognised = denial.recognised;
             self.door.metrics.denied(denial.reason.as_str());
         }
+    }
+
+    /// Puts the answer's body, polled with `cx`, into the register of those on their way.
+    pub fn open_body(&self, cx: &Context<'_>) -> OpenBody {
+        let opened = Opened {
+            permit: self.permit.clone(),
+            watch: Rc::clone(&self.client.watch),
+            spoken: self.spoken,
+            stall_seconds: self.door.limits.http_body_idle_seconds,
+        };
+        self.door.open_bodies.take_in(opened, cx)
     }
 
     /// Bytes of the answer's body that were handed to the client's connection.

@@ -29,6 +29,7 @@ use super::HttpDoor;
 use super::api_session::{answer_session_request, is_session_path};
 use super::authorization::parse_authorization;
 use super::client::{ClientConnection, Transport};
+use super::cut_off::StreamTasks;
 use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
 use super::denial::{Fault, render_fault};
 use super::door_body::DoorBody;
@@ -169,7 +170,7 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         }
         Spoken::Http2 => {
             watch.speaks_http2();
-            let mut builder = http2_builder(&limits);
+            let mut builder = http2_builder(&limits, watch);
             if takes_websockets {
                 builder.enable_connect_protocol();
             }
@@ -198,25 +199,13 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<LocalTasks> {
-    let mut builder = http2::Builder::new(LocalTasks);
+fn http2_builder(limits: &Limits, watch: &Rc<ConnectionWatch>) -> http2::Builder<StreamTasks> {
+    let mut builder = http2::Builder::new(StreamTasks::new(Rc::clone(watch)));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(limits.http_header_bytes);
     builder
-}
-
-/// Runs HTTP/2 streams on the thread of their connection.
-#[derive(Clone, Copy, Debug)]
-struct LocalTasks;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalTasks {
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(async move {
-            stream.await;
-        });
-    }
 }
 
 /// A connection that can be told to end after what it is doing.
@@ -245,7 +234,7 @@ where
     }
 }
 
-impl<I, S, B> Drainable for http2::Connection<I, S, LocalTasks>
+impl<I, S, B> Drainable for http2::Connection<I, S, StreamTasks>
 where
     Self: Future,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
@@ -253,7 +242,7 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    LocalTasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+    StreamTasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
     /// HTTP/2 sends GOAWAY (RFC 9113 §6.8).
     const FAREWELL: Duration = Duration::from_secs(1);
@@ -263,8 +252,8 @@ where
     }
 }
 
-/// Drives a connection to its end, or to a deadline: the watch's, or that of draining. Answers the connection if it
-/// came to its own end.
+/// Drives a connection to its end, to a deadline (the watch's, or that of draining), or until it is cut off. Answers
+/// the connection if it came to its own end.
 ///
 /// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
 /// busy connection.
@@ -279,6 +268,9 @@ async fn drive<C: Drainable>(
     let mut drain_end: Option<Instant> = None;
     let mut farewell_end: Option<Instant> = None;
     let ended = std::future::poll_fn(|cx| {
+        if watch.cut_off().connection_is_cut(cx) {
+            return Poll::Ready(false);
+        }
         if drain_end.is_none() && drained.as_mut().poll(cx).is_ready() {
             let limit = doorway.present().limits.drain_seconds;
             drain_end = Some(Instant::now() + Duration::from_secs(limit.into()));

@@ -4,7 +4,7 @@ mod admission;
 mod balancing;
 mod clients;
 mod framing;
-mod harness;
+pub(super) mod harness;
 mod http2_peer;
 mod http2_upstreams;
 mod upgrades;

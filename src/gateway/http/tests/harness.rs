@@ -15,7 +15,7 @@ use crate::config::{
     ClientAddressRules, Http2Use, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials,
     Route, Scheme, SetHeaders, Upgrade, UpstreamTls,
 };
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream};
+use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies};
 use crate::model::{AllowList, Service};
 use crate::net::upstream::UpstreamServers;
 use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections};
@@ -110,6 +110,7 @@ impl TestDoor {
             tls: setting.tls,
             authenticator: Arc::clone(&world.authenticator),
             routes: vec![(route, Rc::clone(&upstream))],
+            open_bodies: OpenBodies::new(Arc::clone(&world.authenticator)),
             metrics: Metrics::new(&[]).door(Service::Api),
             access_log: Rc::clone(&writer),
             refusals: RefusalRecorder::new(Clock::system(), UnkeptRefusals::default()).0,
