@@ -120,7 +120,8 @@ impl Authenticator {
         self.count_failure(denial, client_ip)
     }
 
-    /// Registers a session that outlives one request; it is told when it must end.
+    /// Registers a session, or a stream that outlives an ordinary request, and judges it anew; it is told when it must
+    /// end.
     pub fn open_session(&self, permit: &Permit) -> LiveSession {
         self.live_sessions.register(permit, |permit| self.standing(permit))
     }

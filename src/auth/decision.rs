@@ -17,8 +17,8 @@ pub enum Decision {
 
 /// Leave to go upstream. Only `auth` makes one, and nothing goes upstream without one (invariant 1).
 ///
-/// A permit is for one request, or for one `IsProxy` session that is registered with
-/// [`LiveSessions`](super::LiveSessions) and ends with the credential.
+/// A permit is for one request, or for what is registered by
+/// [`Authenticator::open_session`](super::Authenticator::open_session) and ends with the credential.
 #[derive(Clone, Debug)]
 pub struct Permit {
     user: Arc<UserEntry>,

@@ -1,7 +1,8 @@
 //! What is open, so that it can be ended when its credential would no longer be let in.
 //!
-//! `IsProxy` sessions register here after their login. [`Authenticator`](super::Authenticator) judges them again
-//! whenever a change of the store touches them, and when a key's time is over.
+//! `IsProxy` sessions register here after their login, answers of the API once they have been open for a second.
+//! [`Authenticator`](super::Authenticator) judges them again whenever a change of the store touches them, and when a
+//! key's time is over. Each change walks over all that is open: half a millisecond for 50,000 (decision 0011).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +99,8 @@ impl LiveSessions {
     fn end_where(&self, concerned: impl Fn(&Open) -> bool, judge: impl Fn(&Permit) -> Standing) -> u64 {
         let mut ended = 0;
         for mut open in self.open.iter_mut() {
-            if open.ended.is_cancelled() || !concerned(&open) {
+            // In this order: a token's state stands behind a lock, and most of what is open is not concerned.
+            if !concerned(&open) || open.ended.is_cancelled() {
                 continue;
             }
             match judge(&open.permit) {

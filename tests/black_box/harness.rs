@@ -5,6 +5,7 @@
 mod answer;
 mod authority;
 mod command;
+mod frame_client;
 mod gateway;
 mod http2_upstream;
 mod http_upstream;
@@ -18,8 +19,9 @@ mod wire;
 pub use answer::{Answer, Request};
 pub use authority::{Authority, Validity};
 pub use command::{Key, Output, PASSWORD};
+pub use frame_client::{FrameClient, Http2Frame};
 pub use gateway::{Installation, TestGateway};
-pub use http_upstream::HttpUpstream;
+pub use http_upstream::{Exchange, HttpUpstream};
 pub use http2_upstream::Http2Upstream;
 pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::{Running, run};

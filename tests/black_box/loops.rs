@@ -1,4 +1,5 @@
-//! What has to be done often to be believed: deletions, pipelines, clients that do not read, kills, races, reloads.
+//! What has to be done often to be believed: deletions, revocations, pipelines, clients that do not read, kills, races,
+//! reloads.
 //!
 //! Short where nothing is said, at full length with `LATCHKEY_TEST_LENGTH=full`. Figures are shown with `--nocapture`
 //! and kept in `target/loops`.
@@ -8,6 +9,7 @@ mod kills;
 mod pipelines;
 mod races;
 mod reloads;
+mod revocations;
 mod unread;
 
 use std::fs;

@@ -357,6 +357,27 @@ mod tests {
         assert_eq!(&taken, b"sixsix");
     }
 
+    #[test]
+    fn a_client_that_takes_nothing_is_cut_off_after_a_second_and_a_slow_one_is_not() {
+        crate::gateway::http::tests::harness::on_door_thread(async {
+            tokio::time::pause();
+            for (taken, expected) in [(0, true), (1, false)] {
+                let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+                let (ours, mut theirs) = duplex(4);
+                let mut ours = WatchedIo::new(ours, Bytes::new(), Rc::clone(&watch));
+                let writing = tokio::task::spawn_local(async move { ours.write_all(&[0; 64]).await });
+                sleep(Duration::from_millis(1)).await;
+                watch.cut_if_stuck();
+                sleep(Duration::from_millis(500)).await;
+                theirs.read_exact(&mut vec![0; taken]).await.unwrap();
+                sleep(Duration::from_millis(600)).await;
+                let cx = Context::from_waker(std::task::Waker::noop());
+                assert_eq!(watch.cut_off().connection_is_cut(&cx), expected, "{taken}");
+                writing.abort();
+            }
+        });
+    }
+
     #[tokio::test]
     async fn what_was_read_ahead_comes_first() {
         let watch = ConnectionWatch::new(&Limits::default(), Instant::now());

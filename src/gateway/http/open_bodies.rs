@@ -267,7 +267,8 @@ mod tests {
 
     async fn open(register: &Rc<OpenBodies>, permit: Option<&Permit>, spoken: Spoken) -> OpenBody {
         let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
-        let mut opened = Some(Opened { permit: permit.cloned(), watch, spoken, stall_seconds: STALL_SECONDS });
+        let mut opened =
+            Some(Opened { permit: permit.cloned(), watch, spoken, stall_seconds: STALL_SECONDS });
         let register = Rc::clone(register);
         let task = tokio::task::spawn_local(std::future::poll_fn(move |cx| {
             Poll::Ready(register.take_in(opened.take().unwrap(), cx))

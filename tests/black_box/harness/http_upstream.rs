@@ -211,6 +211,13 @@ impl Exchange {
         }
     }
 
+    /// Sends `bytes` again and again, as fast as they are taken, until the gateway closes the connection.
+    pub fn send_for_ever(&mut self, bytes: impl AsRef<[u8]>) {
+        while self.body != BodyState::Closed {
+            self.send(bytes.as_ref());
+        }
+    }
+
     /// Closes both ways.
     pub fn close(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Both);

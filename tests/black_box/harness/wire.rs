@@ -37,6 +37,15 @@ impl Wire {
         Self::over(socket.into())
     }
 
+    /// Connects with little room for what is not read.
+    pub fn connect_narrow(address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::over(socket.into())
+    }
+
     /// Connects and speaks TLS from the first byte; fails where the handshake does.
     pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
         Self::connect(address).into_tls(config)
