@@ -66,7 +66,8 @@ pub struct Limits {
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     pub http_body_bytes: u64,
     /// A body, either way, of which nothing comes or nothing is taken; answers that are event streams or gRPC's may be
-    /// silent. At the limit: 408 or 504, whoever is late, or the exchange is cut where an answer has begun.
+    /// silent. At the limit: 408 or 504, whoever is late; where an answer has begun the exchange is cut, a client of
+    /// HTTP/2 losing the stream alone (less than 16 KiB taken in all that time counts as nothing).
     #[schemars(range(min = 1, max = 86_400))]
     pub http_body_idle_seconds: u32,
     /// Streams at once on one HTTP/2 connection. At the limit: a further one is refused, and the client may try again.

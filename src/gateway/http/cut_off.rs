@@ -145,9 +145,9 @@ mod tests {
     fn whoever_drives_a_connection_is_woken_when_it_is_cut_off() {
         on_door_thread(async {
             let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
-            let driven = Rc::clone(&watch);
+            let theirs = Rc::clone(&watch);
             let driver = task::spawn_local(std::future::poll_fn(move |cx| {
-                if driven.cut_off().connection_is_cut(cx) { Poll::Ready(()) } else { Poll::Pending }
+                if theirs.cut_off().connection_is_cut(cx) { Poll::Ready(()) } else { Poll::Pending }
             }));
             task::yield_now().await;
             assert!(!driver.is_finished());

@@ -144,6 +144,9 @@ fn start_gateway() -> TestGateway {
     let gateway = TestGateway::configured(|config| {
         // So that a first key ends the session too.
         config["policy"] = json!({ "key_ends_password_at": ["api", "isproxy"] });
+        // So that nothing else ends a stream that is not read.
+        config["limits"]["http_body_idle_seconds"] = json!(3_600);
+        config["limits"]["isproxy_idle_seconds"] = json!(3_600);
     });
     gateway.create_customer("acme");
     fs::write(gateway.path("new-password"), "another-battery-staple-horse").unwrap();
