@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use super::{alone, percentiles, report};
-use crate::harness::{FrameClient, Key, Request, TestGateway, Wire, by_length, wait_for};
+use crate::harness::{FrameClient, Key, Request, TestGateway, Wire, by_length, echo_messages, wait_for};
 
 /// From the moment at which the change is in effect (issue "Done when" 2).
 const BAR: Duration = Duration::from_millis(1_200);
@@ -87,11 +88,25 @@ fn open_everything(gateway: &TestGateway, login: &str, authorization: &str) -> V
     let mut windowless = FrameClient::connect(gateway.address("api"), 0);
     let number = windowless.get("/stream", authorization);
     windowless.expect_head(number);
+    let mut socket = open_socket(gateway, authorization);
     vec![
         ("IsProxy session", Box::new(move || session.expect_closed())),
         ("HTTP/1.1 stream", Box::new(move || stream.expect_closed())),
+        ("WebSocket", Box::new(move || socket.get_mut().expect_closed())),
         ("HTTP/2 stream, unread", Box::new(move || assert_eq!(windowless.expect_reset(number), CANCEL))),
     ]
+}
+
+/// A WebSocket on which a message has come back.
+fn open_socket(gateway: &TestGateway, authorization: &str) -> WebSocket<Wire> {
+    let mut socket = gateway.connect("api").switch_to_websocket("/socket", authorization);
+    expect_echo(&mut socket);
+    socket
+}
+
+fn expect_echo(socket: &mut WebSocket<Wire>) {
+    socket.send(Message::text("again")).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::text("again"));
 }
 
 /// Runs a command; when it began, and the moment at which its change is in effect, or one a little before it.
@@ -147,6 +162,12 @@ fn start_gateway() -> TestGateway {
         // So that nothing else ends a stream that is not read.
         config["limits"]["http_body_idle_seconds"] = json!(3_600);
         config["limits"]["isproxy_idle_seconds"] = json!(3_600);
+        for listener in config["listeners"].as_array_mut().unwrap() {
+            if listener["name"] == "api" {
+                let route = json!({ "path": "/socket", "upstream": "registry", "upgrades": ["websocket"] });
+                listener["routes"].as_array_mut().unwrap().push(route);
+            }
+        }
     });
     gateway.create_customer("acme");
     fs::write(gateway.path("new-password"), "another-battery-staple-horse").unwrap();
@@ -154,6 +175,7 @@ fn start_gateway() -> TestGateway {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
         exchange.wait_for_close();
     });
+    gateway.api_upstream.on("/socket", echo_messages);
     gateway
 }
 
@@ -161,6 +183,7 @@ fn start_gateway() -> TestGateway {
 struct Bystander {
     session: Wire,
     stream: Wire,
+    socket: WebSocket<Wire>,
     windowless: FrameClient,
 }
 
@@ -174,12 +197,14 @@ impl Bystander {
         let mut windowless = FrameClient::connect(gateway.address("api"), 0);
         let number = windowless.get("/stream", &key.authorization());
         windowless.expect_head(number);
-        Self { session: gateway.isproxy_session(&key.login()), stream, windowless }
+        let socket = open_socket(gateway, &key.authorization());
+        Self { session: gateway.isproxy_session(&key.login()), stream, socket, windowless }
     }
 
     fn expect_unharmed(&mut self) {
         assert_eq!(self.session.ask("IS example.net"), "example.net available");
         self.stream.expect_silence(Duration::from_millis(1));
+        expect_echo(&mut self.socket);
         self.windowless.expect_unharmed();
     }
 }
