@@ -18,8 +18,10 @@ mod key_inspection;
 mod key_ring;
 mod live_sessions;
 mod password_check;
+mod password_turns;
 mod passwords;
 pub mod policy;
+mod rate_limit;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
@@ -42,4 +44,5 @@ pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
 pub use live_sessions::LiveSession;
 pub use passwords::PasswordFault;
+pub use rate_limit::Quota;
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};

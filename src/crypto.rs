@@ -12,5 +12,5 @@ mod session_key;
 pub use digest::{DigestKey, KeyRing, TagKey};
 pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
 pub use master_key::{MasterKey, MasterKeyError, WrapError};
-pub use password::{PasswordHash, PasswordHashError, hash_password, verify_password};
+pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password};
 pub use session_key::{draw_session_key, is_session_key};

@@ -6,6 +6,7 @@
 mod api_session;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -15,17 +16,22 @@ use super::attempt::{Attempt, Credential, PresentedKey};
 use super::decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Proof, Refusal};
 use super::live_sessions::{LiveSession, LiveSessions, Standing};
 use super::password_check::{PasswordChecker, PasswordCheckerError, QueueFull};
+use super::password_turns::PasswordTurns;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge, refusal_for};
+use super::rate_limit::{Quota, RateLimit, TermsChange};
 use super::throttle::FailureThrottle;
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
-use crate::crypto::{KeyRing, recognise_key};
+use crate::crypto::{DigestKey, KeyRing, random, recognise_key};
 use crate::model::{ClientIp, KeyDigest, MfaState, Recognised, Secret, Service, SessionLifetime, Timestamp};
 use crate::store::index::{CustomerState, FoundKey, UserEntry, UserState};
 use crate::store::{Index, KeyUse, Subject};
 
 /// A key's use is noted at most this often.
 const NOTE_USE_EVERY_SECONDS: i64 = 60;
+
+/// A password that cannot be hashed now.
+const BUSY: Denial = Denial::new(Refusal::Busy, DenialReason::PasswordQueueFull);
 
 /// Judges credentials from memory; shared by all door threads.
 #[derive(Debug)]
@@ -35,7 +41,9 @@ pub struct Authenticator {
     policy: ArcSwap<Policy>,
     clock: Clock,
     passwords: PasswordChecker,
+    password_turns: PasswordTurns,
     throttle: FailureThrottle,
+    rate_limit: RateLimit,
     live_sessions: LiveSessions,
     key_uses: mpsc::Sender<KeyUse>,
     session_orders: SessionOrders,
@@ -71,10 +79,13 @@ pub struct AuthenticatorError(#[from] PasswordCheckerError);
 impl Authenticator {
     /// Starts the hashing threads.
     pub fn new(parts: AuthenticatorParts) -> Result<Self, AuthenticatorError> {
+        let throttle_key = DigestKey::new(random::bytes().map_err(PasswordCheckerError::from)?);
         let queue = usize::try_from(parts.limits.password_queue).unwrap_or(usize::MAX);
         Ok(Self {
             passwords: PasswordChecker::start(parts.password_threads, queue)?,
-            throttle: FailureThrottle::new(parts.limits.failed_credentials_per_address),
+            password_turns: PasswordTurns::new(queue),
+            throttle: FailureThrottle::new(&parts.limits, throttle_key),
+            rate_limit: RateLimit::new(&parts.limits),
             live_sessions: LiveSessions::default(),
             index: parts.index,
             key_ring: parts.key_ring,
@@ -90,7 +101,11 @@ impl Authenticator {
     /// again; answers how many that ended. `limits.password_queue` and
     /// those of API sessions stay what they were at the start.
     pub fn reconfigure(&self, policy: &Policy, limits: &Limits) -> u64 {
-        self.throttle.set_limit(limits.failed_credentials_per_address);
+        self.throttle.set_limits(limits);
+        if self.rate_limit.set_limits(limits) == TermsChange::Other {
+            // What a key used by other terms could keep it waiting for days.
+            self.index.reset_meters();
+        }
         if **self.policy.load() == *policy {
             return 0;
         }
@@ -102,16 +117,29 @@ impl Authenticator {
     pub async fn authenticate(&self, attempt: Attempt<'_>) -> Decision {
         let Attempt { credential, service, client_ip } = attempt;
         let decision = match credential {
-            Credential::ApiKey(key) => self.authenticate_key(key, service, client_ip),
-            Credential::Session(key) => self.authenticate_session(key, service, client_ip),
+            Credential::ApiKey(key) => {
+                let decision = self.authenticate_key(key, service, client_ip);
+                decision.map_err(|denial| self.count_failure(denial, client_ip))
+            }
+            Credential::Session(key) => {
+                let decision = self.authenticate_session(key, service, client_ip);
+                decision.map_err(|denial| self.count_failure(denial, client_ip))
+            }
             Credential::Password { user, password } => {
                 self.authenticate_password(user, password, service, client_ip).await
             }
         };
         match decision {
             Ok(permit) => Decision::Allow(permit),
-            Err(denial) => Decision::Deny(self.count_failure(denial, client_ip)),
+            Err(denial) => Decision::Deny(denial),
         }
+    }
+
+    /// Takes a request of an `IsProxy` session from its key's limit; how long to wait before it may be sent.
+    pub fn take_request_in_turn(&self, permit: &Permit) -> Duration {
+        let Proof::Key(digest) = permit.proof() else { return Duration::ZERO };
+        // A key that is gone has no limit; its session is about to end.
+        self.index.meter_request(&digest, |meter| self.rate_limit.take_in_turn(meter)).unwrap_or_default()
     }
 
     /// Refuses a request without a readable credential, and counts it as a failure of the address.
@@ -152,12 +180,26 @@ impl Authenticator {
         let digest = self.key_ring.digest.digest(text);
         let key = self.index.lookup_key(&digest).ok_or(unknown(DenialReason::UnknownKey))?;
         let now = self.clock.now();
+        let recognised = Recognised::Key(key.id);
         self.judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })
-            .map_err(|denial| denial.of(Recognised::Key(key.id)))?;
+            .map_err(|denial| denial.of(recognised))?;
+        let quota = self.take_request(&digest, service).map_err(|denial| denial.of(recognised))?;
         self.note_use(&key, digest, service, client_ip, now);
-        Ok(Permit::new(key.user, AuthMethod::ApiKey(key.id), Proof::Key(digest), service, client_ip))
+        let permit =
+            Permit::new(key.user, AuthMethod::ApiKey(key.id), Proof::Key(digest), service, client_ip);
+        Ok(permit.with_quota(quota))
     }
 
+    /// Takes a request from the key's limit. At `IsProxy` its requests count, and not what logs in for them.
+    fn take_request(&self, digest: &KeyDigest, service: Service) -> Result<Option<Quota>, Denial> {
+        if service != Service::Api || !self.rate_limit.is_on() {
+            return Ok(None);
+        }
+        self.index.meter_request(digest, |meter| self.rate_limit.take(meter)).unwrap_or(Ok(None))
+    }
+
+    /// First the throttles, then what is remembered, then the hash. It is counted as failed before it is hashed, so
+    /// that many at once are not all hashed.
     async fn authenticate_password(
         &self,
         name: &str,
@@ -165,9 +207,57 @@ impl Authenticator {
         service: Service,
         client_ip: ClientIp,
     ) -> Result<Permit, Denial> {
-        if let Some(retry_after_seconds) = self.throttle.wait(client_ip) {
-            let refusal = Refusal::TooManyFailures { retry_after_seconds };
-            return Err(Denial::new(refusal, DenialReason::TooManyFailures));
+        // Looked up for a refusal only, so that `explain` knows whose password it was.
+        let of_user = |denial: Denial| match self.index.lookup_user(name) {
+            Some(user) => denial.of(Recognised::Password(user.id())),
+            None => denial,
+        };
+        self.throttle.admit_password(client_ip, name).map_err(of_user)?;
+        if let Some(permit) = self.recall_password(name, &password, service, client_ip) {
+            self.throttle.forget_name(name);
+            return Ok(permit);
+        }
+        let turn = self.password_turns.take(self.passwords.attempt_digest(name, &password)).await;
+        let _turn = turn.map_err(|QueueFull| of_user(BUSY))?;
+        let counted = self.throttle.count_password(client_ip, name).map_err(of_user)?;
+        let judged = self.check_password(name, password, service, client_ip).await;
+        match judged {
+            Ok(_) => counted.let_in(),
+            Err(denial) if denial.refusal == Refusal::Busy => counted.not_hashed(),
+            // It stays counted.
+            Err(_) => {}
+        }
+        judged
+    }
+
+    /// Lets a password in that did so within the last minute, and would again.
+    fn recall_password(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+        service: Service,
+        client_ip: ClientIp,
+    ) -> Option<Permit> {
+        let user = self.index.lookup_user(name)?;
+        let version = user.state().password_version;
+        let memo = self.passwords.memo(user.id(), version, password);
+        // The rules come first, so that a refused password is hashed every time, remembered or not.
+        let recalled =
+            self.judge_password(&user, service, client_ip).is_ok() && self.passwords.remembers(&memo);
+        recalled
+            .then(|| Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip))
+    }
+
+    async fn check_password(
+        &self,
+        name: &str,
+        password: Secret<String>,
+        service: Service,
+        client_ip: ClientIp,
+    ) -> Result<Permit, Denial> {
+        // Whoever had the turn before may have sent the same.
+        if let Some(permit) = self.recall_password(name, &password, service, client_ip) {
+            return Ok(permit);
         }
         let user = self.index.lookup_user(name);
         let recognised = user.as_ref().map(|user| Recognised::Password(user.id()));
@@ -176,23 +266,12 @@ impl Authenticator {
         let before = user.as_ref().map(|user| Arc::clone(&user.state()));
         let version = before.as_ref().map_or(0, |state| state.password_version);
         let memo = user.as_ref().map(|user| self.passwords.memo(user.id(), version, &password));
-        // The rules come first here, so that a refused password is hashed every time, remembered or not.
-        let remembered =
-            user.as_ref().is_some_and(|user| self.judge_password(user, service, client_ip).is_ok())
-                && memo.is_some_and(|memo| self.passwords.remembers(&memo));
-        if !remembered {
-            let hash = before.and_then(|state| state.password_hash.clone());
-            match self.passwords.check(password, hash).await {
-                Ok(true) => {}
-                Ok(false) if user.is_none() => return Err(refused(DenialReason::UnknownUser)),
-                Ok(false) => return Err(refused(DenialReason::WrongPassword)),
-                Err(QueueFull) => {
-                    return Err(Denial {
-                        refusal: Refusal::Busy,
-                        ..refused(DenialReason::PasswordQueueFull)
-                    });
-                }
-            }
+        let hash = before.and_then(|state| state.password_hash.clone());
+        match self.passwords.check(password, hash).await {
+            Ok(true) => {}
+            Ok(false) if user.is_none() => return Err(refused(DenialReason::UnknownUser)),
+            Ok(false) => return Err(refused(DenialReason::WrongPassword)),
+            Err(QueueFull) => return Err(Denial { recognised, ..BUSY }),
         }
         // Looked up again: the user may have been changed, or deleted and loaded anew, while we hashed.
         let user =
@@ -201,7 +280,7 @@ impl Authenticator {
             return Err(refused(DenialReason::WrongPassword));
         }
         self.judge_password(&user, service, client_ip).map_err(|denial| Denial { recognised, ..denial })?;
-        if let Some(memo) = memo.filter(|_| !remembered) {
+        if let Some(memo) = memo {
             self.passwords.remember(memo);
         }
         Ok(Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip))
@@ -265,7 +344,7 @@ impl Authenticator {
         if denial.refusal != Refusal::Unauthenticated {
             return denial;
         }
-        match self.throttle.record_failure(client_ip) {
+        match self.throttle.count_failure(client_ip) {
             Some(retry_after_seconds) => {
                 Denial { refusal: Refusal::TooManyFailures { retry_after_seconds }, ..denial }
             }
@@ -464,10 +543,6 @@ mod tests {
     async fn s44_too_many_failures_are_told_to_wait_and_a_valid_key_never() {
         let world = World::new(Limits { failed_credentials_per_address: 2, ..Limits::default() }).await;
         let (text, _) = world.add_key("api").await;
-        let refusal = |decision| match decision {
-            Decision::Deny(denial) => denial.refusal,
-            Decision::Allow(permit) => panic!("{permit:?}"),
-        };
         assert_eq!(refusal(world.key("nothing like a key", Service::Api).await), Refusal::Unauthenticated);
         assert_eq!(refusal(world.key("nothing like a key", Service::Api).await), Refusal::Unauthenticated);
         assert!(matches!(
@@ -479,6 +554,132 @@ mod tests {
             Refusal::TooManyFailures { .. }
         ));
         permit(world.key(&text, Service::Api).await);
+    }
+
+    fn refusal(decision: Decision) -> Refusal {
+        match decision {
+            Decision::Deny(denial) => denial.refusal,
+            Decision::Allow(permit) => panic!("{permit:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn s44_passwords_for_a_name_are_delayed_alike_whether_it_is_a_users_or_not_and_keys_never() {
+        let world = World::new(Limits { failed_passwords_per_user: 2, ..Limits::default() }).await;
+        let (text, _) = world.add_key("isproxy").await;
+        for name in ["acme/alex", "acme/nobody", "no name at all"] {
+            let attempt = |password: &str| {
+                let password = Secret::new(password.to_owned());
+                world.attempt(Credential::Password { user: name, password }, Service::IsProxy)
+            };
+            for password in ["one", "two"] {
+                assert_eq!(refusal(attempt(password).await), Refusal::Unauthenticated, "{name}");
+            }
+            for password in ["three", PASSWORD] {
+                let retry_after_seconds = std::num::NonZeroU32::MIN;
+                assert_eq!(
+                    refusal(attempt(password).await),
+                    Refusal::TooManyFailures { retry_after_seconds }
+                );
+                assert_eq!(reason(attempt(password).await), DenialReason::UserThrottled, "{name}");
+            }
+            permit(world.key(&text, Service::IsProxy).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn s44_many_at_once_with_the_right_password_are_all_let_in_and_with_wrong_ones_few_are_hashed() {
+        let limits = Limits { failed_passwords_per_user: 3, ..Limits::default() };
+        let world = World::new(limits).await;
+        let right = (0..20).map(|_| world.password(PASSWORD, Service::Api));
+        for decision in futures_util::future::join_all(right).await {
+            permit(decision);
+        }
+        let wrong: Vec<String> = (0..20).map(|number| format!("wrong {number}")).collect();
+        let tried = wrong.iter().map(|password| world.password(password, Service::Api));
+        let reasons: Vec<_> = futures_util::future::join_all(tried).await.into_iter().map(reason).collect();
+        let hashed = reasons.iter().filter(|reason| **reason == DenialReason::WrongPassword).count();
+        let refused = reasons.iter().filter(|reason| **reason == DenialReason::UserThrottled).count();
+        assert_eq!((hashed, refused), (3, 17));
+    }
+
+    #[tokio::test]
+    async fn a_right_password_forgets_the_wrong_ones_before_it_also_where_it_is_remembered() {
+        let world = World::new(Limits { failed_passwords_per_user: 2, ..Limits::default() }).await;
+        for _ in 0..3 {
+            assert_eq!(reason(world.password("wrong", Service::Api).await), DenialReason::WrongPassword);
+            permit(world.password(PASSWORD, Service::Api).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn s43_a_password_that_finds_the_queue_full_is_no_failure_of_anybody() {
+        let limits = Limits {
+            failed_passwords_per_user: 1,
+            failed_credentials_per_address: 1,
+            password_queue: 1,
+            ..Limits::default()
+        };
+        let world = World::without_password_threads(limits).await;
+        let mut first = Box::pin(world.password("never hashed", Service::Api));
+        assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
+        // The one that waits is counted, and so the only one there may be.
+        assert_eq!(reason(world.password(PASSWORD, Service::Api).await), DenialReason::TooManyFailures);
+        let elsewhere = || async {
+            let credential = Credential::Password { user: "acme/other", password: Secret::new("x".into()) };
+            let client_ip = ClientIp::new("192.0.2.2".parse().unwrap());
+            world.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await
+        };
+        for _ in 0..3 {
+            assert_eq!(reason(elsewhere().await), DenialReason::PasswordQueueFull);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_keys_limit_holds_for_requests_of_both_doors_and_is_no_failure() {
+        let limits = Limits {
+            requests_per_second_per_key: 1,
+            request_burst_per_key: 3,
+            failed_credentials_per_address: 1,
+            ..Limits::default()
+        };
+        let world = World::new(limits).await;
+        let (text, _) = world.add_key("api,isproxy").await;
+        let (other, _) = world.add_key("api").await;
+        let session = permit(world.key(&text, Service::IsProxy).await);
+        assert_eq!(session.quota(), None, "a login does not count");
+        assert_eq!(world.authenticator.take_request_in_turn(&session), Duration::ZERO);
+        assert_eq!(permit(world.key(&text, Service::Api).await).quota().unwrap().remaining, 1);
+        permit(world.key(&text, Service::Api).await);
+        for _ in 0..3 {
+            assert_eq!(reason(world.key(&text, Service::Api).await), DenialReason::TooManyRequests);
+        }
+        assert!(world.authenticator.take_request_in_turn(&session) > Duration::from_millis(500));
+        permit(world.key(&other, Service::Api).await);
+        assert_eq!(
+            refusal(world.key("wrong", Service::Api).await),
+            Refusal::Unauthenticated,
+            "the first failure"
+        );
+        let other = Limits { requests_per_second_per_key: 2, ..Limits::default() };
+        world.authenticator.reconfigure(&Policy::default(), &other);
+        let quota = permit(world.key(&text, Service::Api).await).quota().unwrap();
+        assert_eq!((quota.limit, quota.remaining), (2, 1), "another limit begins anew");
+    }
+
+    #[tokio::test]
+    async fn without_a_limit_and_by_password_nothing_is_counted() {
+        let world = World::new(Limits { requests_per_second_per_key: 1, ..Limits::default() }).await;
+        for _ in 0..3 {
+            let permit = permit(world.password(PASSWORD, Service::Api).await);
+            assert_eq!(permit.quota(), None);
+            assert_eq!(world.authenticator.take_request_in_turn(&permit), Duration::ZERO);
+        }
+        let world = World::new(Limits::default()).await;
+        let (text, _) = world.add_key("api").await;
+        for _ in 0..100 {
+            assert_eq!(permit(world.key(&text, Service::Api).await).quota(), None);
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::rate_limit::Quota;
 use crate::model::{ClientIp, KeyDigest, KeyId, Recognised, Service, SessionDigest};
 use crate::store::index::UserEntry;
 
@@ -26,6 +27,7 @@ pub struct Permit {
     service: Service,
     client_ip: ClientIp,
     proof: Proof,
+    quota: Option<Quota>,
 }
 
 /// What was proved, so that it can be judged again while something it opened is open.
@@ -69,7 +71,12 @@ impl Permit {
         service: Service,
         client_ip: ClientIp,
     ) -> Self {
-        Self { user, method, service, client_ip, proof }
+        Self { user, method, service, client_ip, proof, quota: None }
+    }
+
+    /// The same permit, for a request that was taken from a key's limit.
+    pub(super) fn with_quota(self, quota: Option<Quota>) -> Self {
+        Self { quota, ..self }
     }
 
     /// The customer's handle: visible ASCII, safe as a header's value.
@@ -113,6 +120,11 @@ impl Permit {
         self.client_ip
     }
 
+    /// What the key has left of its limit of requests; `None`: it has no limit, or the request does not count.
+    pub const fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
     pub(super) const fn user(&self) -> &Arc<UserEntry> {
         &self.user
     }
@@ -153,9 +165,16 @@ pub enum Refusal {
     Unauthenticated,
     /// 403: the key is right, and not allowed here or from there.
     Forbidden,
-    /// 429: too many failed credentials from this address.
+    /// 429: too many failed credentials from this address, or too many failed passwords for this name.
     TooManyFailures {
         /// Seconds until another try makes sense.
+        retry_after_seconds: NonZeroU32,
+    },
+    /// 429: the key is right, and makes more requests than it may; not counted as a failure.
+    TooManyRequests {
+        /// What the key has left.
+        quota: Quota,
+        /// Seconds until a request is let through again.
         retry_after_seconds: NonZeroU32,
     },
     /// 503: the queue of password hashing is full; not counted as a failure.
@@ -211,6 +230,10 @@ pub enum DenialReason {
     PlaintextCredential,
     /// Too many failures from this address; the credential was not judged, or was wrong.
     TooManyFailures,
+    /// Too many failed passwords for this user name; the password was not judged.
+    UserThrottled,
+    /// The key makes more requests than it may.
+    TooManyRequests,
     /// No hashing thread was free in time.
     PasswordQueueFull,
     /// A `manage` key without a list of its own.
@@ -219,7 +242,7 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// Every reason, for metrics that are registered once.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::NoCredential,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -243,6 +266,8 @@ impl DenialReason {
         Self::AddressOutsideKeyList,
         Self::PlaintextCredential,
         Self::TooManyFailures,
+        Self::UserThrottled,
+        Self::TooManyRequests,
         Self::PasswordQueueFull,
         Self::ManageKeyWithoutList,
     ];
@@ -273,6 +298,8 @@ impl DenialReason {
             Self::AddressOutsideKeyList => "address_outside_key_list",
             Self::PlaintextCredential => "plaintext_credential",
             Self::TooManyFailures => "too_many_failures",
+            Self::UserThrottled => "user_throttled",
+            Self::TooManyRequests => "too_many_requests",
             Self::PasswordQueueFull => "password_queue_full",
             Self::ManageKeyWithoutList => "manage_key_without_list",
         }
@@ -303,6 +330,8 @@ impl DenialReason {
             Self::AddressOutsideKeyList => "the address is outside the key's list",
             Self::PlaintextCredential => "the credential came without TLS",
             Self::TooManyFailures => "too many failed credentials from this address",
+            Self::UserThrottled => "too many failed passwords for this user name",
+            Self::TooManyRequests => "the key makes more requests than it may",
             Self::PasswordQueueFull => "too many passwords wait to be checked",
             Self::ManageKeyWithoutList => "a manage key needs a list of its own",
         }

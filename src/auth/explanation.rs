@@ -47,6 +47,8 @@ pub enum Step {
     Password,
     /// A rule about the user or the key.
     Rule(Rule),
+    /// May the key make another request, as many as it made?
+    KeyLimit,
     /// Does a route lead somewhere?
     Route,
     /// Did the client's body come as it must?
@@ -118,6 +120,7 @@ impl Step {
             Self::Rule(Rule::CustomerList) => "customer_list",
             Self::Rule(Rule::UserList) => "user_list",
             Self::Rule(Rule::KeyList) => "key_list",
+            Self::KeyLimit => "key_limit",
             Self::Route => "route",
             Self::Body => "body",
             Self::Upstream => "upstream",
@@ -227,6 +230,10 @@ fn order(service: Service, means: Means) -> Vec<Step> {
         Means::Session => steps.push(Step::SessionLookUp),
     }
     steps.extend(rules(service, means).into_iter().map(Step::Rule));
+    if (service, means) == (Service::Api, Means::Key) {
+        // IsProxy refuses nothing for it.
+        steps.push(Step::KeyLimit);
+    }
     match service {
         Service::Api => steps.extend([Step::Route, Step::Body, Step::Upstream]),
         Service::IsProxy => steps.push(Step::Session),
@@ -273,7 +280,11 @@ fn answer_for(service: Service, means: Means, reason: DenialReason) -> &'static 
         (Service::Api, _) => {
             match at_entrance(service, means, |entrance| policy::refusal_for(entrance, reason)) {
                 Refusal::Forbidden => "403",
-                Refusal::Unauthenticated | Refusal::TooManyFailures { .. } | Refusal::Busy => "401",
+                // No rule answers otherwise.
+                Refusal::Unauthenticated
+                | Refusal::TooManyFailures { .. }
+                | Refusal::TooManyRequests { .. }
+                | Refusal::Busy => "401",
             }
         }
     }
@@ -327,7 +338,9 @@ mod tests {
         assert_eq!(passed(Service::Api, "user_inactive", user), [&at_api[..], &by_password].concat());
         let at_isproxy = ["client_address", "listener_list", "protocol"];
         assert_eq!(passed(Service::IsProxy, "plaintext_credential", None), at_isproxy);
-        assert!(passed(Service::Api, "no_route", key).ends_with(&["user_list", "key_list"]));
+        assert!(passed(Service::Api, "too_many_requests", key).ends_with(&["user_list", "key_list"]));
+        assert_eq!(passed(Service::Api, "user_throttled", user), at_api);
+        assert!(passed(Service::Api, "no_route", key).ends_with(&["key_list", "key_limit"]));
         assert!(passed(Service::IsProxy, "revoked", user).ends_with(&["customer_list", "user_list"]));
         assert!(steps_taken(&refusal(Service::Api, "full_moon", None), None).is_empty());
     }

@@ -12,7 +12,7 @@ use moka::sync::Cache;
 use tokio::sync::oneshot;
 
 use crate::crypto::random::{self, RandomError};
-use crate::crypto::{DigestKey, PasswordHash, PasswordHashError, hash_password, verify_password};
+use crate::crypto::{DigestKey, HashingMemory, PasswordHash, PasswordHashError, hash_password};
 use crate::model::{KeyDigest, Secret, UserId};
 
 /// How long a right password is remembered.
@@ -109,6 +109,13 @@ impl PasswordChecker {
         self.memo_key.digest(text.expose())
     }
 
+    /// What is the same for the same password tried with the same name, whether there is such a user or not.
+    pub(super) fn attempt_digest(&self, name: &str, password: &Secret<String>) -> KeyDigest {
+        let length = u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let text = Secret::new([&length[..], name.as_bytes(), password.expose().as_bytes()].concat());
+        self.memo_key.digest(text.expose())
+    }
+
     /// Was this password right, and let in, within the last minute?
     pub(super) fn remembers(&self, memo: &KeyDigest) -> bool {
         self.remembered.contains_key(memo)
@@ -124,12 +131,13 @@ impl PasswordChecker {
 fn check_passwords(waiting: &Mutex<Receiver<Job>>) {
     // A thread that may not lower its priority hashes all the same.
     let _ = rustix::process::nice(NICENESS);
+    let mut memory = HashingMemory::default();
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         // Nobody waits for the answer to a client that has gone.
         if !job.answer.is_closed() {
-            let right = verify_password(&job.password, &job.hash);
+            let right = memory.verify(&job.password, &job.hash);
             let _ = job.answer.send(right);
         }
     }

@@ -55,6 +55,15 @@ impl FollowerEvents for Sweep {
 
 impl World {
     pub async fn new(limits: Limits) -> Self {
+        Self::with_password_threads(limits, 1).await
+    }
+
+    /// Whoever sends a password waits for ever, or finds the queue full.
+    pub async fn without_password_threads(limits: Limits) -> Self {
+        Self::with_password_threads(limits, 0).await
+    }
+
+    async fn with_password_threads(limits: Limits, password_threads: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
         let mut change = store.mutate().await.unwrap();
@@ -96,7 +105,7 @@ impl World {
                 clock: clock.clone(),
                 key_uses,
                 session_orders,
-                password_threads: 1,
+                password_threads,
             })
             .unwrap(),
         );

@@ -1,137 +1,394 @@
-//! Counts failed credentials by address. Never asked before a key is judged, so it can refuse no valid key.
+//! Counts failed credentials by address, and failed passwords by user name, so that nobody guesses for long.
+//!
+//! An address has a number of failures free in ten minutes. A user name has a few free, then a delay that doubles from
+//! a second to five minutes. Names are counted as they were sent, whether there is such a user or not. Only passwords
+//! are refused for either, before they are hashed; a key is judged first, so no valid one is ever refused here. Called
+//! by `authenticator`; docs/decisions/0013 says why it is as it is.
+
+mod table;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use dashmap::DashMap;
 use tokio::time::Instant;
 
+use self::table::{Rule, TICKS_PER_SECOND, Table, Tally, Tick};
+use super::decision::{Denial, DenialReason, Refusal};
+use crate::config::Limits;
+use crate::crypto::DigestKey;
 use crate::model::ClientIp;
 
-/// Failures are counted over this long from the first one (SECURITY S44).
-const WINDOW: Duration = Duration::from_mins(10);
-/// Addresses that are counted at once; some 40 MiB.
-const TRACKED_ADDRESSES: usize = 500_000;
-/// How often a full table is searched for windows that are over.
-const PRUNE_EVERY: Duration = Duration::from_secs(5);
+/// Failures of an address are counted over this long from the first one (SECURITY S44).
+const ADDRESS_WINDOW: Tick = 600 * TICKS_PER_SECOND;
+/// A user name's first delay; each further failure doubles it.
+const FIRST_DELAY: Tick = TICKS_PER_SECOND;
+/// A user name's longest delay.
+const LONGEST_DELAY: Tick = 300 * TICKS_PER_SECOND;
+/// A user name that failed is forgotten after this long without another failure.
+const NAME_QUIET: Tick = 1_800 * TICKS_PER_SECOND;
+/// With these, 2 million addresses take 34 MB and 1 million names 17 MB, and never more (SECURITY S45: 64 MiB).
+const ADDRESSES_PER_SET: usize = 128;
+const NAMES_PER_SET: usize = 64;
 
-/// Failures of each address, IPv6 by its /64.
+/// Failures of each address (IPv6 by its /64) and of each user name.
 #[derive(Debug)]
 pub(super) struct FailureThrottle {
-    limit: AtomicU32,
-    addresses: DashMap<IpAddr, Window>,
-    pruned_at: Mutex<Instant>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    failures: u32,
+    addresses: Table<PerAddress>,
+    names: Table<PerName>,
+    /// The process's own: nobody can choose an address or a name that is counted as another's.
+    key: DigestKey,
     began: Instant,
 }
 
+/// A password that was counted as failed before it is hashed, so that many at once are not all hashed.
+///
+/// Dropped, it stays counted: the password was wrong, or whoever sent it has gone.
+#[derive(Debug)]
+pub(super) struct CountedPassword<'t> {
+    throttle: &'t FailureThrottle,
+    client_ip: ClientIp,
+    name: &'t str,
+}
+
 impl FailureThrottle {
-    /// Allows `limit` failures a window; 0: any number.
-    pub(super) fn new(limit: u32) -> Self {
-        Self { limit: limit.into(), addresses: DashMap::new(), pruned_at: Mutex::new(Instant::now()) }
+    /// Nothing counted yet; a limit of 0 counts nothing. `key` is to be random.
+    pub(super) fn new(limits: &Limits, key: DigestKey) -> Self {
+        let throttle = Self {
+            addresses: Table::new(PerAddress::default(), ADDRESSES_PER_SET),
+            names: Table::new(PerName::default(), NAMES_PER_SET),
+            key,
+            began: Instant::now(),
+        };
+        throttle.set_limits(limits);
+        throttle
     }
 
-    /// Allows `limit` failures a window from now on, those that are counted included.
-    pub(super) fn set_limit(&self, limit: u32) {
-        self.limit.store(limit, Ordering::Relaxed);
+    /// Allows what `limits` say from now on; what is counted already stays counted.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        self.addresses.rule().limit.store(limits.failed_credentials_per_address, Ordering::Relaxed);
+        self.names.rule().free.store(limits.failed_passwords_per_user, Ordering::Relaxed);
     }
 
-    fn limit(&self) -> u32 {
-        self.limit.load(Ordering::Relaxed)
+    /// Counts a credential that was judged and failed; seconds to wait where too many failed before it.
+    pub(super) fn count_failure(&self, client_ip: ClientIp) -> Option<NonZeroU32> {
+        self.addresses.count(self.address_key(client_ip), self.now()).err().map(seconds)
     }
 
-    /// Counts a failure; seconds to wait once there were too many.
-    pub(super) fn record_failure(&self, client_ip: ClientIp) -> Option<NonZeroU32> {
-        let limit = self.limit();
-        if limit == 0 {
-            return None;
+    /// Refuses a password that must wait. Nothing is counted.
+    pub(super) fn admit_password(&self, client_ip: ClientIp, name: &str) -> Result<(), Denial> {
+        let now = self.now();
+        if let Some(wait) = self.addresses.wait(self.address_key(client_ip), now) {
+            return Err(denial(wait, DenialReason::TooManyFailures));
         }
-        let prefix = client_ip.throttle_prefix();
-        if self.addresses.len() >= TRACKED_ADDRESSES && !self.addresses.contains_key(&prefix) {
-            self.prune();
-            if self.addresses.len() >= TRACKED_ADDRESSES {
-                return None;
-            }
-        }
-        let now = Instant::now();
-        let mut window = self.addresses.entry(prefix).or_insert(Window { failures: 0, began: now });
-        if now.duration_since(window.began) >= WINDOW {
-            *window = Window { failures: 0, began: now };
-        }
-        window.failures = window.failures.saturating_add(1);
-        wait_of(*window, now, limit)
+        let wait = self.names.wait(self.name_key(name), now);
+        wait.map_or(Ok(()), |wait| Err(denial(wait, DenialReason::UserThrottled)))
     }
 
-    /// Seconds to wait, where the address has used its failures up.
-    pub(super) fn wait(&self, client_ip: ClientIp) -> Option<NonZeroU32> {
-        let limit = self.limit();
-        if limit == 0 {
-            return None;
+    /// Refuses a password that must wait, and counts any other as failed until it has proved right.
+    pub(super) fn count_password<'t>(
+        &'t self,
+        client_ip: ClientIp,
+        name: &'t str,
+    ) -> Result<CountedPassword<'t>, Denial> {
+        let counted = self.addresses.count(self.address_key(client_ip), self.now());
+        counted.map_err(|wait| denial(wait, DenialReason::TooManyFailures))?;
+        if let Err(wait) = self.names.count(self.name_key(name), self.now()) {
+            self.take_back_address(client_ip);
+            return Err(denial(wait, DenialReason::UserThrottled));
         }
-        let window = *self.addresses.get(&client_ip.throttle_prefix())?;
-        wait_of(window, Instant::now(), limit.saturating_sub(1))
+        Ok(CountedPassword { throttle: self, client_ip, name })
     }
 
-    fn prune(&self) {
-        let now = Instant::now();
-        let Ok(mut pruned_at) = self.pruned_at.try_lock() else { return };
-        if now.duration_since(*pruned_at) >= PRUNE_EVERY {
-            *pruned_at = now;
-            self.addresses.retain(|_, window| now.duration_since(window.began) < WINDOW);
+    /// A password for `name` let in: what failed before is forgotten.
+    pub(super) fn forget_name(&self, name: &str) {
+        self.names.forget(self.name_key(name));
+    }
+
+    fn take_back_address(&self, client_ip: ClientIp) {
+        self.addresses.take_back(self.address_key(client_ip));
+    }
+
+    fn address_key(&self, client_ip: ClientIp) -> u64 {
+        match client_ip.throttle_prefix() {
+            IpAddr::V4(address) => self.short_digest(&address.octets()),
+            IpAddr::V6(address) => self.short_digest(&address.octets()),
         }
+    }
+
+    fn name_key(&self, name: &str) -> u64 {
+        self.short_digest(name.as_bytes())
+    }
+
+    fn short_digest(&self, text: &[u8]) -> u64 {
+        self.key.digest(text).0.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+    }
+
+    fn now(&self) -> Tick {
+        let ticks = self.began.elapsed().as_millis() * u128::from(TICKS_PER_SECOND) / 1_000;
+        Tick::try_from(ticks).unwrap_or(Tick::MAX)
     }
 }
 
-/// Seconds left of a window with more than `allowed` failures.
-fn wait_of(window: Window, now: Instant, allowed: u32) -> Option<NonZeroU32> {
-    let left = WINDOW.checked_sub(now.duration_since(window.began)).filter(|left| !left.is_zero())?;
-    (window.failures > allowed)
-        .then(|| u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
-        .and_then(NonZeroU32::new)
+impl CountedPassword<'_> {
+    /// It let in: it is no failure of the address, and what failed before for the name is forgotten.
+    pub(super) fn let_in(self) {
+        self.throttle.take_back_address(self.client_ip);
+        self.throttle.forget_name(self.name);
+    }
+
+    /// It was not hashed after all: it is no failure.
+    pub(super) fn not_hashed(self) {
+        self.throttle.take_back_address(self.client_ip);
+        self.throttle.names.take_back(self.throttle.name_key(self.name));
+    }
+}
+
+/// So many failures in [`ADDRESS_WINDOW`] from the first; then none until it is over.
+#[derive(Debug, Default)]
+struct PerAddress {
+    limit: AtomicU32,
+}
+
+impl Rule for PerAddress {
+    fn is_off(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) == 0
+    }
+
+    fn counted(&self, tally: Tally, now: Tick) -> Tally {
+        if self.is_forgotten(tally, now) {
+            return Tally { failures: 1, at: now };
+        }
+        Tally { failures: tally.failures.saturating_add(1), at: tally.at }
+    }
+
+    fn wait(&self, tally: Tally, now: Tick) -> Option<Tick> {
+        (tally.failures >= self.limit.load(Ordering::Relaxed))
+            .then(|| left(tally.at, ADDRESS_WINDOW, now))
+            .flatten()
+    }
+
+    fn is_forgotten(&self, tally: Tally, now: Tick) -> bool {
+        tally.failures == 0 || left(tally.at, ADDRESS_WINDOW, now).is_none()
+    }
+}
+
+/// So many failures without a delay; then each must wait longer, from the last one on.
+#[derive(Debug, Default)]
+struct PerName {
+    free: AtomicU32,
+}
+
+impl Rule for PerName {
+    fn is_off(&self) -> bool {
+        self.free.load(Ordering::Relaxed) == 0
+    }
+
+    fn counted(&self, tally: Tally, now: Tick) -> Tally {
+        let before = if self.is_forgotten(tally, now) { 0 } else { tally.failures };
+        Tally { failures: before.saturating_add(1), at: now }
+    }
+
+    fn wait(&self, tally: Tally, now: Tick) -> Option<Tick> {
+        let beyond = tally.failures.checked_sub(self.free.load(Ordering::Relaxed))?;
+        let delay = 1_u32
+            .checked_shl(beyond)
+            .map_or(LONGEST_DELAY, |factor| FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY));
+        left(tally.at, delay, now)
+    }
+
+    fn is_forgotten(&self, tally: Tally, now: Tick) -> bool {
+        tally.failures == 0 || left(tally.at, NAME_QUIET, now).is_none()
+    }
+}
+
+/// What is left at `now` of `span` from `began` on.
+fn left(began: Tick, span: Tick, now: Tick) -> Option<Tick> {
+    began.saturating_add(span).checked_sub(now).filter(|left| *left > 0)
+}
+
+fn denial(wait: Tick, reason: DenialReason) -> Denial {
+    Denial::new(Refusal::TooManyFailures { retry_after_seconds: seconds(wait) }, reason)
+}
+
+/// Whole seconds, never too few.
+fn seconds(wait: Tick) -> NonZeroU32 {
+    NonZeroU32::new(wait.div_ceil(TICKS_PER_SECOND)).unwrap_or(NonZeroU32::MIN)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn ip(text: &str) -> ClientIp {
         ClientIp::new(text.parse().unwrap())
     }
 
+    fn throttle(per_address: u32, per_user: u32) -> FailureThrottle {
+        let limits = Limits {
+            failed_credentials_per_address: per_address,
+            failed_passwords_per_user: per_user,
+            ..Limits::default()
+        };
+        FailureThrottle::new(&limits, DigestKey::new([3; 32]))
+    }
+
+    /// Seconds to wait; 0: admitted.
+    fn wait(throttle: &FailureThrottle, address: &str, name: &str) -> u32 {
+        throttle.admit_password(ip(address), name).map_or_else(retry_after, |()| 0)
+    }
+
+    fn retry_after(denial: Denial) -> u32 {
+        match denial.refusal {
+            Refusal::TooManyFailures { retry_after_seconds } => retry_after_seconds.get(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A wrong password; seconds to wait instead, 0: it was evaluated.
+    fn fail(throttle: &FailureThrottle, address: &str, name: &str) -> u32 {
+        throttle.count_password(ip(address), name).map_or_else(retry_after, |_| 0)
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn s44_an_address_is_told_to_wait_once_its_failures_are_used_up() {
-        let throttle = FailureThrottle::new(3);
+        let throttle = throttle(3, 0);
         for _ in 0..3 {
-            assert_eq!(throttle.wait(ip("192.0.2.1")), None);
-            assert_eq!(throttle.record_failure(ip("192.0.2.1")), None);
+            assert_eq!(wait(&throttle, "192.0.2.1", "a"), 0);
+            assert_eq!(throttle.count_failure(ip("192.0.2.1")), None);
         }
-        assert!(throttle.wait(ip("192.0.2.1")).is_some());
-        assert_eq!(throttle.record_failure(ip("192.0.2.1")).unwrap().get(), 601);
-        assert_eq!(throttle.wait(ip("192.0.2.2")), None, "another address is not touched");
-        throttle.set_limit(5);
-        assert_eq!(throttle.wait(ip("192.0.2.1")), None, "a higher limit counts at once");
-        throttle.set_limit(3);
-        assert!(throttle.wait(ip("192.0.2.1")).is_some());
-        tokio::time::advance(WINDOW).await;
-        assert_eq!(throttle.wait(ip("192.0.2.1")), None);
-        assert_eq!(throttle.record_failure(ip("192.0.2.1")), None);
+        assert_eq!(wait(&throttle, "192.0.2.1", "a"), 600);
+        pass(599).await;
+        assert_eq!(throttle.count_failure(ip("192.0.2.1")).unwrap().get(), 1);
+        assert_eq!(wait(&throttle, "192.0.2.2", "a"), 0, "another address is not touched");
+        pass(1).await;
+        assert_eq!(wait(&throttle, "192.0.2.1", "a"), 0);
+        assert_eq!(throttle.count_failure(ip("192.0.2.1")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s44_of_passwords_at_once_no_more_are_hashed_than_one_after_the_other() {
+        let throttle = throttle(5, 3);
+        let at_once: Vec<_> =
+            (0..20).filter_map(|_| throttle.count_password(ip("192.0.2.1"), "acme/alex").ok()).collect();
+        assert_eq!(at_once.len(), 3, "the name's");
+        let others: Vec<_> =
+            (0..20).filter_map(|_| throttle.count_password(ip("192.0.2.1"), "acme/other").ok()).collect();
+        assert_eq!(others.len(), 2, "what the address has left; what the name refused was not counted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s44_a_right_password_is_no_failure_of_its_address_and_frees_its_name() {
+        let throttle = throttle(4, 3);
+        for _ in 0..50 {
+            throttle.count_password(ip("192.0.2.1"), "acme/alex").unwrap().let_in();
+        }
+        assert_eq!(
+            [fail(&throttle, "192.0.2.1", "acme/alex"), fail(&throttle, "192.0.2.1", "acme/alex")],
+            [0; 2]
+        );
+        throttle.count_password(ip("192.0.2.2"), "acme/alex").unwrap().let_in();
+        assert_eq!(
+            [fail(&throttle, "192.0.2.3", "acme/alex"), fail(&throttle, "192.0.2.3", "acme/alex")],
+            [0; 2]
+        );
+        assert_eq!([fail(&throttle, "192.0.2.1", "b"), fail(&throttle, "192.0.2.1", "c")], [0; 2]);
+        assert_eq!(fail(&throttle, "192.0.2.1", "d"), 600, "the address' own failures stay");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_that_was_not_hashed_is_no_failure() {
+        let throttle = throttle(2, 2);
+        for _ in 0..10 {
+            throttle.count_password(ip("192.0.2.1"), "acme/alex").unwrap().not_hashed();
+        }
+        assert_eq!(wait(&throttle, "192.0.2.1", "acme/alex"), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s44_a_names_delay_doubles_from_a_second_to_five_minutes() {
+        let throttle = throttle(0, 3);
+        assert_eq!([(); 3].map(|()| fail(&throttle, "192.0.2.1", "acme/alex")), [0; 3]);
+        for delay in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300] {
+            // From whichever address; what is refused is not counted, so it makes nothing longer.
+            assert_eq!(fail(&throttle, "192.0.2.2", "acme/alex"), delay);
+            assert_eq!(wait(&throttle, "192.0.2.3", "acme/alex"), delay);
+            assert_eq!(wait(&throttle, "192.0.2.2", "acme/other"), 0);
+            pass(delay.into()).await;
+            assert_eq!(wait(&throttle, "192.0.2.1", "acme/alex"), 0);
+            assert_eq!(fail(&throttle, "192.0.2.1", "acme/alex"), 0);
+        }
+        pass(1_799).await;
+        assert_eq!(
+            [fail(&throttle, "192.0.2.1", "acme/alex"), wait(&throttle, "192.0.2.1", "acme/alex")],
+            [0, 300]
+        );
+        pass(1_800).await;
+        assert_eq!([(); 3].map(|()| fail(&throttle, "192.0.2.1", "acme/alex")), [0; 3], "forgotten");
     }
 
     #[tokio::test(start_paused = true)]
     async fn s45_ipv6_is_counted_by_its_64_and_zero_counts_nothing() {
-        let throttle = FailureThrottle::new(1);
-        throttle.record_failure(ip("2001:db8::1"));
-        assert!(throttle.wait(ip("2001:db8::ffff")).is_some());
-        assert!(throttle.wait(ip("2001:db8:0:1::1")).is_none());
-        let off = FailureThrottle::new(0);
-        assert_eq!(off.record_failure(ip("192.0.2.1")), None);
-        assert_eq!(off.wait(ip("192.0.2.1")), None);
+        let one = throttle(1, 0);
+        one.count_failure(ip("2001:db8::1"));
+        assert_eq!(wait(&one, "2001:db8::ffff", "a"), 600);
+        assert_eq!(wait(&one, "2001:db8:0:1::1", "a"), 0);
+        let off = throttle(0, 0);
+        for _ in 0..1_000 {
+            assert_eq!(off.count_failure(ip("192.0.2.1")), None);
+            assert_eq!(fail(&off, "192.0.2.1", "acme/alex"), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_hold_at_once_for_what_is_counted_already() {
+        let throttle = throttle(2, 0);
+        let set = |per_address, per_user| {
+            throttle.set_limits(&Limits {
+                failed_credentials_per_address: per_address,
+                failed_passwords_per_user: per_user,
+                ..Limits::default()
+            });
+        };
+        assert_eq!([(); 2].map(|()| fail(&throttle, "192.0.2.1", "acme/alex")), [0; 2]);
+        assert_eq!(wait(&throttle, "192.0.2.1", "acme/alex"), 600);
+        set(3, 1);
+        assert_eq!(wait(&throttle, "192.0.2.1", "acme/alex"), 0);
+        assert_eq!(fail(&throttle, "192.0.2.1", "acme/alex"), 0);
+        assert_eq!(wait(&throttle, "192.0.2.2", "acme/alex"), 1);
+        set(0, 0);
+        assert_eq!(wait(&throttle, "192.0.2.1", "acme/alex"), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s45_one_password_for_very_many_names_is_refused_by_address() {
+        let throttle = throttle(100, 10);
+        let evaluated =
+            (0..10_000).filter(|n| fail(&throttle, "192.0.2.1", &format!("acme/user{n}")) == 0).count();
+        assert_eq!(evaluated, 100);
+    }
+
+    #[test]
+    fn s45_a_million_addresses_and_half_a_million_names_take_less_than_64_mib() {
+        let addresses = table::bytes_with(PerAddress { limit: 100.into() }, ADDRESSES_PER_SET, 1_000_000);
+        let names = table::bytes_with(PerName { free: 10.into() }, NAMES_PER_SET, 500_000);
+        assert!((24_000_000..48_000_000).contains(&(addresses + names)), "{addresses} and {names} bytes");
+        // However many come, there are no more slots.
+        let bound = table::bytes_with(PerAddress { limit: 1.into() }, ADDRESSES_PER_SET, 50_000_000)
+            + table::bytes_with(PerName { free: 1.into() }, NAMES_PER_SET, 50_000_000);
+        assert!(bound < 64 * 1_048_576, "{bound} bytes");
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_too_short() {
+        for (ticks, expected) in [(1, 1), (9, 1), (10, 1), (11, 2), (6_000, 600)] {
+            assert_eq!(seconds(ticks).get(), expected, "{ticks}");
+        }
     }
 }

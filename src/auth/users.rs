@@ -236,7 +236,7 @@ mod tests {
     use super::super::control_plane::tests::{password, plane};
     use super::super::{CustomerToMake, KeyToMake, PasswordEnd};
     use super::*;
-    use crate::crypto::verify_password;
+    use crate::crypto::HashingMemory;
 
     fn name(text: &str) -> UserName {
         text.parse().unwrap()
@@ -342,8 +342,8 @@ mod tests {
         let after = plane.user(&alex).await.unwrap();
         assert!(after.password_version > before.password_version);
         let hash = after.password_hash.unwrap();
-        assert!(verify_password(&Secret::new("eight ch".into()), &hash));
-        assert!(!verify_password(&password(), &hash));
+        assert!(HashingMemory::default().verify(&Secret::new("eight ch".into()), &hash));
+        assert!(!HashingMemory::default().verify(&password(), &hash));
     }
 
     #[tokio::test]

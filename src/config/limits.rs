@@ -24,6 +24,19 @@ pub struct Limits {
     /// answered 429 with `Retry-After`, at `IsProxy` like a wrong one; a valid key is never refused for it.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub failed_credentials_per_address: u32,
+    /// Failed passwords of one user name, known or not, without a delay; 0: unbounded. Half an hour without one, or a
+    /// right password, forgets them. At the limit: passwords for the name are refused for a second, doubled by each
+    /// further failure up to five minutes, with 429 and `Retry-After`, at `IsProxy` like a wrong one; keys never are.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub failed_passwords_per_user: u32,
+    /// Requests of one key in a second, over all connections of both doors; logins do not count; 0: unbounded. At the
+    /// limit: a further one is answered 429 with `Retry-After`; an `IsProxy` client is not read until the next is due.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub requests_per_second_per_key: u32,
+    /// Requests that a key may make at once after a rest, where `requests_per_second_per_key` is set; 0: as many as in
+    /// a second. At the limit: a further one waits for its share of a second, as said there.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub request_burst_per_key: u32,
     /// Logins by password that may wait for a hashing thread. At the limit: a further one is answered 503 with
     /// `Retry-After`, at `IsProxy` like a wrong one, and counts as no failure.
     #[schemars(range(min = 1, max = 10_000))]
@@ -148,6 +161,9 @@ impl Default for Limits {
             connections: 50_000,
             connections_per_address: 1_000,
             failed_credentials_per_address: 100,
+            failed_passwords_per_user: 10,
+            requests_per_second_per_key: 0,
+            request_burst_per_key: 0,
             password_queue: 64,
             api_session_idle_seconds: 1_800,
             api_session_seconds: 43_200,

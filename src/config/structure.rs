@@ -103,7 +103,8 @@ impl<'a> Checker<'a> {
         let fault = if planned::is_planned_key(&below.pattern()) {
             Fault::new(entry.key_place, path, format!("key{named} is not available in this version"))
                 .help(allowed)
-        } else if let Some(meant) = closest(&entry.key, known) {
+        } else if let Some(meant) = planned::meant_by(&below.pattern()).or_else(|| closest(&entry.key, known))
+        {
             Fault::new(entry.key_place, path, format!("unknown key{named}; did you mean `{meant}`?"))
         } else {
             Fault::new(entry.key_place, path, format!("unknown key{named}")).help(allowed)
@@ -342,6 +343,14 @@ mod tests {
     fn unknown_and_missing_keys_are_told() {
         for (setting, expected) in [
             ("thread: 1", "f.yaml:1:1 unknown key `thread`; did you mean `threads`?"),
+            (
+                "rate_limit: 5",
+                "f.yaml:1:1 unknown key `rate_limit`; did you mean `limits.requests_per_second_per_key`?",
+            ),
+            (
+                "limits: { rate_limit: 5 }",
+                "f.yaml:1:11 limits: unknown key `rate_limit`; did you mean `requests_per_second_per_key`?",
+            ),
             ("Threads: 1", "f.yaml:1:1 unknown key `Threads`; did you mean `threads`?"),
             ("colour: red", "f.yaml:1:1 unknown key `colour`"),
             ("lk1_0123456789abcdef0123456789abcdef01234567: 1", "f.yaml:1:1 unknown key"),
@@ -361,15 +370,10 @@ mod tests {
 
     #[test]
     fn what_a_later_version_does_is_refused_as_such() {
-        for (setting, expected) in [
-            (
-                "policy: { max_staleness: 1h }",
-                "f.yaml:1:11 policy: key `max_staleness` is not available in this version",
-            ),
-            ("rate_limit: 5", "f.yaml:1:1 key `rate_limit` is not available in this version"),
-        ] {
-            assert_eq!(first_fault_with(setting), expected, "{setting}");
-        }
+        assert_eq!(
+            first_fault_with("policy: { max_staleness: 1h }"),
+            "f.yaml:1:11 policy: key `max_staleness` is not available in this version"
+        );
         let console = BASE.replace("protocol: http\n    address", "protocol: console\n    address");
         assert!(TestFolder::new().faults(&console).starts_with(
             "f.yaml:3:15  error  listeners[0].protocol: `console` is not available in this version; allowed: http, isproxy, ops\n"

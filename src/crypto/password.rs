@@ -2,8 +2,9 @@
 //!
 //! Slow on purpose: only the threads of `auth::password_check` and the command line call it.
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::{PasswordHasher, phc};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use subtle::ConstantTimeEq;
 
 use super::random;
 use crate::model::Secret;
@@ -50,10 +51,32 @@ pub fn hash_password(password: &Secret<String>) -> Result<PasswordHash, Password
     Ok(PasswordHash(hash.to_string().into_boxed_str()))
 }
 
-/// Is `password` the one behind `hash`? A stored text that is no PHC string matches nothing.
-pub fn verify_password(password: &Secret<String>, hash: &PasswordHash) -> bool {
-    argon2::password_hash::phc::PasswordHash::new(&hash.0)
-        .is_ok_and(|parsed| Argon2::default().verify_password(password.expose().as_bytes(), &parsed).is_ok())
+/// What passwords are hashed in, kept from one to the next.
+///
+/// A hash needs 19 MiB. Taken anew for each, the allocator scatters them, and hundreds of megabytes stay behind.
+#[derive(Default)]
+pub struct HashingMemory(Vec<Block>);
+
+impl HashingMemory {
+    /// Is `password` the one behind `hash`? A stored text that is no PHC string matches nothing.
+    pub fn verify(&mut self, password: &Secret<String>, hash: &PasswordHash) -> bool {
+        self.matches(password.expose().as_bytes(), hash).unwrap_or(false)
+    }
+
+    fn matches(&mut self, password: &[u8], hash: &PasswordHash) -> Option<bool> {
+        let stored = phc::PasswordHash::new(&hash.0).ok()?;
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+        let version = Version::try_from(stored.version?).ok()?;
+        let params = Params::try_from(&stored).ok()?;
+        let (salt, expected) = (stored.salt.as_ref()?, stored.hash.as_ref()?);
+        if self.0.len() < params.block_count() {
+            self.0.resize_with(params.block_count(), Block::default);
+        }
+        let mut given = vec![0; expected.len()];
+        let hasher = Argon2::new(algorithm, version, params);
+        hasher.hash_password_into_with_memory(password, salt, &mut given, &mut self.0).ok()?;
+        Some(given.ct_eq(expected.as_bytes()).into())
+    }
 }
 
 #[cfg(test)]
@@ -67,8 +90,28 @@ mod tests {
         let other = hash_password(&password).unwrap();
         assert!(one.as_stored().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_ne!(one, other);
-        assert!(verify_password(&password, &one));
-        assert!(!verify_password(&Secret::new(String::from("wrong")), &one));
-        assert!(!verify_password(&password, &PasswordHash::from_stored(String::from("not a hash"))));
+        let mut memory = HashingMemory::default();
+        // In the same memory again and again, whatever was hashed in it before.
+        for hash in [&one, &other, &one] {
+            assert!(memory.verify(&password, hash));
+            assert!(!memory.verify(&Secret::new(String::from("wrong")), hash));
+        }
+        let cut = one.as_stored().rsplit_once('$').unwrap().0;
+        for stored in ["not a hash", "$argon2id$v=19$m=1,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", cut] {
+            assert!(!memory.verify(&password, &PasswordHash::from_stored(stored.to_owned())), "{stored}");
+        }
+    }
+
+    #[test]
+    fn hashes_made_with_other_parameters_are_verified_with_theirs() {
+        let password = Secret::new(String::from("correct horse battery staple"));
+        let mut memory = HashingMemory::default();
+        for (memory_kib, passes) in [(32, 1), (64, 3), (16, 2)] {
+            let hasher = Argon2::from(Params::new(memory_kib, passes, 1, None).unwrap());
+            let hash = hasher.hash_password_with_salt(password.expose().as_bytes(), &[7; 16]).unwrap();
+            let hash = PasswordHash::from_stored(hash.to_string());
+            assert!(memory.verify(&password, &hash), "{hash:?}");
+            assert!(!memory.verify(&Secret::new(String::from("wrong")), &hash));
+        }
     }
 }

@@ -9,6 +9,7 @@ mod sessions;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -81,6 +82,19 @@ impl Index {
     pub fn remember_noted_use(&self, digest: &KeyDigest, at: Timestamp) {
         if let Some(entry) = self.current.load().keys.get(&split(digest).0) {
             entry.note_use(at);
+        }
+    }
+
+    /// Hands the number to `spend` by which the key's requests are counted; `None`: there is no such key any more. It
+    /// is 0 at first, outlives changes of the key, and begins anew where everything is loaded afresh.
+    pub fn meter_request<T>(&self, digest: &KeyDigest, spend: impl FnOnce(&AtomicU64) -> T) -> Option<T> {
+        self.current.load().keys.get(&split(digest).0).map(|entry| spend(&entry.meter))
+    }
+
+    /// Sets the numbers of all keys' requests to 0.
+    pub fn reset_meters(&self) {
+        for key in &self.current.load().keys {
+            key.meter.store(0, Ordering::Relaxed);
         }
     }
 
@@ -176,7 +190,14 @@ impl Generation {
         let user = self.users.get(&record.user).map(|entry| Arc::clone(&entry));
         let user = user.ok_or(StoreError::Corrupt("key without a user"))?;
         let (place, rest) = split(&record.digest);
-        self.keys.insert(place, KeyEntry::new(record, rest, user));
+        let entry = KeyEntry::new(record, rest, user);
+        match self.keys.entry(place) {
+            dashmap::Entry::Occupied(mut former) => {
+                let entry = entry.in_place_of(former.get());
+                former.insert(entry);
+            }
+            dashmap::Entry::Vacant(free) => drop(free.insert(entry)),
+        }
         Ok(())
     }
 }
@@ -360,6 +381,32 @@ mod tests {
         catch_up(&index, &store).await;
         assert!(index.lookup_user("acme/alex").is_none());
         assert!(!held.state().active);
+    }
+
+    #[tokio::test]
+    async fn what_a_key_has_used_of_its_limit_outlives_a_change_of_the_key_and_not_the_key() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let mut change = store.mutate().await.unwrap();
+        change.insert_key(&key(1, user)).await.unwrap();
+        change.commit().await.unwrap();
+        let index = Index::load(&store).await.unwrap();
+        let spend =
+            || index.meter_request(&KeyDigest([1; 32]), |meter| meter.fetch_add(5, Ordering::Relaxed));
+        assert_eq!((spend(), spend()), (Some(0), Some(5)));
+        index.reset_meters();
+        assert_eq!((spend(), spend()), (Some(0), Some(5)));
+        let mut described = key(1, user);
+        described.description = "another".into();
+        let mut change = store.mutate().await.unwrap();
+        change.update_key(&described).await.unwrap();
+        change.commit().await.unwrap();
+        catch_up(&index, &store).await;
+        assert_eq!(spend(), Some(10));
+        let mut change = store.mutate().await.unwrap();
+        change.delete_key(&key(1, user), NOW).await.unwrap();
+        change.commit().await.unwrap();
+        catch_up(&index, &store).await;
+        assert_eq!(spend(), None);
     }
 
     #[tokio::test]

@@ -64,7 +64,10 @@ const fn step_of(reason: DenialReason) -> Step {
         DenialReason::UnknownSession | DenialReason::SessionExpired => Step::SessionLookUp,
         // Found out last of all, at the path of the sessions.
         DenialReason::CredentialKind => Step::Route,
-        DenialReason::TooManyFailures | DenialReason::PasswordQueueFull => Step::PasswordTries,
+        DenialReason::TooManyFailures | DenialReason::UserThrottled | DenialReason::PasswordQueueFull => {
+            Step::PasswordTries
+        }
+        DenialReason::TooManyRequests => Step::KeyLimit,
         DenialReason::UnknownUser | DenialReason::WrongPassword => Step::Password,
         DenialReason::KeyDisabled => Step::Rule(Rule::KeyEnabled),
         DenialReason::KeyExpired => Step::Rule(Rule::KeyNotExpired),
@@ -136,6 +139,13 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
         DenialReason::TooManyFailures => format!(
             "find out who sends wrong credentials from {address} (`limits.failed_credentials_per_address`); a right \
              key is never refused for it"
+        ),
+        DenialReason::UserThrottled => format!(
+            "find out who sends wrong passwords for {user} (`limits.failed_passwords_per_user`); a right key is never \
+             refused for it: {new_key}"
+        ),
+        DenialReason::TooManyRequests => String::from(
+            "the client waits as `Retry-After` says, or raise `limits.requests_per_second_per_key`",
         ),
         DenialReason::PasswordQueueFull => {
             String::from("trying again may do; use keys, or raise `limits.password_queue`")

@@ -7,11 +7,15 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::auth::{Denial, DenialReason, Refusal};
+use crate::auth::{Denial, DenialReason, Quota, Refusal};
 use crate::net::upstream::ConnectError;
 use crate::telemetry::RequestId;
+
+const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Why the gateway answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +199,12 @@ impl Fault {
             (Refusal::TooManyFailures { .. }, _) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "AuthenticationRatelimitedError",
-                "Too many failed authentications from your address.",
+                "Too many failed authentications; wait before the next one.",
+            ),
+            (Refusal::TooManyRequests { .. }, _) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                "This key makes more requests than it may.",
             ),
             (Refusal::Busy, _) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -216,10 +225,13 @@ impl Fault {
     /// Seconds for `Retry-After`, on 429 and 503.
     const fn retry_after_seconds(self) -> Option<NonZeroU32> {
         match self {
-            Self::Denied(Denial { refusal: Refusal::TooManyFailures { retry_after_seconds }, .. }) => {
-                Some(retry_after_seconds)
-            }
-            Self::NoHealthyServer { retry_after_seconds } => Some(retry_after_seconds),
+            Self::Denied(Denial {
+                refusal:
+                    Refusal::TooManyFailures { retry_after_seconds }
+                    | Refusal::TooManyRequests { retry_after_seconds, .. },
+                ..
+            })
+            | Self::NoHealthyServer { retry_after_seconds } => Some(retry_after_seconds),
             Self::Denied(Denial { refusal: Refusal::Busy, .. }) | Self::SessionsUnavailable => {
                 Some(NonZeroU32::MIN)
             }
@@ -262,13 +274,30 @@ pub fn render_fault(fault: Fault, request_id: RequestId) -> Response<Bytes> {
     if let Some(seconds) = fault.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
     }
+    if let Fault::Denied(Denial { refusal: Refusal::TooManyRequests { quota, .. }, .. }) = fault {
+        put_quota(headers, quota);
+    }
     response
+}
+
+/// Tells a key's client what it has left (draft-ietf-httpapi-ratelimit-headers-03 §3), in place of what an upstream
+/// may have said of a limit of its own.
+pub fn put_quota(headers: &mut HeaderMap, quota: Quota) {
+    for (name, value) in [
+        (RATELIMIT_LIMIT, quota.limit),
+        (RATELIMIT_REMAINING, quota.remaining),
+        (RATELIMIT_RESET, quota.reset_seconds),
+    ] {
+        headers.insert(name, HeaderValue::from(value));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::telemetry::RequestIds;
+
+    const QUOTA: Quota = Quota { limit: 20, remaining: 0, reset_seconds: 10 };
 
     fn denied(refusal: Refusal, reason: DenialReason) -> Fault {
         Fault::Denied(Denial::new(refusal, reason))
@@ -280,6 +309,7 @@ mod tests {
             Refusal::Unauthenticated,
             Refusal::Forbidden,
             Refusal::TooManyFailures { retry_after_seconds },
+            Refusal::TooManyRequests { quota: QUOTA, retry_after_seconds },
             Refusal::Busy,
         ];
         let denials =
@@ -328,6 +358,19 @@ mod tests {
                 denied(Refusal::TooManyFailures { retry_after_seconds }, DenialReason::TooManyFailures),
                 429,
                 "AuthenticationRatelimitedError",
+            ),
+            (
+                denied(Refusal::TooManyFailures { retry_after_seconds }, DenialReason::UserThrottled),
+                429,
+                "AuthenticationRatelimitedError",
+            ),
+            (
+                denied(
+                    Refusal::TooManyRequests { quota: QUOTA, retry_after_seconds },
+                    DenialReason::TooManyRequests,
+                ),
+                429,
+                "TooManyRequests",
             ),
             (denied(Refusal::Busy, DenialReason::PasswordQueueFull), 503, "ProviderUnavailable"),
             (Fault::Malformed("No."), 400, "InvalidMessage"),
@@ -387,6 +430,20 @@ mod tests {
         for reason in DenialReason::ALL {
             let other = render_fault(denied(Refusal::Unauthenticated, reason), id);
             assert_eq!((other.headers(), other.body()), (first.headers(), first.body()), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_over_its_limit_is_told_what_it_has_left() {
+        for fault in every_fault() {
+            let response = render_fault(fault, RequestIds::new(1).next_id());
+            let told: Vec<_> = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"]
+                .into_iter()
+                .filter_map(|name| response.headers().get(name)?.to_str().ok())
+                .collect();
+            let limited =
+                matches!(fault, Fault::Denied(Denial { refusal: Refusal::TooManyRequests { .. }, .. }));
+            assert_eq!(told, if limited { vec!["20", "0", "10"] } else { vec![] }, "{fault:?}");
         }
     }
 

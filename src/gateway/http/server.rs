@@ -31,7 +31,7 @@ use super::authorization::parse_authorization;
 use super::client::{ClientConnection, Transport};
 use super::cut_off::StreamTasks;
 use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
-use super::denial::{Fault, render_fault};
+use super::denial::{Fault, put_quota, render_fault};
 use super::door_body::DoorBody;
 use super::doorway::HttpDoorway;
 use super::forward::{discard, forward_request};
@@ -343,7 +343,14 @@ async fn handle_request(
     let credential = authorization.credential();
     match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await {
         // Boxed: its state is large, and needed only while an upstream is asked.
-        Decision::Allow(permit) => Box::pin(forward_request(door, &origin, permit, request, record)).await,
+        Decision::Allow(permit) => {
+            let quota = permit.quota();
+            let mut response = Box::pin(forward_request(door, &origin, permit, request, record)).await;
+            if let Some(quota) = quota {
+                put_quota(response.headers_mut(), quota);
+            }
+            response
+        }
         Decision::Deny(denial) => door.refuse(denial.into(), request, record),
     }
 }

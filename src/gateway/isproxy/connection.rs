@@ -257,6 +257,10 @@ impl<'d> Connection<'d> {
     async fn perform(&mut self, step: Step) -> Option<Phase> {
         match step {
             Step::Authenticate(presented) => self.authenticate(presented).await.map(Phase::LoggedIn),
+            Step::TakeTurn => {
+                self.take_turn();
+                None
+            }
             Step::UpgradeTls => Some(Phase::UpgradeTls),
             Step::ConnectUpstream => {
                 self.connect_upstream();
@@ -271,6 +275,14 @@ impl<'d> Connection<'d> {
             Step::Close(reason) => Some(Phase::Closing(reason)),
             Step::CloseAtOnce(reason) => Some(Phase::Ended(reason)),
         }
+    }
+
+    fn take_turn(&mut self) {
+        let now = Instant::now();
+        let authenticator = &self.door.authenticator;
+        // Without a permit the session gets no further than its next step.
+        let wait = self.permit.as_ref().map(|permit| authenticator.take_request_in_turn(permit));
+        self.session.on_turn(now + wait.unwrap_or_default(), now);
     }
 
     fn connect_upstream(&mut self) {

@@ -51,6 +51,11 @@ enum Waiting {
     Decision {
         one_shot: Option<String>,
     },
+    /// The turn of a request whose key has a limit; until it is known when that is, `None`.
+    Turn {
+        domain: String,
+        due: Option<Instant>,
+    },
     /// A failed login's answer is held back.
     HeldRefusal {
         until: Instant,
@@ -154,7 +159,7 @@ impl Session {
 
     /// Is there something that only the upstream can answer?
     pub fn awaits_upstream(&self) -> bool {
-        !self.pending.is_empty() || matches!(self.waiting, Waiting::Enable { .. })
+        !self.pending.is_empty() || matches!(self.waiting, Waiting::Enable { .. } | Waiting::Turn { .. })
     }
 
     /// Takes out what was answered since the last call.
@@ -258,7 +263,7 @@ impl Session {
         match (verdict, one_shot) {
             (Verdict::Refused, _) => self.on_failed_login(now),
             (Verdict::Busy, _) => self.answer(Answer::LoginFailed, now),
-            (Verdict::Admitted, Some(domain)) => self.ask_upstream(&domain, now),
+            (Verdict::Admitted, Some(domain)) => self.request(&domain, now),
             (Verdict::Admitted, None) => {
                 self.login = Login::In;
                 self.answer(Answer::LoginOk, now);
@@ -268,7 +273,7 @@ impl Session {
 
     fn on_is(&mut self, arguments: IsArguments<'_>, now: Instant) {
         match (self.login, arguments) {
-            (Login::In, IsArguments::Domain(domain)) => self.ask_upstream(domain, now),
+            (Login::In, IsArguments::Domain(domain)) => self.request(domain, now),
             (Login::In, _) => {
                 self.refuse_command("IS", "wrong_number_of_arguments", Answer::WrongNumberOfArguments, now);
             }
@@ -417,6 +422,9 @@ mod tests {
         session: Session,
         reader: LineReader,
         now: Instant,
+        /// When the key may make its next request, and how far one is from the next.
+        next_turn: Instant,
+        interval: Duration,
         connects: usize,
         given_up: Vec<GivenUp>,
         judged: usize,
@@ -426,12 +434,19 @@ mod tests {
 
     impl Dialogue {
         fn with(tls: TlsOffer, plaintext_credentials: PlaintextCredentials) -> Self {
-            let limits = Arc::new(Limits { isproxy_pending_requests: 8, ..Limits::default() });
+            Self::under(tls, plaintext_credentials, Limits::default())
+        }
+
+        fn under(tls: TlsOffer, plaintext_credentials: PlaintextCredentials, mut limits: Limits) -> Self {
+            limits.isproxy_pending_requests = 8;
+            let limits = Arc::new(limits);
             let now = Instant::now();
             Self {
                 session: Session::new(Rules { tls, plaintext_credentials, limits }, now),
                 reader: LineReader::new(),
                 now,
+                next_turn: now,
+                interval: Duration::from_secs(1),
                 connects: 0,
                 given_up: Vec::new(),
                 judged: 0,
@@ -443,6 +458,12 @@ mod tests {
         /// In clear, before a login, with both TLS and plaintext credentials.
         fn plain() -> Self {
             Self::with(TlsOffer::Offered, PlaintextCredentials::Allow)
+        }
+
+        /// In clear, before a login, where a key may make one request a second.
+        fn limited() -> Self {
+            let limits = Limits { requests_per_second_per_key: 1, ..Limits::default() };
+            Self::under(TlsOffer::Offered, PlaintextCredentials::Allow, limits)
         }
 
         fn logged_in() -> Self {
@@ -495,6 +516,11 @@ mod tests {
                             };
                             let verdict = if right { Verdict::Admitted } else { Verdict::Refused };
                             self.session.on_decision(verdict, self.now);
+                        }
+                        Step::TakeTurn => {
+                            let due = self.next_turn.max(self.now);
+                            self.next_turn = due + self.interval;
+                            self.session.on_turn(due, self.now);
                         }
                         Step::ConnectUpstream => self.connects += 1,
                         Step::UpgradeTls => {
@@ -772,6 +798,63 @@ mod tests {
         dialogue.client("IS bad a.com\r\nLOGIN bad\r\n");
         assert_eq!(dialogue.pass(2_000), "400 Login failed\r\n400 Login failed\r\n");
         assert_eq!((dialogue.closed(), dialogue.connects), (Some(EndReason::FailedLogins), 0));
+    }
+
+    #[test]
+    fn beyond_a_keys_limit_each_request_waits_for_its_turn_and_gets_its_one_reply() {
+        let mut dialogue = Dialogue::limited();
+        dialogue.client("LOGIN good\r\nIS a.com\r\nIS b.com\r\nENABLE reason\r\nIS c.com\r\nQUIT\r\n");
+        dialogue.connect();
+        assert_eq!(dialogue.sent(), "IS a.com\r\n");
+        assert!(!dialogue.session.reads_client());
+        // What the upstream says meanwhile is passed on.
+        assert_eq!(dialogue.upstream("a.com available\r\n"), "a.com available\r\n");
+        dialogue.pass(999);
+        assert_eq!(dialogue.sent(), "");
+        dialogue.pass(1);
+        assert_eq!(dialogue.sent(), "IS b.com\r\nENABLE reason\r\n", "ENABLE is not limited");
+        assert_eq!(dialogue.upstream("b.com available\r\n100 OK\r\n"), "b.com available\r\n100 OK\r\n");
+        dialogue.pass(1_000);
+        assert_eq!(dialogue.sent(), "IS c.com\r\n");
+        assert_eq!(dialogue.closed(), None);
+        assert_eq!(dialogue.upstream("c.com available\r\n"), "c.com available\r\n");
+        assert_eq!(dialogue.closed(), Some(EndReason::Quit));
+    }
+
+    #[test]
+    fn one_shot_requests_wait_for_their_turn_too() {
+        let mut dialogue = Dialogue::limited();
+        dialogue.client("IS good a.com\r\nIS good b.com\r\n");
+        dialogue.connect();
+        assert_eq!(dialogue.sent(), "IS a.com\r\n");
+        assert!(dialogue.session.awaits_upstream(), "its permit is still needed");
+        dialogue.pass(1_000);
+        assert_eq!(dialogue.sent(), "IS b.com\r\n");
+    }
+
+    #[test]
+    fn a_request_whose_turn_has_not_come_is_answered_while_the_gateway_drains_and_when_the_upstream_breaks() {
+        let mut dialogue = Dialogue::limited();
+        dialogue.client("LOGIN good\r\nIS a.com\r\nIS b.com\r\nIS c.com\r\n");
+        dialogue.session.on_drain();
+        assert_eq!(dialogue.lose_upstream(), "a.com error\r\n");
+        assert_eq!(dialogue.closed(), None);
+        dialogue.pass(1_000);
+        assert_eq!((dialogue.connects, dialogue.lose_upstream().as_str()), (2, "b.com error\r\n"));
+        assert_eq!(dialogue.closed(), Some(EndReason::Draining));
+    }
+
+    #[test]
+    fn a_session_that_waits_for_its_turn_is_not_idle() {
+        let mut dialogue = Dialogue::limited();
+        dialogue.interval = Duration::from_secs(1_000);
+        dialogue.client("LOGIN good\r\nIS a.com\r\nIS b.com\r\n");
+        dialogue.connect();
+        dialogue.upstream("a.com available\r\n");
+        dialogue.pass(999_999);
+        assert_eq!((dialogue.closed(), dialogue.sent().as_str()), (None, "IS a.com\r\n"));
+        dialogue.pass(1);
+        assert_eq!((dialogue.closed(), dialogue.sent().as_str()), (None, "IS b.com\r\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Entries of the index. What can change stands behind one swap, so that no reader sees half a change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -159,6 +159,8 @@ pub struct KeyEntry {
     enabled: bool,
     /// The last use that was noted, in milliseconds since 1970.
     noted_use: AtomicI64,
+    /// What `auth` counts the key's requests by; 0: none yet. Not read here.
+    pub(super) meter: AtomicU64,
 }
 
 /// A key that was found, copied out so that no lock is held while it is judged.
@@ -191,7 +193,14 @@ impl KeyEntry {
             scope: record.scope,
             enabled: record.enabled,
             noted_use: AtomicI64::new(0),
+            meter: AtomicU64::new(0),
         }
+    }
+
+    /// The same key after a change to it: what it has used of its limit stays used.
+    pub(super) fn in_place_of(mut self, former: &Self) -> Self {
+        self.meter = AtomicU64::new(former.meter.load(Ordering::Relaxed));
+        self
     }
 
     pub(super) fn found(&self) -> FoundKey {

@@ -1,4 +1,5 @@
-//! The session's deadlines: the client's silence, replies it does not take, replies the upstream owes, held refusals.
+//! The session's deadlines: the client's silence, replies it does not take, replies the upstream owes, held
+//! refusals, a limited key's turns.
 //!
 //! They are computed from what the session remembers, never kept as timers: the connection holds the only timer.
 
@@ -24,6 +25,7 @@ impl Session {
     fn wait_deadline(&self) -> Option<Instant> {
         match self.waiting {
             Waiting::HeldRefusal { until } => Some(until),
+            Waiting::Turn { due, .. } => due,
             Waiting::Enable { since, .. } if self.reads_upstream() => {
                 let since = since.max(self.upstream_read_since);
                 Some(since + seconds(self.rules.limits.isproxy_reply_seconds))
@@ -58,6 +60,7 @@ impl Session {
         if due(self.wait_deadline()) {
             match self.waiting {
                 Waiting::HeldRefusal { .. } => self.answer_failed_login(now),
+                Waiting::Turn { .. } => self.send_if_due(now),
                 _ => self.drop_upstream(GivenUp::Late, now),
             }
         }

@@ -64,7 +64,34 @@ impl Session {
         self.drop_upstream(GivenUp::Garbled, now);
     }
 
-    pub(super) fn ask_upstream(&mut self, domain: &str, now: Instant) {
+    /// One request: sent at once, unless keys have a limit; then each has its turn, and the lines behind it wait.
+    pub(super) fn request(&mut self, domain: &str, now: Instant) {
+        if self.rules.limits.requests_per_second_per_key == 0 {
+            return self.ask_upstream(domain, now);
+        }
+        self.waiting = Waiting::Turn { domain: domain.to_owned(), due: None };
+        self.step = Some(Step::TakeTurn);
+    }
+
+    /// The request that [`Step::TakeTurn`] was for may be sent from `due` on.
+    pub fn on_turn(&mut self, due: Instant, now: Instant) {
+        if let Waiting::Turn { due: known, .. } = &mut self.waiting {
+            *known = Some(due);
+            self.send_if_due(now);
+        }
+    }
+
+    pub(super) fn send_if_due(&mut self, now: Instant) {
+        if !matches!(self.waiting, Waiting::Turn { due: Some(due), .. } if due <= now) {
+            return;
+        }
+        if let Waiting::Turn { domain, .. } = std::mem::replace(&mut self.waiting, Waiting::Nothing) {
+            self.active_at = now;
+            self.ask_upstream(&domain, now);
+        }
+    }
+
+    fn ask_upstream(&mut self, domain: &str, now: Instant) {
         if domain.len() > reply::MAX_NAME_BYTES {
             return self.refuse_too_long(now);
         }
