@@ -1,11 +1,12 @@
-//! What has to be done often to be believed: deletions, revocations, pipelines, clients that do not read, kills, races,
-//! reloads.
+//! What has to be done often to be believed: deletions, revocations, floods of passwords, pipelines, clients that do not
+//! read, kills, races, reloads.
 //!
 //! Short where nothing is said, at full length with `LATCHKEY_TEST_LENGTH=full`. Figures are shown with `--nocapture`
 //! and kept in `target/loops`.
 
 mod deletions;
 mod kills;
+mod passwords;
 mod pipelines;
 mod races;
 mod reloads;

@@ -23,4 +23,5 @@ mod loops;
 mod mfa;
 mod operation;
 mod readme;
+mod throttles;
 mod users;

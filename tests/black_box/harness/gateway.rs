@@ -281,7 +281,8 @@ fn usual_config(api: SocketAddr, isproxy: SocketAddr) -> Value {
         ],
         "threads": 2,
         // Tests send many wrong credentials from one address, and wait for none of their answers longer than need be.
-        "limits": { "failed_credentials_per_address": 0, "isproxy_failed_login_delay_milliseconds": 1 },
+        "limits": { "failed_credentials_per_address": 0, "failed_passwords_per_user": 0,
+                    "isproxy_failed_login_delay_milliseconds": 1 },
         "access_log": { "path": "access.jsonl" },
     })
 }
