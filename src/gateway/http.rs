@@ -4,7 +4,6 @@
 //! behind an `Arc`. It never touches the store, and forwards nothing without a [`Permit`](crate::auth::Permit).
 //! Called by `app`, which accepts the connections.
 
-mod answer_wait;
 mod api_session;
 mod authorization;
 mod client;
@@ -14,27 +13,16 @@ mod deadlines;
 mod denial;
 mod door_body;
 mod doorway;
-mod exchange;
 mod forward;
 mod headers;
-mod health_check;
-mod http2_connection;
-mod http2_exchange;
-mod http2_head;
-mod http2_pool;
 mod open_bodies;
 mod record;
 mod request_body;
 mod routes;
 mod server;
-mod server_pool;
 mod target;
-mod tunnel;
-mod tunnels;
 mod upgrade;
 mod upstream;
-mod upstream_body;
-mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +32,8 @@ use std::sync::Arc;
 
 pub use authorization::{Authorization, parse_credential};
 pub use doorway::HttpDoorway;
-pub use health_check::health_checks;
 pub use open_bodies::OpenBodies;
-pub use upstream::HttpUpstream;
+pub use upstream::{HttpUpstream, health_checks};
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;

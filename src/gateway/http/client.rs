@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::deadlines::ConnectionWatch;
 use super::denial::Fault;
 use super::headers::{ForwardedFacts, X_FORWARDED_FOR, X_FORWARDED_PROTO};
-use super::tunnels::Tunnels;
+use super::upgrade::Tunnels;
 use crate::model::{ClientIp, TrustedProxies};
 use crate::net::client_ip;
 

@@ -13,7 +13,7 @@ use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::open_bodies::OpenBody;
 use super::record::RequestRecord;
-use super::upstream_body::UpstreamBody;
+use super::upstream::UpstreamBody;
 
 /// An HTTP/2 client gets parts of this size at most, one usual DATA frame: so a part that is taken is a sign of life
 /// of a slow client too.

@@ -26,8 +26,7 @@ use super::request_body::{Gate, RequestBody, SendProgress};
 use super::routes::Resolved;
 use super::target::host_name;
 use super::upgrade::{Answer, Asked};
-use super::upstream::HttpUpstream;
-use super::upstream_body::UpstreamBody;
+use super::upstream::{HttpUpstream, UpstreamBody};
 use crate::auth::Permit;
 
 /// How long a refused HTTP/2 request's stream stays open for the rest of its body.

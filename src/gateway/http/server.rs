@@ -38,7 +38,7 @@ use super::forward::{discard, forward_request};
 use super::headers::X_REQUEST_ID;
 use super::record::RequestRecord;
 use super::target::settle_head;
-use super::tunnel::Detached;
+use super::upgrade::Detached;
 use crate::auth::{Attempt, Decision, DenialReason};
 use crate::config::{Limits, PlaintextCredentials, Upgrade};
 use crate::model::{ClientIp, Service};

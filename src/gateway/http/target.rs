@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, Uri, Version};
 
 use super::denial::Fault;
-use super::websocket::is_extended_connect;
+use super::upgrade::is_extended_connect;
 use crate::config::Limits;
 
 /// Checks the head against limits and rules, and settles `Host`: afterwards there is exactly one, and it agrees with

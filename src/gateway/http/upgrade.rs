@@ -3,24 +3,29 @@
 //! Only a 101 that agrees to exactly what was asked makes a tunnel; whatever else the upstream says is an ordinary
 //! answer, or none at all. Called by `forward`.
 
+mod tunnel;
+mod tunnels;
+mod websocket;
+
 use std::rc::Rc;
 
 use http::{Method, Request, Response, Version, response};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
+pub use self::tunnel::Detached;
+use self::tunnel::{ClientSide, Tunnel};
+pub use self::tunnels::Tunnels;
+use self::websocket::Handshake;
+pub use self::websocket::is_extended_connect;
 use super::HttpDoor;
 use super::cookies::strip_own_set_cookies;
 use super::denial::Fault;
 use super::door_body::DoorBody;
-use super::exchange::Switched;
 use super::headers::{X_REQUEST_ID, append_via, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::RequestBody;
-use super::tunnel::{ClientSide, Tunnel};
-use super::upstream::HttpUpstream;
-use super::upstream_body::UpstreamBody;
-use super::websocket::{Handshake, is_extended_connect};
+use super::upstream::{HttpUpstream, Switched, UpstreamBody};
 use crate::auth::Permit;
 use crate::config::Upgrade;
 

@@ -3,6 +3,16 @@
 //! Connections are `server_pool`'s, exchanges on them `exchange`'s and `http2_exchange`'s, and what is known of the servers' health is shared
 //! between the threads by `servers`. Called by `forward`.
 
+mod answer_wait;
+mod body;
+mod exchange;
+mod health_check;
+mod http2_connection;
+mod http2_exchange;
+mod http2_head;
+mod http2_pool;
+mod server_pool;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +20,16 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokio::time::Instant;
 
+pub use self::body::UpstreamBody;
+use self::exchange::Outcome;
+pub use self::exchange::Switched;
+pub use self::health_check::health_checks;
+pub use self::server_pool::InFlight;
+use self::server_pool::ServerPool;
 use super::denial::Fault;
-use super::exchange::Outcome;
 use super::headers::IdentityRules;
 use super::request_body::{RequestBody, SendProgress};
-use super::server_pool::ServerPool;
 use super::upgrade::Answer;
-use super::upstream_body::UpstreamBody;
 use crate::auth::Permit;
 use crate::config::Limits;
 use crate::net::upstream::{Draws, UpstreamServers};

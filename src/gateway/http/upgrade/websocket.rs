@@ -10,8 +10,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body;
 
-use super::deadlines::Spoken;
-use super::denial::Fault;
+use crate::gateway::http::deadlines::Spoken;
+use crate::gateway::http::denial::Fault;
 use crate::net::websocket::{accept_for, is_key, new_key};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");

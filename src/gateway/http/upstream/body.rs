@@ -15,12 +15,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::denial::Fault;
 use super::exchange::UpstreamConnection;
-use super::headers::strip_trailers;
 use super::http2_exchange::Http2Body;
 use super::server_pool::ServerPool;
-use super::upstream::{HttpUpstream, is_servers};
+use super::{HttpUpstream, is_servers};
+use crate::gateway::http::denial::Fault;
+use crate::gateway::http::headers::strip_trailers;
 
 /// The upstream's body as it comes.
 #[derive(Debug)]

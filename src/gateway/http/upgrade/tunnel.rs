@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::record::RequestRecord;
-use super::server_pool::InFlight;
 use crate::auth::LiveSession;
 use crate::config::Limits;
+use crate::gateway::http::record::RequestRecord;
+use crate::gateway::http::upstream::InFlight;
 use crate::net::upstream::UpstreamStream;
 
 /// Bytes held for each direction while the other end does not take them.

@@ -17,15 +17,15 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
-use super::denial::Fault;
+use super::body::{Source, UpstreamBody};
 use super::exchange::Outcome;
 use super::http2_connection::{Place, Seat};
 use super::http2_head::http2_head;
-use super::request_body::{RequestBody, SendProgress};
 use super::server_pool::ServerPool;
-use super::upstream::HttpUpstream;
-use super::upstream_body::{Source, UpstreamBody};
+use crate::gateway::http::denial::Fault;
+use crate::gateway::http::request_body::{RequestBody, SendProgress};
 
 /// A request's body on its way up.
 struct Upload {

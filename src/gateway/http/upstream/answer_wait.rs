@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::denial::Fault;
-use super::request_body::SendProgress;
-use super::upstream::HttpUpstream;
+use super::HttpUpstream;
+use crate::gateway::http::denial::Fault;
+use crate::gateway::http::request_body::SendProgress;
 
 /// How long a body waits for the upstream's `100 Continue`; old servers send none (RFC 9110 §10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);

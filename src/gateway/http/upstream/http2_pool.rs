@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::denial::Fault;
 use super::http2_connection::{Http2Connection, Place};
 use super::server_pool::InFlight;
+use crate::gateway::http::denial::Fault;
 use crate::net::upstream::HttpVersion;
 
 /// The connections, and what is known of what the server speaks.

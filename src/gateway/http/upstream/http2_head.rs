@@ -12,7 +12,7 @@ use crate::config::Scheme;
 /// `head`, which has an origin-form target and one `Host`, for a stream of HTTP/2; `None`: `Host` is no authority.
 ///
 /// `Host` becomes `:authority` (RFC 9113 §8.3.1), and what frames or steers a connection of HTTP/1.1 goes (§8.2.2);
-/// `TE: trailers` may stay, and is all that [`strip_hop_by_hop`](super::headers::strip_hop_by_hop) leaves of `TE`.
+/// `TE: trailers` may stay, and is all that [`strip_hop_by_hop`](crate::gateway::http::headers::strip_hop_by_hop) leaves of `TE`.
 pub fn http2_head(head: &request::Parts, scheme: Scheme) -> Option<Request<()>> {
     let mut headers = head.headers.clone();
     headers.remove(CONNECTION);

@@ -14,13 +14,13 @@ use std::time::Duration;
 use http::Request;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::denial::Fault;
+use super::HttpUpstream;
 use super::exchange::{Outcome, UpstreamConnection};
 use super::http2_connection::{Http2Connection, Place};
 use super::http2_pool::Http2Pool;
-use super::request_body::{RequestBody, SendProgress};
-use super::upstream::HttpUpstream;
 use crate::config::Limits;
+use crate::gateway::http::denial::Fault;
+use crate::gateway::http::request_body::{RequestBody, SendProgress};
 use crate::net::upstream::{ConnectError, HttpVersion, ServerState, UpstreamServers, UpstreamStream};
 
 /// How often idle connections are looked through for closed and outlived ones.

@@ -20,12 +20,12 @@ use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
-use super::denial::Fault;
-use super::request_body::{RequestBody, SendProgress};
+use super::body::{Source, UpstreamBody};
 use super::server_pool::{InFlight, ServerPool};
-use super::upstream::HttpUpstream;
-use super::upstream_body::{Source, UpstreamBody};
+use crate::gateway::http::denial::Fault;
+use crate::gateway::http::request_body::{RequestBody, SendProgress};
 use crate::net::upstream::UpstreamStream;
 
 /// A connection to an upstream, with or without a request on it.
