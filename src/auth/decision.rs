@@ -106,7 +106,8 @@ impl Permit {
     pub fn recognised(&self) -> Recognised {
         match self.method {
             AuthMethod::ApiKey(id) => Recognised::Key(id),
-            AuthMethod::Password | AuthMethod::Session => Recognised::Password(self.user.id()),
+            AuthMethod::Password => Recognised::Password(self.user.id()),
+            AuthMethod::Session => Recognised::Session(self.user.id()),
         }
     }
 

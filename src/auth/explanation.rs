@@ -195,7 +195,7 @@ impl ControlPlane {
 fn steps_taken(refusal: &KeptRefusal, user: Option<&UserName>) -> Vec<StepTaken> {
     let key = match refusal.recognised {
         Some(Recognised::Key(id)) => Some(id),
-        Some(Recognised::Password(_)) | None => None,
+        Some(Recognised::Password(_) | Recognised::Session(_)) | None => None,
     };
     let subject = Subject { user, key, address: refusal.client_ip, service: refusal.service };
     let Some(advice) = advice::of(&refusal.reason, &subject) else { return Vec::new() };
@@ -211,7 +211,7 @@ fn steps_taken(refusal: &KeptRefusal, user: Option<&UserName>) -> Vec<StepTaken>
 
 fn means_of(refusal: &KeptRefusal, decided: Step) -> Means {
     match (refusal.recognised, decided) {
-        (_, Step::SessionLookUp) => Means::Session,
+        (Some(Recognised::Session(_)), _) | (None, Step::SessionLookUp) => Means::Session,
         (Some(Recognised::Password(_)), _) | (None, Step::PasswordTries | Step::Password) => Means::Password,
         _ => Means::Key,
     }
@@ -276,7 +276,12 @@ fn answer_for(service: Service, means: Means, reason: DenialReason) -> &'static 
     match (service, reason) {
         (Service::IsProxy, DenialReason::AddressOutsideListenerList) => "a close without an answer",
         (Service::IsProxy, _) => "400 Login failed",
-        (Service::Api, DenialReason::AddressOutsideListenerList | DenialReason::PlaintextCredential) => "403",
+        (
+            Service::Api,
+            DenialReason::AddressOutsideListenerList
+            | DenialReason::PlaintextCredential
+            | DenialReason::CredentialKind,
+        ) => "403",
         (Service::Api, _) => {
             match at_entrance(service, means, |entrance| policy::refusal_for(entrance, reason)) {
                 Refusal::Forbidden => "403",
@@ -293,7 +298,7 @@ fn answer_for(service: Service, means: Means, reason: DenialReason) -> &'static 
 #[cfg(test)]
 mod tests {
     use super::super::control_plane::tests::{NOW, plane};
-    use super::super::{KeyToMake, PasswordEnd};
+    use super::super::{Activation, KeyToMake, PasswordEnd, UserChanges};
     use super::*;
     use crate::model::{KeyId, UserId};
     use crate::telemetry::RequestIds;
@@ -341,6 +346,13 @@ mod tests {
         assert!(passed(Service::Api, "too_many_requests", key).ends_with(&["user_list", "key_list"]));
         assert_eq!(passed(Service::Api, "user_throttled", user), at_api);
         assert!(passed(Service::Api, "no_route", key).ends_with(&["key_list", "key_limit"]));
+        let session = Some(Recognised::Session(UserId(3)));
+        assert_eq!(passed(Service::Api, "unknown_session", None), at_api);
+        assert_eq!(passed(Service::Api, "session_expired", session), at_api);
+        let by_session = ["session_look_up", "user_active", "password_on"];
+        assert_eq!(passed(Service::Api, "access_point_off", session), [&at_api[..], &by_session].concat());
+        assert!(passed(Service::Api, "credential_kind", session).ends_with(&["user_list"]));
+        assert!(passed(Service::Api, "credential_kind", key).ends_with(&["key_limit"]));
         assert!(passed(Service::IsProxy, "revoked", user).ends_with(&["customer_list", "user_list"]));
         assert!(steps_taken(&refusal(Service::Api, "full_moon", None), None).is_empty());
     }
@@ -353,6 +365,10 @@ mod tests {
             (Service::Api, Means::Password, DenialReason::AccessPointOff, "401"),
             (Service::Api, Means::Password, DenialReason::AddressOutsideListenerList, "403"),
             (Service::Api, Means::Key, DenialReason::PlaintextCredential, "403"),
+            (Service::Api, Means::Session, DenialReason::SessionExpired, "401"),
+            (Service::Api, Means::Session, DenialReason::UserInactive, "401"),
+            (Service::Api, Means::Session, DenialReason::AddressOutsideUserList, "403"),
+            (Service::Api, Means::Password, DenialReason::CredentialKind, "403"),
             (Service::IsProxy, Means::Key, DenialReason::AccessPointOff, "400 Login failed"),
             (
                 Service::IsProxy,
@@ -385,5 +401,53 @@ mod tests {
         let told = explained().await;
         assert_eq!(told.now.unwrap().refused, Some((DenialReason::UnknownKey, "401")));
         assert_eq!((told.user, told.refusal), (None, kept.clone()));
+    }
+
+    #[tokio::test]
+    async fn a_refused_api_session_is_judged_again_as_a_session() {
+        let (_folder, plane) = plane().await;
+        let alex: UserName = "acme/alex".parse().unwrap();
+        let id = plane.user(&alex).await.unwrap().id;
+        let told = async |reason: &str| {
+            let kept = refusal(Service::Api, reason, Some(Recognised::Session(id)));
+            plane.explain_refusal(kept, &[]).await.unwrap().now.unwrap()
+        };
+        let outcomes = |trial: &Trial| -> Vec<_> {
+            trial.steps.iter().map(|taken| (taken.step.as_str(), taken.outcome)).collect()
+        };
+        let open = told("address_outside_user_list").await;
+        assert_eq!((open.refused, open.credential.as_str()), (None, "an API session of acme/alex"));
+        assert_eq!(
+            outcomes(&open)[2..],
+            [
+                ("session_look_up", Outcome::Unknown),
+                ("user_active", Outcome::Passed),
+                ("password_on", Outcome::Passed),
+                ("access_point", Outcome::Passed),
+                ("customer_list", Outcome::Passed),
+                ("user_list", Outcome::Passed),
+            ]
+        );
+        let expired = told("session_expired").await;
+        assert_eq!(expired.refused, Some((DenialReason::SessionExpired, "401")));
+        let hint = expired.steps[2].hint.as_ref().unwrap();
+        assert!(hint.starts_with("open a new one with `POST /v2/session`"), "{hint}");
+        let of_wrong_kind = told("credential_kind").await;
+        assert_eq!(of_wrong_kind.refused, Some((DenialReason::CredentialKind, "403")));
+        assert_eq!(outcomes(&of_wrong_kind).last(), Some(&("route", Outcome::Failed)));
+
+        let elsewhere =
+            UserChanges { access_points: Some("console,isproxy".parse().unwrap()), ..UserChanges::default() };
+        plane.update_user(&alex, &elsewhere).await.unwrap();
+        assert_eq!(
+            told("address_outside_user_list").await.refused,
+            Some((DenialReason::AccessPointOff, "403"))
+        );
+        plane.set_activation(&alex, Activation::Deactivated).await.unwrap();
+        assert_eq!(told("access_point_off").await.refused, Some((DenialReason::UserInactive, "401")));
+        plane.delete_user(&alex).await.unwrap();
+        let deleted = told("access_point_off").await;
+        assert_eq!((deleted.refused, deleted.user), (Some((DenialReason::UnknownSession, "401")), None));
+        assert_eq!(deleted.credential, "an API session of a user who was deleted since");
     }
 }

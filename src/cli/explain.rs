@@ -202,6 +202,8 @@ fn who(explanation: &Explanation) -> String {
         (Some(Recognised::Key(id)), None) => format!("{id}, deleted since"),
         (Some(Recognised::Password(_)), Some(user)) => format!("{user}, by password"),
         (Some(Recognised::Password(_)), None) => String::from("a user deleted since, by password"),
+        (Some(Recognised::Session(_)), Some(user)) => format!("{user}, by API session"),
+        (Some(Recognised::Session(_)), None) => String::from("a user deleted since, by API session"),
     }
 }
 
@@ -242,7 +244,7 @@ fn explanation_as_json(explanation: &Explanation) -> Value {
     let refusal = &explanation.refusal;
     let key = match refusal.recognised {
         Some(Recognised::Key(id)) => Some(id.to_string()),
-        Some(Recognised::Password(_)) | None => None,
+        Some(Recognised::Password(_) | Recognised::Session(_)) | None => None,
     };
     json!({
         "time": refusal.at.to_string(),

@@ -16,8 +16,10 @@ pub struct UserId(pub i64);
 pub enum Recognised {
     /// This key.
     Key(KeyId),
-    /// A password for this user, or an API session that it opened.
+    /// A password for this user.
     Password(UserId),
+    /// An API session of this user; which one is not told.
+    Session(UserId),
 }
 
 /// A position in the change feed: every mutation of the store takes the next one, without gaps.

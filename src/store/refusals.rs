@@ -28,9 +28,9 @@ impl Store {
             let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
             sqlx::query(
                 "INSERT INTO refusals (request_id, refused_at, service, listener, client_ip, via, method, target, \
-                 status, reason, key_id, user_id) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, \
-                 value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, \
-                 value ->> 11 FROM json_each(?) ORDER BY key",
+                 status, reason, key_id, user_id, session_user_id) SELECT value ->> 0, value ->> 1, value ->> 2, \
+                 value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, \
+                 value ->> 10, value ->> 11, value ->> 12 FROM json_each(?) ORDER BY key",
             )
             .bind(batch.iter().map(as_row).collect::<Value>().to_string())
             .execute(&mut *transaction)
@@ -87,10 +87,11 @@ impl Store {
 }
 
 fn as_row(refusal: &KeptRefusal) -> Value {
-    let (key_id, user_id) = match refusal.recognised {
-        Some(Recognised::Key(id)) => (Some(id.to_stored()), None),
-        Some(Recognised::Password(id)) => (None, Some(id.0)),
-        None => (None, None),
+    let (key_id, user_id, session_user_id) = match refusal.recognised {
+        Some(Recognised::Key(id)) => (Some(id.to_stored()), None, None),
+        Some(Recognised::Password(id)) => (None, Some(id.0), None),
+        Some(Recognised::Session(id)) => (None, None, Some(id.0)),
+        None => (None, None, None),
     };
     json!([
         refusal.request_id.to_stored(),
@@ -105,12 +106,14 @@ fn as_row(refusal: &KeptRefusal) -> Value {
         refusal.reason,
         key_id,
         user_id,
+        session_user_id,
     ])
 }
 
 fn from_row(row: &SqliteRow) -> Result<KeptRefusal, StoreError> {
     let key_id: Option<i64> = row.try_get("key_id")?;
     let user_id: Option<i64> = row.try_get("user_id")?;
+    let session_user_id: Option<i64> = row.try_get("session_user_id")?;
     Ok(KeptRefusal {
         request_id: RequestId::from_stored(row.try_get("request_id")?),
         at: Timestamp::from_unix_milliseconds(row.try_get("refused_at")?),
@@ -124,7 +127,8 @@ fn from_row(row: &SqliteRow) -> Result<KeptRefusal, StoreError> {
         reason: row.try_get("reason")?,
         recognised: key_id
             .map(|id| Recognised::Key(KeyId::from_stored(id)))
-            .or(user_id.map(|id| Recognised::Password(UserId(id)))),
+            .or(user_id.map(|id| Recognised::Password(UserId(id))))
+            .or(session_user_id.map(|id| Recognised::Session(UserId(id)))),
     })
 }
 
@@ -185,9 +189,11 @@ mod tests {
             ..refusal(session, NOW)
         };
         let second = KeptRefusal { service: Service::IsProxy, ..refusal(session, NOW.plus_seconds(1)) };
-        store.keep_refusals(&[by_key.clone(), first.clone(), second.clone()]).await.unwrap();
+        let third = KeptRefusal { recognised: Some(Recognised::Session(UserId(3))), ..refusal(session, NOW) };
+        let kept = [&by_key, &first, &second, &third].map(KeptRefusal::clone);
+        store.keep_refusals(&kept).await.unwrap();
         assert_eq!(store.refusals_of(api, NOW).await.unwrap(), [by_key]);
-        assert_eq!(store.refusals_of(session, NOW).await.unwrap(), [first, second]);
+        assert_eq!(store.refusals_of(session, NOW).await.unwrap(), [first, second, third]);
         assert_eq!(store.refusals_of(ids.next_id(), NOW).await.unwrap(), []);
         assert_eq!(store.revision().await.unwrap(), before);
     }

@@ -31,7 +31,7 @@ impl Authenticator {
             self.index.lookup_session(digest).ok_or(unauthenticated(DenialReason::UnknownSession))?;
         let now = self.clock.now();
         self.judge_session(&session, Circumstances { client_ip: Some(client_ip), now })
-            .map_err(|denial| denial.of(Recognised::Password(session.user.id())))?;
+            .map_err(|denial| denial.of(Recognised::Session(session.user.id())))?;
         if session.last_used_at.plus_seconds(REMEMBER_USE_EVERY_SECONDS) <= now {
             self.index.remember_session_use(SessionUse { session: digest, at: now });
         }
@@ -144,6 +144,7 @@ mod tests {
         let permit = world.session(&one).await.unwrap();
         assert_eq!((permit.customer(), permit.login(), permit.key_id()), ("acme", "alex", None));
         assert_eq!(permit.method().as_str(), "session");
+        assert_eq!(permit.recognised(), Recognised::Session(world.user));
         let stream = world.authenticator.open_session(&permit);
         let untouched = world.authenticator.open_session(&world.session(&other).await.unwrap());
         assert!(!stream.is_ended());
@@ -261,7 +262,11 @@ mod tests {
             let key = world.opened().await;
             let stream = world.authenticator.open_session(&world.session(&key).await.unwrap());
             world.change_user(take).await;
-            assert_eq!(world.session(&key).await.err().map(|denial| denial.refusal), refusal, "{number}");
+            let denial = world.session(&key).await.err();
+            assert_eq!(denial.map(|denial| denial.refusal), refusal, "{number}");
+            // One that is gone is nobody's any more.
+            let whose = (refusal == Some(Refusal::Forbidden)).then_some(Recognised::Session(world.user));
+            assert_eq!(denial.and_then(|denial| denial.recognised), whose, "{number}");
             world.authenticator.end_revoked_sessions(&[Subject::User(world.user)]);
             assert!(stream.is_ended(), "edit {number}");
             world.change_user(give_back).await;

@@ -116,7 +116,7 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
         ),
         DenialReason::MfaNotSetUp => String::from("the user sets MFA up in the console"),
         DenialReason::UnknownSession | DenialReason::SessionExpired => format!(
-            "the client opens another with its password (`POST /v2/session`), or uses a key: {new_key}"
+            "open a new one with `POST /v2/session` and the password; or use a key, which needs none: {new_key}"
         ),
         DenialReason::CredentialKind => String::from(
             "`POST /v2/session` takes `Basic`, and `DELETE` the session itself; keys need no session",

@@ -1,7 +1,7 @@
 //! What an attempt would meet now: every step at a door, judged by what the store and the configuration say.
 //!
 //! The doors are not asked. What only they know (how many failures an address has, whether a password is right, by
-//! what transport a client comes) is told as unknown.
+//! what transport a client comes, which session it was) is told as unknown.
 
 use super::advice::{self, Subject};
 use super::{Means, Step, StepTaken, answer_for};
@@ -34,7 +34,7 @@ pub struct TrialDoor<'a> {
 pub struct Trial {
     /// Whose it is, where it is somebody's.
     pub user: Option<UserName>,
-    /// The key; `None` for a password, and for what is no key.
+    /// The key; `None` for a password or an API session, and for what is no key.
     pub key: Option<KeyId>,
     /// The credential in words.
     pub credential: String,
@@ -85,21 +85,30 @@ impl ControlPlane {
         listener: Option<&Listener>,
     ) -> Result<Option<Trial>, ControlError> {
         let door = TrialDoor { service: refusal.service, from: refusal.client_ip, listener };
-        Ok(match refusal.recognised {
-            None => None,
-            Some(Recognised::Key(id)) => Some(match self.store.listed_key(id).await? {
+        let Some(recognised) = refusal.recognised else { return Ok(None) };
+        let trial = match recognised {
+            Recognised::Key(id) => match self.store.listed_key(id).await? {
                 Some(key) => self.try_listed_key(&self.owner_of(&key).await?, &key, &door, None),
                 None => Course::begin(&door, Means::Key, None, Some(id))
                     .fail(DenialReason::UnknownKey)
                     .end("a key that was deleted since"),
-            }),
-            Some(Recognised::Password(id)) => Some(match self.store.user_by_id(id).await? {
+            },
+            Recognised::Password(id) => match self.store.user_by_id(id).await? {
                 Some(user) => self.try_password(&user, &door),
                 None => Course::begin(&door, Means::Password, None, None)
                     .fail(DenialReason::UnknownUser)
                     .end("the password of a user who was deleted since"),
-            }),
-        })
+            },
+            Recognised::Session(id) => match self.store.user_by_id(id).await? {
+                Some(user) => self.try_session(&user, ended_by(refusal), &door),
+                None => Course::begin(&door, Means::Session, None, None)
+                    .fail(DenialReason::UnknownSession)
+                    .end("an API session of a user who was deleted since"),
+            },
+        };
+        // At the path of the sessions no change of users and keys makes it another credential.
+        let of_wrong_kind = refusal.reason == DenialReason::CredentialKind.as_str();
+        Ok(Some(if of_wrong_kind { trial.refuse_kind(&door) } else { trial }))
     }
 
     async fn owner_of(&self, key: &ListedKey) -> Result<UserRecord, ControlError> {
@@ -136,6 +145,38 @@ impl ControlPlane {
         };
         course.ask_rules(entrance, user, None, self.clock.now(), &self.policy).end("password")
     }
+
+    /// Tries an API session of `user`: which one is not known, but that it was `ended` when it was refused.
+    fn try_session(&self, user: &UserRecord, ended: Option<DenialReason>, door: &TrialDoor<'_>) -> Trial {
+        let course = Course::begin(door, Means::Session, Some(user), None);
+        let course = match ended {
+            Some(reason) => course.fail(reason),
+            None => course.take(StepTaken::unknown(
+                Step::SessionLookUp,
+                "whether it is still open is not kept; `POST /v2/session` opens a new one",
+            )),
+        };
+        course
+            .ask_rules(Entrance::ApiSession, user, None, self.clock.now(), &self.policy)
+            .end(&format!("an API session of {}", user.name))
+    }
+}
+
+impl Trial {
+    /// Refuses what is right, and not the kind of credential that is asked for there.
+    fn refuse_kind(mut self, door: &TrialDoor<'_>) -> Self {
+        let (reason, TrialDoor { service, from: address, .. }) = (DenialReason::CredentialKind, *door);
+        let subject = Subject { user: self.user.as_ref(), key: self.key, address, service };
+        self.steps.push(StepTaken::failed(advice::of_denial(reason, &subject)));
+        self.refused.get_or_insert((reason, answer_for(service, Means::Key, reason)));
+        self
+    }
+}
+
+/// Why a refused session is over for good, where that is why it was refused.
+fn ended_by(refusal: &KeptRefusal) -> Option<DenialReason> {
+    let endings = [DenialReason::UnknownSession, DenialReason::SessionExpired];
+    endings.into_iter().find(|reason| reason.as_str() == refusal.reason)
 }
 
 /// A trial under way.

@@ -1,6 +1,6 @@
 -- What was refused, for `latchkey explain`: kept for a day, written in batches and without change rows, lost without
 -- harm. Rows are numbered as they come, so that the oldest go first. Users and keys are named by their ids alone; they
--- may be gone by now.
+-- may be gone by now. Of key, user (by password) and user (by an API session) at most one is known.
 CREATE TABLE refusals (
     number INTEGER PRIMARY KEY,
     request_id INTEGER NOT NULL,
@@ -14,6 +14,7 @@ CREATE TABLE refusals (
     status INTEGER NOT NULL,
     reason TEXT NOT NULL,
     key_id INTEGER,
-    user_id INTEGER
+    user_id INTEGER,
+    session_user_id INTEGER
 ) STRICT;
 CREATE INDEX refusals_of_request ON refusals (request_id);
