@@ -3,6 +3,7 @@
 //! Knows every part and none of their rules. Callers: `cli` and `demo`.
 
 mod changes;
+mod check;
 mod control;
 mod doors;
 mod generation;
@@ -31,6 +32,7 @@ use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, KeyUse, Store, StoreMark};
 use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
+pub use check::find_unusable;
 use control::HealthChecks;
 use generation::Generation;
 use reload::Reloader;

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-pub use faults::Faults;
+pub use faults::{Faults, KeyPath};
 pub use limits::Limits;
 pub use listener::{
     ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials,
@@ -42,7 +42,7 @@ pub use upstream::{
 };
 
 use crate::model::Secret;
-use faults::{Fault, FaultList, KeyPath, Place};
+use faults::{Fault, FaultList, Place};
 use meaning::Review;
 use raw::RawConfig;
 
@@ -83,12 +83,30 @@ pub enum MasterKeySource {
     Text(Secret<String>),
 }
 
+/// Finds what is wrong with a configuration whose text is sound: the key of each fault, and what it is.
+pub type Trial<'t> = &'t dyn Fn(&Config) -> Vec<(KeyPath, String)>;
+
+/// A trial that finds nothing, for who tries by doing.
+const UNTRIED: Trial<'static> = &|_| Vec::new();
+
 /// Reads the configuration at `path`; what it names is looked up in `environment` and beside it.
 ///
 /// # Errors
 /// All that is wrong with it, or that it cannot be read.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
     load_noting_files(path, environment, &mut BTreeSet::new())
+}
+
+/// Like [`load`]; if nothing else is wrong, what `trial` finds is told in the same way, at its place.
+///
+/// # Errors
+/// All that is wrong with it, or that it cannot be read.
+pub fn load_and_try(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    trial: Trial<'_>,
+) -> Result<Config, Faults> {
+    load_file(path, environment, &mut BTreeSet::new(), trial)
 }
 
 /// Like [`load`]; adds to `files` the files that decided what comes of it, the missing ones too: that at `path`, and
@@ -100,6 +118,15 @@ pub fn load_noting_files(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     files: &mut BTreeSet<PathBuf>,
+) -> Result<Config, Faults> {
+    load_file(path, environment, files, UNTRIED)
+}
+
+fn load_file(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    files: &mut BTreeSet<PathBuf>,
+    trial: Trial<'_>,
 ) -> Result<Config, Faults> {
     files.insert(path.to_owned());
     let text = match read(path) {
@@ -113,7 +140,7 @@ pub fn load_noting_files(
             return Err(Faults::one(&shown_path(path), fault));
         }
     };
-    parse_noting_files(&text, path, path.parent().unwrap_or(Path::new("")), environment, files)
+    parse_text(&text, path, path.parent().unwrap_or(Path::new("")), environment, files, trial)
 }
 
 /// Reads no more than needed to see that a file is too large.
@@ -135,15 +162,16 @@ pub fn parse(
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Faults> {
-    parse_noting_files(text, shown_as, folder, environment, &mut BTreeSet::new())
+    parse_text(text, shown_as, folder, environment, &mut BTreeSet::new(), UNTRIED)
 }
 
-fn parse_noting_files(
+fn parse_text(
     text: &str,
     shown_as: &Path,
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     files: &mut BTreeSet<PathBuf>,
+    trial: Trial<'_>,
 ) -> Result<Config, Faults> {
     let file = shown_path(shown_as);
     let mut faults = FaultList::default();
@@ -153,6 +181,12 @@ fn parse_noting_files(
     let config = serde_json::from_value::<RawConfig>(sound).ok().and_then(|raw| {
         meaning::config(raw, &mut Review { tree: &tree, folder, environment, files, faults: &mut faults })
     });
+    // With a fault anywhere, what is left of the configuration has other positions than the text.
+    if let Some(config) = config.as_ref().filter(|_| !faults.cover(&KeyPath::default())) {
+        for (path, message) in trial(config) {
+            faults.push(Fault::new(tree.place_of(&path), &path, message));
+        }
+    }
     match (faults.into_faults(&file), config) {
         (Some(faults), _) => Err(faults),
         (None, Some(config)) => Ok(config),

@@ -74,10 +74,11 @@ pub(super) struct FileContents(blake3::Hash);
 
 /// A configuration that cannot be served by, although its text is sound.
 #[derive(Debug, thiserror::Error)]
-pub(super) struct Unusable(Vec<Fault>);
+pub(super) struct Unusable(pub(super) Vec<Fault>);
 
+/// One thing that keeps a configuration from being served by, with the name of what it is about.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error("listener `{0}`: {1}")]
     Listener(String, TlsError),
     #[error("upstream `{0}` cannot be reached by TLS: {1}")]
@@ -309,7 +310,8 @@ impl Build<'_> {
     }
 }
 
-const fn tls_of(upstream: &UpstreamProtocol) -> Option<&UpstreamTls> {
+/// How the servers of `upstream` are verified, and what they are shown.
+pub(super) const fn tls_of(upstream: &UpstreamProtocol) -> Option<&UpstreamTls> {
     match upstream {
         UpstreamProtocol::Http(http) => Some(&http.tls),
         UpstreamProtocol::IsProxy(isproxy) => isproxy.tls.as_ref(),

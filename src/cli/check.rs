@@ -21,7 +21,7 @@ pub(super) struct CheckArguments {
 pub(super) struct SchemaArguments {}
 
 pub(super) fn check(arguments: &CheckArguments) -> Result<()> {
-    match arguments.config.load() {
+    match arguments.config.load_and_try() {
         Ok(config) => {
             let listeners = output::count(config.listeners.len(), "listener");
             let upstreams = output::count(config.upstreams.len(), "upstream");

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::{UsageError, output};
-use crate::app::ConfigSource;
+use crate::app::{ConfigSource, find_unusable};
 use crate::auth::{ControlPlane, MissingStore};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -43,6 +43,11 @@ impl ConfigArgument {
     /// Reads the configuration; all its faults are told at once.
     pub(super) fn load(&self) -> Result<Config> {
         Ok(config::load(self.path()?, &environment)?)
+    }
+
+    /// Like [`load`](Self::load), and tries what a start would do with it before it binds anything.
+    pub(super) fn load_and_try(&self) -> Result<Config> {
+        Ok(config::load_and_try(self.path()?, &environment, &find_unusable)?)
     }
 
     /// Where the configuration is, to be read again and again.

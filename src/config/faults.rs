@@ -17,7 +17,7 @@ pub(super) struct Place {
 
 /// The way from the root of the file to a value: `listeners[0].tls.certificate`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct KeyPath(Vec<Step>);
+pub struct KeyPath(Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -27,12 +27,14 @@ pub(super) enum Step {
 
 impl KeyPath {
     /// The path of `key` below this one.
-    pub(super) fn key(&self, key: &str) -> Self {
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
         self.with(Step::Key(key.to_owned()))
     }
 
     /// The path of the element at `index`, counted from 0.
-    pub(super) fn index(&self, index: usize) -> Self {
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
         self.with(Step::Index(index))
     }
 

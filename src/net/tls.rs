@@ -54,6 +54,18 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The file that is to be looked at first; `None` where no file is at fault.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File { file, .. }
+            | Self::KeyMismatch { private_key: file, .. }
+            | Self::Refused { file, .. } => Some(file),
+            Self::NoName(_) | Self::NoAuthorities => None,
+        }
+    }
+}
+
 /// Loads `files` and offers `alpn`, the most wanted protocol first (`h2`, `http/1.1`); none for `IsProxy`.
 pub fn server_config(files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = load_chain(&files.certificate)?;

@@ -1,0 +1,150 @@
+//! What would keep a sound configuration from being served by, told by the keys of the configuration.
+//!
+//! Prepares the first generation as a start does, and drops it: there is no second way that could find something else.
+//! Reads files; binds nothing and opens no store. Called by `cli`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::generation::{Fault, Generation, tls_of};
+use crate::config::{Config, KeyPath, ListenerProtocol, TlsFiles, UpstreamTls};
+use crate::net::TlsError;
+use crate::telemetry::Metrics;
+
+/// All that keeps `config` from being served by: the key of each fault, and what it is.
+pub fn find_unusable(config: &Config) -> Vec<(KeyPath, String)> {
+    match Generation::first(Arc::new(config.clone()), &Metrics::default()) {
+        Ok(_) => Vec::new(),
+        Err(unusable) => unusable.0.iter().map(|fault| located(fault, config)).collect(),
+    }
+}
+
+fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
+    match fault {
+        Fault::Listener(name, error) => {
+            let mut listeners = config.listeners.iter().enumerate();
+            let found = listeners.find(|(_, listener)| listener.name == *name);
+            let path = found.map(|(position, listener)| {
+                let path = KeyPath::default().key("listeners").index(position).key("tls");
+                key_of(error, path, &files_of_listener(&listener.protocol))
+            });
+            (path.unwrap_or_default(), error.to_string())
+        }
+        Fault::Upstream(name, error) => {
+            let mut upstreams = config.upstreams.iter().enumerate();
+            let found = upstreams.find(|(_, upstream)| upstream.name == *name);
+            let path = found.map(|(position, upstream)| {
+                let path = KeyPath::default().key("upstreams").index(position).key("tls");
+                key_of(error, path, &tls_of(&upstream.protocol).map(files_of_upstream).unwrap_or_default())
+            });
+            (path.unwrap_or_default(), error.to_string())
+        }
+        // Told by the configuration itself already.
+        Fault::NoUpstream { .. } => (KeyPath::default(), fault.to_string()),
+    }
+}
+
+/// Keys of `tls:`, and the files that they name.
+type Files<'c> = Vec<(&'static str, &'c Path)>;
+
+/// The key below `tls` whose file is at fault; `tls` itself where that is none of `files`.
+fn key_of(error: &TlsError, tls: KeyPath, files: &Files<'_>) -> KeyPath {
+    let found = files.iter().find(|(_, file)| Some(*file) == error.file());
+    found.map(|(key, _)| tls.key(key)).unwrap_or(tls)
+}
+
+fn files_of_listener(protocol: &ListenerProtocol) -> Files<'_> {
+    let tls = match protocol {
+        ListenerProtocol::Http(http) => http.tls.as_ref(),
+        ListenerProtocol::IsProxy(isproxy) => isproxy.tls.as_ref(),
+        ListenerProtocol::Ops => None,
+    };
+    tls.map(|tls| pair(tls, ["certificate", "private_key"])).unwrap_or_default()
+}
+
+fn files_of_upstream(tls: &UpstreamTls) -> Files<'_> {
+    let ca = tls.ca.iter().map(|file| ("ca", file.as_path()));
+    let client = tls.client.iter().flat_map(|tls| pair(tls, ["client_certificate", "client_private_key"]));
+    ca.chain(client).collect()
+}
+
+fn pair<'c>(files: &'c TlsFiles, [certificate, private_key]: [&'static str; 2]) -> Files<'c> {
+    vec![(certificate, &files.certificate), (private_key, &files.private_key)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::generation::testing::{TEXT, TestFolder};
+    use super::*;
+
+    /// The keys at fault, and what is said of them, where `changes` are made to a sound configuration.
+    fn found(folder: &TestFolder, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        let text = changes.iter().fold(TEXT.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        let found = find_unusable(&folder.parse(&text));
+        found.into_iter().map(|(path, message)| (path.to_string(), message)).collect()
+    }
+
+    #[test]
+    fn each_file_that_cannot_be_used_is_told_by_its_key() {
+        let folder = TestFolder::new();
+        folder.certify("other");
+        folder.write("empty.pem", "nothing\n");
+        assert_eq!(found(&folder, &[]), []);
+        let reached_by = |tls: &str| format!("[https://localhost:9003], tls: {tls}");
+        for (from, to, path, message) in [
+            ("one.crt", "empty.pem", "listeners[0].tls.certificate", "holds no PEM block with a certificate"),
+            ("one.key", "empty.pem", "listeners[0].tls.private_key", "holds no PEM block with a private key"),
+            ("one.key", "other.key", "listeners[0].tls.private_key", "does not belong to the certificate"),
+            (
+                "[http://127.0.0.1:9003]",
+                &reached_by("{ ca: empty.pem }"),
+                "upstreams[1].tls.ca",
+                "holds no PEM block with a certificate",
+            ),
+            (
+                "[http://127.0.0.1:9003]",
+                &reached_by("{ ca: one.crt, client_certificate: one.key, client_private_key: one.key }"),
+                "upstreams[1].tls.client_certificate",
+                "holds no PEM block with a certificate",
+            ),
+            (
+                "[http://127.0.0.1:9003]",
+                &reached_by("{ ca: one.crt, client_certificate: one.crt, client_private_key: other.key }"),
+                "upstreams[1].tls.client_private_key",
+                "does not belong to the certificate",
+            ),
+            (
+                "[127.0.0.1:9001]",
+                "[localhost:9001], tls: { ca: empty.pem }",
+                "upstreams[2].tls.ca",
+                "holds no PEM block with a certificate",
+            ),
+            (
+                "127.0.0.1:2001\n",
+                "127.0.0.1:2001\n    tls: { certificate: one.crt, private_key: other.key }\n",
+                "listeners[2].tls.private_key",
+                "does not belong to the certificate",
+            ),
+        ] {
+            let found = found(&folder, &[(from, to)]);
+            let [(found_path, found_message)] = found.as_slice() else { panic!("{to}: {found:?}") };
+            assert_eq!(found_path, path, "{to}");
+            assert!(found_message.contains(message), "{to}: {found_message}");
+        }
+    }
+
+    #[test]
+    fn all_that_cannot_be_used_is_told_at_once() {
+        let folder = TestFolder::new();
+        folder.write("empty.pem", "nothing\n");
+        let changes = [
+            ("one.crt", "empty.pem"),
+            ("[http://127.0.0.1:9003]", "[https://localhost:9003], tls: { ca: empty.pem }"),
+        ];
+        let paths: Vec<String> = found(&folder, &changes).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["upstreams[1].tls.ca", "listeners[0].tls.certificate"]);
+    }
+}
