@@ -73,6 +73,55 @@ fn five_faults_are_five_located_errors_and_exit_code_2() {
 }
 
 #[test]
+fn certificates_that_a_start_would_refuse_are_told_at_their_keys() {
+    let text = "\
+listeners:
+  - name: api
+    protocol: http
+    address: 127.0.0.1:8443
+    tls:
+      certificate: server.crt
+      private_key: ca.key
+    routes: [{ path: /, upstream: registry }]
+  - name: lines
+    protocol: isproxy
+    address: 127.0.0.1:2001
+    tls: { certificate: empty.pem, private_key: server.key }
+    upstream: availability
+upstreams:
+  - name: registry
+    protocol: http
+    servers: [https://localhost:9000]
+    tls:
+      ca: empty.pem
+  - { name: availability, protocol: isproxy, servers: [127.0.0.1:9001] }
+";
+    let installation = Installation::new();
+    let other = rcgen::KeyPair::generate().unwrap();
+    fs::write(installation.path("ca.key"), other.serialize_pem()).unwrap();
+    fs::write(installation.path("empty.pem"), "nothing\n").unwrap();
+    let file = installation.path("broken.yaml");
+    fs::write(&file, text).unwrap();
+    let output = run(installation.command().args(["check", "--config"]).arg(&file), b"");
+    assert_eq!((output.code, output.stderr.as_str()), (Some(2), ""), "{output:?}");
+    let errors: Vec<&str> = output.stdout.lines().filter(|line| line.contains("  error  ")).collect();
+    assert_eq!(errors.len(), 3, "{}", output.stdout);
+    for (error, place, path, words) in [
+        (errors[0], "7:20", "listeners[0].tls.private_key", "does not belong to the certificate"),
+        (errors[1], "12:25", "listeners[1].tls.certificate", "empty.pem: holds no PEM block"),
+        (errors[2], "19:11", "upstreams[0].tls.ca", "empty.pem: holds no PEM block"),
+    ] {
+        assert!(error.starts_with(&format!("{}:{place} ", file.display())), "{error}");
+        assert!(error.contains(&format!("error  {path}: ")) && error.contains(words), "{error}");
+    }
+    assert!(!installation.path("data").exists(), "`check` made a store");
+    assert!(!installation.path("master.key").exists(), "`check` made a master key");
+    // `serve` finds them by itself.
+    let served = run(installation.command().args(["serve", "--config"]).arg(&file), b"");
+    assert!(served.code != Some(0) && served.stderr.contains("empty.pem"), "{served:?}");
+}
+
+#[test]
 fn a_sound_configuration_is_said_to_be_sound_and_binds_nothing() {
     // Held by somebody else: whoever tries to bind it fails.
     let held = TcpListener::bind("127.0.0.1:0").unwrap();

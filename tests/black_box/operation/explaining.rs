@@ -1,7 +1,7 @@
 //! `latchkey explain`: what an operator is told about a refusal whose id a customer reports, and about one to come.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -162,6 +162,107 @@ fn every_refusal_of_a_credential_at_the_api_is_explained_by_its_id() {
             (Some(_), "wrong_password") => assert_eq!(now["admitted"], true, "{told}"),
             (Some(_), reason) => assert_eq!(now["reason"], reason, "{told}"),
         }
+    }
+}
+
+/// The id of a request that is answered so.
+#[track_caller]
+fn refused_id(gateway: &TestGateway, request: &Request, status: u16) -> String {
+    let answer = gateway.connect("api").exchange(request);
+    assert_eq!(answer.status, status, "{answer:?}");
+    answer.field("x-request-id").unwrap().to_owned()
+}
+
+#[test]
+fn s40_a_refused_api_session_is_explained_as_a_session_of_its_user_and_its_key_is_not_told() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let alex = gateway.create_user("acme/alex");
+    let opened = gateway
+        .connect("api")
+        .exchange(&Request::new("POST", "/v2/session").authorization(&alex.authorization()));
+    let key = opened.json()["key"].as_str().unwrap().to_owned();
+    let session = format!("Session {key}");
+    let used = Request::get("/v2/domains").authorization(&session);
+    gateway.cli(&["allow", "add", "user:acme/alex", "203.0.113.0/24"]).expect_success();
+    let id = refused_id(&gateway, &used, 403);
+    let narrowed = explain(&gateway, &id).remove(0);
+    assert_eq!(
+        (&narrowed["reason"], &narrowed["user"], &narrowed["key_id"]),
+        (&"address_outside_user_list".into(), &"acme/alex".into(), &Value::Null)
+    );
+    let (decided_at, hint) = decided(&narrowed["steps"]);
+    assert_eq!(decided_at, "user_list");
+    assert!(hint.contains("allow add user:acme/alex 127.0.0.1"), "{hint}");
+    let names: Vec<&Value> = narrowed["steps"].as_array().unwrap().iter().map(|step| &step["step"]).collect();
+    assert!(names.iter().any(|name| *name == "session_look_up"), "{names:?}");
+    assert!(!names.iter().any(|name| *name == "password" || *name == "password_tries"), "{names:?}");
+    let now = &narrowed["now"];
+    assert_eq!((&now["credential"], &now["answer"]), (&"an API session of acme/alex".into(), &"403".into()));
+    gateway.cli(&["allow", "remove", "user:acme/alex", "203.0.113.0/24"]).expect_success();
+    assert_eq!(explain(&gateway, &id)[0]["now"]["admitted"], true);
+    // As the door does it.
+    assert_eq!(gateway.api_get("/v2/domains", &session).status, 200);
+    let mut told = gateway.cli(&["explain", &id]).expect_success();
+    assert!(told.contains("acme/alex, by API session"), "{told}");
+
+    gateway.cli(&["user", "deactivate", "acme/alex"]).expect_success();
+    let gone = refused_id(&gateway, &used, 401);
+    let gone = explain(&gateway, &gone).remove(0);
+    assert_eq!((&gone["reason"], &gone["user"]), (&"unknown_session".into(), &Value::Null), "{gone}");
+    let (decided_at, hint) = decided(&gone["steps"]);
+    assert_eq!(decided_at, "session_look_up");
+    assert!(hint.starts_with("open a new one with `POST /v2/session`"), "{hint}");
+    assert!(gone["now"].is_null(), "{gone}");
+    told.extend([narrowed.to_string(), gone.to_string()]);
+    assert!(!told.contains(&key), "{told}");
+}
+
+#[test]
+fn an_api_session_whose_time_is_over_is_explained() {
+    let gateway = TestGateway::configured(|config| {
+        config["limits"] = json!({ "api_session_idle_seconds": 1 });
+    });
+    gateway.create_customer("acme");
+    let alex = gateway.create_user("acme/alex");
+    let opening = Request::new("POST", "/v2/session").authorization(&alex.authorization());
+    let session = gateway.connect("api").exchange(&opening).json()["key"].as_str().unwrap().to_owned();
+    let session = format!("Session {session}");
+    // Each use would prolong it.
+    let over = Instant::now() + Duration::from_millis(1_100);
+    wait_for("the end of the session's time", || (Instant::now() >= over).then_some(()));
+    let id = refused_id(&gateway, &Request::get("/v2/domains").authorization(&session), 401);
+    let told = explain(&gateway, &id).remove(0);
+    assert_eq!((&told["reason"], &told["user"]), (&"session_expired".into(), &"acme/alex".into()), "{told}");
+    let (decided_at, hint) = decided(&told["steps"]);
+    assert_eq!(decided_at, "session_look_up");
+    assert!(hint.contains("POST /v2/session") && hint.contains("key create acme/alex"), "{hint}");
+    assert_eq!((&told["now"]["reason"], &told["now"]["answer"]), (&"session_expired".into(), &"401".into()));
+}
+
+#[test]
+fn a_right_credential_of_the_wrong_kind_for_the_path_of_sessions_is_explained() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let alex = gateway.create_user("acme/alex");
+    let opening = |authorization: &str| Request::new("POST", "/v2/session").authorization(authorization);
+    let opened = gateway.connect("api").exchange(&opening(&alex.authorization()));
+    let session = format!("Session {}", opened.json()["key"].as_str().unwrap());
+    let closing = Request::new("DELETE", "/v2/session").authorization(&alex.authorization());
+    for (request, user, key_id) in [
+        (opening(&key.authorization()), "acme/admin", Value::from(key.id.as_str())),
+        (opening(&session), "acme/alex", Value::Null),
+        (closing, "acme/alex", Value::Null),
+    ] {
+        let told = explain(&gateway, &refused_id(&gateway, &request, 403)).remove(0);
+        assert_eq!((&told["reason"], &told["target"]), (&"credential_kind".into(), &"/v2/session".into()));
+        assert_eq!((&told["user"], &told["key_id"]), (&user.into(), &key_id), "{told}");
+        let (decided_at, hint) = decided(&told["steps"]);
+        assert_eq!(decided_at, "route", "{told}");
+        assert!(hint.contains("Basic"), "{hint}");
+        let now = &told["now"];
+        assert_eq!((&now["reason"], &now["answer"]), (&"credential_kind".into(), &"403".into()), "{told}");
     }
 }
 
