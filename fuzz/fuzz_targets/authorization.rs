@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|field: &[u8]| {
     let Some(authorization) = parse_credential(field) else { return };
     match authorization.credential() {
-        Credential::ApiKey(key) => {
+        Credential::ApiKey(key) | Credential::Session(key) => {
             assert!(field.ends_with(key.0));
             assert!(!key.0.is_empty() && key.0.iter().all(u8::is_ascii_graphic));
         }
