@@ -346,7 +346,11 @@ fn refused_logins_and_closed_sessions_are_explained_by_the_id_of_the_access_log(
         assert_eq!(decided(&told["steps"]).0, step, "{told}");
         assert_eq!(told["now"]["reason"].as_str(), now, "{told}");
     }
-    let both = explain(&gateway, &id_of("LOGIN", "unknown_user"));
+    let id = id_of("LOGIN", "unknown_user");
+    // The two may be written in two batches.
+    let both = wait_for("both refusals of the session", || {
+        Some(explain(&gateway, &id)).filter(|told| told.len() >= 2)
+    });
     let reasons: Vec<&Value> = both.iter().map(|told| &told["reason"]).collect();
     assert_eq!(reasons, ["malformed_key", "unknown_user"]);
 }
