@@ -481,7 +481,8 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 #[test]
 fn a_flood_of_refusals_keeps_200_a_second_and_counts_the_others() {
-    const FLOOD: usize = 1_000;
+    // So many that a busy machine too answers more than 200 of them in a second.
+    const FLOOD: usize = 5_000;
     let gateway = TestGateway::start();
     let first = gateway.connect("api").exchange(&Request::get("/first"));
     let request = Request::get("/flooded").to_bytes();
