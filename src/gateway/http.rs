@@ -6,6 +6,7 @@
 
 mod api_session;
 mod authorization;
+mod beginning;
 mod client;
 mod cookies;
 mod cut_off;

@@ -1,9 +1,8 @@
-//! A client's connection from its first byte to its last: TLS, which HTTP it speaks, its deadlines, its requests.
+//! A client's connection from its beginning to its last byte: its deadlines, its requests, its end.
 //!
 //! hyper reads and writes the protocol. What is decided about a request stands in [`handle_request`] and below it.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -11,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -21,13 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpDoor;
 use super::api_session::{answer_session_request, is_session_path};
 use super::authorization::parse_authorization;
+use super::beginning::{Begun, begin};
 use super::client::{ClientConnection, Transport};
 use super::cut_off::StreamTasks;
 use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
@@ -42,10 +39,7 @@ use super::upgrade::Detached;
 use crate::auth::{Attempt, Decision, DenialReason};
 use crate::config::{Limits, PlaintextCredentials, Upgrade};
 use crate::model::{ClientIp, Service};
-use crate::net::proxy_protocol::read_source;
 
-/// What an HTTP/2 client says first (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper refuses a smaller buffer.
 const SMALLEST_BUFFER_BYTES: usize = 8_192;
 /// How long, and how much, a client may go on sending after it was refused and its connection closed.
@@ -74,63 +68,6 @@ pub async fn serve(doorway: Rc<HttpDoorway>, stream: TcpStream, peer: SocketAddr
         Begun::Tls(io, spoken) => {
             let client = ClientConnection::new(peer.ip(), source.ip(), Transport::Tls, watch, drain);
             Box::pin(serve_protocol(doorway, *io, client, spoken)).await;
-        }
-    }
-}
-
-/// A connection that is ready for its first request.
-enum Begun {
-    Plaintext(WatchedIo<TcpStream>, Spoken),
-    Tls(Box<WatchedIo<TlsStream<TcpStream>>>, Spoken),
-}
-
-/// Learns where the connection comes from, shakes hands, and finds out which HTTP is spoken; `None`: too slow, or not
-/// what is spoken here.
-async fn begin(
-    door: Rc<HttpDoor>,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    watch: &Rc<ConnectionWatch>,
-) -> Option<(Begun, SocketAddr)> {
-    let within = Duration::from_secs(door.limits.proxy_protocol_header_seconds.into());
-    match read_source(&mut stream, peer, &door.listener.client_address, within).await {
-        Ok(source) => Some((begin_http(&door, stream, watch).await?, source)),
-        Err(error) => {
-            tracing::debug!(listener = door.name, %peer, %error, "a connection is closed");
-            door.metrics.denied("proxy_header_refused");
-            None
-        }
-    }
-}
-
-async fn begin_http(door: &HttpDoor, mut stream: TcpStream, watch: &Rc<ConnectionWatch>) -> Option<Begun> {
-    let Some(tls) = door.tls.clone() else {
-        let deadline = Duration::from_secs(door.limits.http_header_seconds.into());
-        let (read_ahead, spoken) = timeout(deadline, read_preface(&mut stream)).await.ok()?.ok()?;
-        return Some(Begun::Plaintext(WatchedIo::new(stream, read_ahead, Rc::clone(watch)), spoken));
-    };
-    let deadline = Duration::from_secs(door.limits.tls_handshake_seconds.into());
-    let stream = timeout(deadline, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
-    let spoken = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Spoken::Http2,
-        _ => Spoken::Http1,
-    };
-    Some(Begun::Tls(Box::new(WatchedIo::new(stream, Bytes::new(), Rc::clone(watch))), spoken))
-}
-
-/// Reads as much as tells the two apart without TLS (HTTP/2 with prior knowledge, RFC 9113 §3.3).
-async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Spoken)> {
-    let mut read = Vec::with_capacity(PREFACE.len());
-    loop {
-        let wanted = PREFACE.len().saturating_sub(read.len()) as u64;
-        if (&mut *stream).take(wanted).read_buf(&mut read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if !PREFACE.starts_with(&read) {
-            return Ok((read.into(), Spoken::Http1));
-        }
-        if read.len() == PREFACE.len() {
-            return Ok((read.into(), Spoken::Http2));
         }
     }
 }

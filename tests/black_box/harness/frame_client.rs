@@ -33,8 +33,8 @@ pub enum Http2Frame {
     Reset(u32, u32),
     /// The answer to a ping.
     Pong,
-    /// The connection ends soon.
-    GoAway,
+    /// The connection ends soon, with the code of RFC 9113 §7.
+    GoAway(u32),
 }
 
 impl FrameClient {
@@ -87,16 +87,11 @@ impl FrameClient {
             match kind {
                 DATA => return Some(Http2Frame::Data(stream, length, flags & 1 == 1)),
                 HEADERS => return Some(Http2Frame::Head(stream)),
-                RST_STREAM => {
-                    return Some(Http2Frame::Reset(
-                        stream,
-                        u32::from_be_bytes(payload[..4].try_into().unwrap()),
-                    ));
-                }
+                RST_STREAM => return Some(Http2Frame::Reset(stream, number(&payload[..4]))),
                 SETTINGS if flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]),
                 PING if flags & ACK == 0 => self.send(PING, ACK, 0, &payload),
                 PING => return Some(Http2Frame::Pong),
-                GOAWAY => return Some(Http2Frame::GoAway),
+                GOAWAY => return Some(Http2Frame::GoAway(number(&payload[4..8]))),
                 _ => {}
             }
         }
@@ -146,6 +141,10 @@ impl FrameClient {
         frame.extend_from_slice(payload);
         self.wire.send(frame);
     }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().unwrap())
 }
 
 /// A string without Huffman coding (RFC 7541 §5.2).

@@ -7,16 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Key, LineReply, PATIENCE, Request, TestGateway, Wire, wait_for};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GO_AWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+use crate::harness::{FrameClient, Http2Frame, Key, LineReply, PATIENCE, Request, TestGateway, wait_for};
 
 fn gateway_with_key() -> (TestGateway, Key) {
     let gateway = TestGateway::start();
@@ -45,69 +36,32 @@ fn wait_until_draining(gateway: &TestGateway) {
     });
 }
 
-/// A frame of HTTP/2 (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Kind, flags, stream and payload of the next frame.
-fn read_frame(wire: &mut Wire) -> (u8, u8, u32, Vec<u8>) {
-    let head = wire.read_exactly(9);
-    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    (head[3], head[4], stream, wire.read_exactly(length))
-}
-
-/// Reads on to the next frame that says something, and answers settings and pings.
-fn next_frame(wire: &mut Wire) -> (u8, u8, u32, Vec<u8>) {
-    loop {
-        let (kind, flags, stream, payload) = read_frame(wire);
-        match kind {
-            PING if flags & ACK == 0 => wire.send(frame(PING, ACK, 0, &payload)),
-            SETTINGS if flags & ACK == 0 => wire.send(frame(SETTINGS, ACK, 0, b"")),
-            DATA | HEADERS | GO_AWAY => return (kind, flags, stream, payload),
-            _ => {}
-        }
-    }
-}
-
-/// `GET /` as a block of fields (RFC 7541): indexed where the static table has it, literal otherwise.
-fn get_block(key: &Key) -> Vec<u8> {
-    let literal =
-        |front: &[u8], value: &str| [front, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-    let authority = literal(&[0x41], "api.example");
-    let authorization = literal(&[0x1f, 0x08], &key.authorization());
-    [&[0x82, 0x86, 0x84][..], &authority, &authorization].concat()
-}
-
 #[test]
 fn an_http2_connection_gets_goaway_and_its_streams_finish() {
     let (gateway, key) = gateway_with_key();
     let open = answer_in_two_halves(&gateway);
-    let mut wire = gateway.connect("api");
-    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    wire.send(frame(SETTINGS, 0, 0, b""));
-    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &get_block(&key)));
-    assert_eq!(next_frame(&mut wire).0, HEADERS);
-    let (kind, flags, stream, payload) = next_frame(&mut wire);
-    assert_eq!((kind, flags & END_STREAM, stream, payload.as_slice()), (DATA, 0, 1, &b"first"[..]));
+    let mut client = FrameClient::connect(gateway.address("api"), 65_535);
+    let stream = client.get("/", &key.authorization());
+    client.expect_head(stream);
+    assert_eq!(client.next_frame(), Some(Http2Frame::Data(stream, "first".len(), false)));
     gateway.process().terminate();
-    let (kind, _, _, payload) = next_frame(&mut wire);
-    assert_eq!((kind, &payload[4..8]), (GO_AWAY, &[0; 4][..]), "GOAWAY without an error");
+    assert_eq!(client.next_frame(), Some(Http2Frame::GoAway(0)), "without an error");
     wait_until_draining(&gateway);
     open.send(()).unwrap();
-    let mut body = Vec::new();
+    let mut bytes = 0;
     loop {
-        let (kind, flags, stream, payload) = next_frame(&mut wire);
-        if (kind, stream) == (DATA, 1) {
-            body.extend_from_slice(&payload);
-            if flags & END_STREAM != 0 {
-                break;
+        match client.next_frame() {
+            Some(Http2Frame::Data(number, length, is_last)) if number == stream => {
+                bytes += length;
+                if is_last {
+                    break;
+                }
             }
+            Some(Http2Frame::GoAway(0) | Http2Frame::Pong) => {}
+            other => panic!("{other:?} instead of the rest of the answer"),
         }
     }
-    assert_eq!(body, b"other");
+    assert_eq!(bytes, "other".len());
     let (status, log, _) = gateway.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }
