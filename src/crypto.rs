@@ -7,10 +7,12 @@ mod key_text;
 mod master_key;
 mod password;
 pub mod random;
+mod sealing;
 mod session_key;
 
-pub use digest::{DigestKey, KeyRing, TagKey};
+pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
 pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
 pub use master_key::{MasterKey, MasterKeyError, WrapError};
 pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password};
+pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};

@@ -17,7 +17,7 @@ use latchkey::clock::Clock;
 use latchkey::config::{
     ClientAddressRules, IsProxyListener, IsProxyServer, Limits, PlaintextCredentials, Policy,
 };
-use latchkey::crypto::{DigestKey, KeyRing, KeyText, TagKey};
+use latchkey::crypto::{KeyRing, KeyText};
 use latchkey::demo::isproxy_upstream::serve_isproxy_upstream;
 use latchkey::gateway::isproxy::{DoorParts, IsProxyDoor, IsProxyUpstream};
 use latchkey::model::{
@@ -70,7 +70,9 @@ impl Default for Given {
 impl Door {
     async fn open(given: Given) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key_ring = Arc::new(KeyRing { digest: DigestKey::new([1; 32]), tag: TagKey::new([2; 32]) });
+        let key_ring = Arc::new(
+            KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap(),
+        );
         let key = KeyText::draw(&key_ring.tag).unwrap().expose().to_owned();
         let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
         insert_key(&store, &key_ring, &key).await;

@@ -157,7 +157,6 @@ pub(super) async fn require_user(change: &mut Mutation, name: &UserName) -> Resu
 pub(super) mod tests {
     use super::*;
     use crate::config::MasterKeySource;
-    use crate::crypto::{DigestKey, TagKey};
     use crate::model::{Secret, Timestamp};
 
     pub(in crate::auth) const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -166,7 +165,8 @@ pub(super) mod tests {
     pub(in crate::auth) async fn plane() -> (tempfile::TempDir, ControlPlane) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
-        let key_ring = KeyRing { digest: DigestKey::new([1; 32]), tag: TagKey::new([2; 32]) };
+        let key_ring =
+            KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap();
         let plane = ControlPlane {
             store,
             key_ring: Arc::new(key_ring),

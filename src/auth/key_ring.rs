@@ -11,14 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::config::{MasterKeySource, mode_for_strangers};
 use crate::crypto::random::{self, RandomError};
-use crate::crypto::{DigestKey, KeyRing, MasterKey, MasterKeyError, TagKey, WrapError};
+use crate::crypto::{KeyPurpose, KeyRing, MasterKey, MasterKeyError, WrapError};
 use crate::model::{Secret, Timestamp};
 use crate::store::{Store, StoreError, WrappedKey};
 
 /// A known value that shows whether the master key fits.
 const CHECK: &str = "check";
-const DIGEST: &str = "api-key-digest";
-const TAG: &str = "api-key-tag";
 
 /// The data keys cannot be opened; the gateway must not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,21 +70,40 @@ pub async fn open_key_ring(
     now: Timestamp,
 ) -> Result<KeyRing, KeyRingError> {
     let stored = store.key_ring().await?;
-    if stored.is_empty() {
-        let master = read_or_make(source)?;
-        match make_data_keys(store, &master, now).await {
-            // Another first start was quicker: its keys are the keys.
-            Ok(()) | Err(KeyRingError::Store(StoreError::Exists(_))) => {}
-            Err(error) => return Err(error),
-        }
-        return unwrap_all(&store.key_ring().await?, &master);
+    let master = if stored.is_empty() { read_or_make(source)? } else { read(source)? };
+    if !stored.is_empty() {
+        unwrap(&stored, &master, CHECK)?;
     }
-    unwrap_all(&stored, &read(source)?)
+    let missing = missing_keys(&stored);
+    if missing.is_empty() {
+        return unwrap_all(&stored, &master);
+    }
+    match make_data_keys(store, &master, &missing, now).await {
+        // Another start was quicker: its keys are the keys.
+        Ok(()) | Err(KeyRingError::Store(StoreError::Exists(_))) => {}
+        Err(error) => return Err(error),
+    }
+    unwrap_all(&store.key_ring().await?, &master)
 }
 
-async fn make_data_keys(store: &Store, master: &MasterKey, now: Timestamp) -> Result<(), KeyRingError> {
+/// The keys to be made: all for an empty store, and those that an older version knew nothing of. One that records were
+/// made with is never made anew.
+fn missing_keys(stored: &[WrappedKey]) -> Vec<&'static str> {
+    let added_later = [KeyPurpose::Sealing, KeyPurpose::Audit, KeyPurpose::Console].map(KeyPurpose::as_str);
+    let all = std::iter::once(CHECK).chain(KeyPurpose::ALL.map(KeyPurpose::as_str));
+    all.filter(|purpose| stored.is_empty() || added_later.contains(purpose))
+        .filter(|purpose| !stored.iter().any(|key| key.purpose == *purpose))
+        .collect()
+}
+
+async fn make_data_keys(
+    store: &Store,
+    master: &MasterKey,
+    purposes: &[&'static str],
+    now: Timestamp,
+) -> Result<(), KeyRingError> {
     let mut change = store.mutate().await?;
-    for purpose in [CHECK, DIGEST, TAG] {
+    for &purpose in purposes {
         let data_key =
             if purpose == CHECK { Zeroizing::new([0; 32]) } else { Zeroizing::new(random::bytes::<32>()?) };
         let wrapped = master.wrap(&data_key, purpose)?;
@@ -96,13 +113,14 @@ async fn make_data_keys(store: &Store, master: &MasterKey, now: Timestamp) -> Re
     Ok(())
 }
 
+fn unwrap(stored: &[WrappedKey], master: &MasterKey, purpose: &str) -> Result<[u8; 32], KeyRingError> {
+    let key = stored.iter().find(|key| key.purpose == purpose).ok_or(StoreError::Corrupt("key ring"))?;
+    Ok(master.unwrap(&key.wrapped, purpose)?)
+}
+
 fn unwrap_all(stored: &[WrappedKey], master: &MasterKey) -> Result<KeyRing, KeyRingError> {
-    let open = |purpose: &str| -> Result<[u8; 32], KeyRingError> {
-        let key = stored.iter().find(|key| key.purpose == purpose).ok_or(StoreError::Corrupt("key ring"))?;
-        Ok(master.unwrap(&key.wrapped, purpose)?)
-    };
-    open(CHECK)?;
-    Ok(KeyRing { digest: DigestKey::new(open(DIGEST)?), tag: TagKey::new(open(TAG)?) })
+    unwrap(stored, master, CHECK)?;
+    KeyRing::fill(|purpose| unwrap(stored, master, purpose.as_str()))
 }
 
 fn read_or_make(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
@@ -174,6 +192,23 @@ mod tests {
         assert_eq!(first.tag.tag(b"random part"), again.tag.tag(b"random part"));
         let mode = std::fs::metadata(folder.path().join("master.key")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_store_of_an_older_version_gets_the_keys_that_were_added_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = new_store(folder.path()).await;
+        let source = MasterKeySource::File(folder.path().join("master.key"));
+        let master = read_or_make(&source).unwrap();
+        let older = [CHECK, KeyPurpose::ApiKeyDigest.as_str(), KeyPurpose::ApiKeyTag.as_str()];
+        make_data_keys(&store, &master, &older, NOW).await.unwrap();
+        let first = open_key_ring(&store, &source, NOW).await.unwrap();
+        let again = open_key_ring(&store, &source, NOW).await.unwrap();
+        assert_eq!(first.audit.digest(b"event"), again.audit.digest(b"event"));
+        let lost = new_store(&folder.path().join("lost")).await;
+        make_data_keys(&lost, &master, &[CHECK], NOW).await.unwrap();
+        let error = open_key_ring(&lost, &source, NOW).await.unwrap_err();
+        assert!(matches!(error, KeyRingError::Store(StoreError::Corrupt(_))), "{error}");
     }
 
     #[tokio::test]

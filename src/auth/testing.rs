@@ -13,7 +13,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
-use crate::crypto::{DigestKey, KeyRing, KeyText, TagKey, hash_password};
+use crate::crypto::{KeyRing, KeyText, hash_password};
 use crate::model::{
     AccessPoints, AllowList, ApiKeyRecord, ClientIp, KeyId, MfaRequirement, Permissions, Secret, Service,
     Timestamp, UserId, UserName,
@@ -84,7 +84,9 @@ impl World {
         };
         let user = change.insert_user(&new).await.unwrap();
         change.commit().await.unwrap();
-        let key_ring = Arc::new(KeyRing { digest: DigestKey::new([1; 32]), tag: TagKey::new([2; 32]) });
+        let key_ring = Arc::new(
+            KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap(),
+        );
         let clock = Clock::given(NOW);
         let (key_uses, noted) = mpsc::channel(10);
         let index = Arc::new(Index::load(&store).await.unwrap());

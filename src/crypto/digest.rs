@@ -5,6 +5,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::sealing::SealingKey;
 use crate::model::{KeyDigest, SessionDigest};
 
 /// Length of the tag inside a key, in bytes (PROTOCOL section 4).
@@ -24,6 +25,57 @@ pub struct KeyRing {
     pub digest: DigestKey,
     /// Tags of API keys.
     pub tag: TagKey,
+    /// Secrets that are read again: seeds of authenticator apps, ceremonies under way.
+    pub sealing: SealingKey,
+    /// The chain of the audit trail.
+    pub audit: DigestKey,
+    /// Digests of console sessions, form tokens and one-time links.
+    pub console: DigestKey,
+}
+
+impl KeyRing {
+    /// A ring whose data keys are what `draw` answers for each purpose.
+    pub fn fill<E>(mut draw: impl FnMut(KeyPurpose) -> Result<[u8; 32], E>) -> Result<Self, E> {
+        Ok(Self {
+            digest: DigestKey::new(draw(KeyPurpose::ApiKeyDigest)?),
+            tag: TagKey::new(draw(KeyPurpose::ApiKeyTag)?),
+            sealing: SealingKey::new(draw(KeyPurpose::Sealing)?),
+            audit: DigestKey::new(draw(KeyPurpose::Audit)?),
+            console: DigestKey::new(draw(KeyPurpose::Console)?),
+        })
+    }
+}
+
+/// What a data key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// Digests of API keys.
+    ApiKeyDigest,
+    /// Tags of API keys.
+    ApiKeyTag,
+    /// Secrets that are read again.
+    Sealing,
+    /// The chain of the audit trail.
+    Audit,
+    /// Digests of what the console hands out.
+    Console,
+}
+
+impl KeyPurpose {
+    /// Every purpose.
+    pub const ALL: [Self; 5] =
+        [Self::ApiKeyDigest, Self::ApiKeyTag, Self::Sealing, Self::Audit, Self::Console];
+
+    /// The name that a wrapped key is stored under, and bound to.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiKeyDigest => "api-key-digest",
+            Self::ApiKeyTag => "api-key-tag",
+            Self::Sealing => "sealing",
+            Self::Audit => "audit",
+            Self::Console => "console",
+        }
+    }
 }
 
 impl DigestKey {
