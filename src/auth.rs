@@ -4,11 +4,14 @@
 //! Protocol modules see [`Attempt`], [`Decision`], [`Permit`] and [`Denial`], never the store or the crypto behind them.
 
 mod access;
+mod actor;
 mod allow_lists;
 mod api_keys;
 mod api_sessions;
 mod attempt;
+mod audit;
 mod authenticator;
+mod change;
 mod control_plane;
 mod customers;
 mod decision;
@@ -22,16 +25,19 @@ mod password_turns;
 mod passwords;
 pub mod policy;
 mod rate_limit;
+mod rights;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
 mod users;
 
 pub use access::{AccessCell, AccessTable};
+pub use actor::{Actor, Means, UserActor};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
 pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
+pub use audit::{Event, EventKind};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
@@ -45,4 +51,5 @@ pub use key_ring::{KeyRingError, open_key_ring};
 pub use live_sessions::LiveSession;
 pub use passwords::PasswordFault;
 pub use rate_limit::Quota;
+pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};

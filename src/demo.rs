@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{ConfigSource, Gateway};
-use crate::auth::{ControlPlane, CustomerToMake, KeyToMake, MissingStore, PasswordEnd, UserToMake};
+use crate::auth::{Actor, ControlPlane, CustomerToMake, KeyToMake, MissingStore, PasswordEnd, UserToMake};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::crypto::random;
@@ -275,7 +275,7 @@ access_log: {{ path: logs/access.jsonl }}
 fn make_data(config: &Config, clock: Clock, load_keys: Option<&LoadKeys>) -> Result<Option<Credentials>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let control = ControlPlane::open(config, clock, MissingStore::Make).await?;
+        let control = ControlPlane::open(config, clock, MissingStore::Make, Actor::operator()).await?;
         let credentials = match control.store.customer(&CUSTOMER.parse()?).await? {
             Some(_) => None,
             None => Some(make_customer(&control).await?),

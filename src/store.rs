@@ -5,6 +5,7 @@
 
 mod acknowledgement;
 mod api_sessions;
+mod audit;
 mod feed;
 mod follower;
 mod import;
@@ -21,6 +22,7 @@ mod refusals;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use api_sessions::SessionUse;
+pub use audit::{AuditEntry, AuditRow};
 pub use feed::{Change, Subject};
 pub use follower::{Follower, FollowerError, FollowerEvents};
 pub use import::{ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};

@@ -180,10 +180,12 @@ async fn insert_key(store: &Store, key_ring: &KeyRing, key: &str) {
         login: "alex".parse().unwrap(),
         full_name: String::new(),
         email: String::new(),
+        language: String::from("en"),
         administrator: false,
         permissions: Permissions::default(),
         access_points: AccessPoints::ALL,
         password_hash: None,
+        password_ends_at: None,
         mfa: MfaRequirement::Optional,
         created_at: NOW,
     };
@@ -200,7 +202,7 @@ async fn insert_key(store: &Store, key_ring: &KeyRing, key: &str) {
         allow_list: AllowList::default(),
         created_at: NOW,
     };
-    change.insert_key(&record).await.unwrap();
+    change.insert_key(&record, "").await.unwrap();
     change.commit().await.unwrap();
 }
 

@@ -66,7 +66,8 @@ impl ControlPlane {
     /// How `name` gets in, wherever from; addresses are not asked.
     pub async fn access(&self, name: &UserName) -> Result<AccessTable, ControlError> {
         let user = self.user(name).await?;
-        let keys = self.list_keys(Some(name)).await?;
+        // How many there are is told to whoever may see the user; which ones is not.
+        let keys = self.store.list_keys(Some(user.id)).await?;
         let password = |entrance| self.password_cell(&user, &keys, entrance);
         Ok(AccessTable {
             console_password: password(Entrance::Console),

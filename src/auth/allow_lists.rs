@@ -5,7 +5,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
+use super::api_keys::{key_kind, require_key};
+use super::audit::{Event, EventKind};
 use super::control_plane::{ControlError, ControlPlane, require_customer, require_user};
+use super::rights::{Action, Forbidden, ListChange};
 use crate::model::{AllowList, CustomerHandle, InvalidKeyId, InvalidName, KeyId, Revision, UserName};
 
 /// Whose list it is.
@@ -101,37 +106,79 @@ impl ControlPlane {
         .await
     }
 
+    /// Puts `networks` in the place of the list.
+    pub async fn replace_networks(
+        &self,
+        owner: &AllowListOwner,
+        networks: &AllowList,
+    ) -> Result<Revision, ControlError> {
+        Ok(self.edit_allow_list(owner, |_| Ok(networks.clone())).await?.1)
+    }
+
     async fn edit_allow_list(
         &self,
         owner: &AllowListOwner,
         edit: impl FnOnce(&AllowList) -> Result<AllowList, ControlError>,
     ) -> Result<(AllowList, Revision), ControlError> {
-        let mut change = self.store.mutate().await?;
-        let list = match owner {
+        let mut change = self.begin().await?;
+        let event = Event::new(EventKind::AllowListChanged);
+        let (before, list, event) = match owner {
             AllowListOwner::Customer(handle) => {
                 let customer = require_customer(&mut change, handle).await?;
                 let list = edit(&customer.allow_list)?;
+                let widening = widening(&customer.allow_list, &list);
+                unknown_if_foreign(
+                    change.require(Action::SetCustomerAllowList(customer.id, widening)),
+                    || ControlError::UnknownCustomer(handle.clone()),
+                )?;
                 change.set_customer_allow_list(customer.id, &list).await?;
-                list
+                (customer.allow_list, list, event.about_thing(Some(customer.id), handle.as_str()))
             }
             AllowListOwner::User(name) => {
                 let mut user = require_user(&mut change, name).await?;
-                user.allow_list = edit(&user.allow_list)?;
+                let list = edit(&user.allow_list)?;
+                let widening = widening(&user.allow_list, &list);
+                unknown_if_foreign(change.require(Action::SetAllowList(&user, widening)), || {
+                    ControlError::UnknownUser(name.clone())
+                })?;
+                let before = std::mem::replace(&mut user.allow_list, list.clone());
                 change.update_user(&user).await?;
-                user.allow_list
+                (before, list, event.about(&user))
             }
             AllowListOwner::Key(id) => {
-                let mut key = change.key(*id).await?.ok_or(ControlError::UnknownKey(*id))?;
-                key.allow_list = edit(&key.allow_list)?;
-                if key.scope.manages() && key.allow_list.is_empty() {
+                let (mut key, user) = require_key(&mut change, *id).await?;
+                let list = edit(&key.allow_list)?;
+                let action =
+                    Action::SetKeyAllowList(&user, key_kind(key.scope), widening(&key.allow_list, &list));
+                unknown_if_foreign(change.require(action), || ControlError::UnknownKey(*id))?;
+                if key.scope.manages() && list.is_empty() {
                     return Err(ControlError::ManageKeyWithoutList);
                 }
+                let before = std::mem::replace(&mut key.allow_list, list.clone());
                 change.update_key(&key).await?;
-                key.allow_list
+                (before, list, event.about(&user).with("key", id))
             }
         };
-        Ok((list, change.commit().await?))
+        let event = event.with("before", before).with("after", &list);
+        Ok((list, change.commit(event).await?))
     }
+}
+
+fn unknown_if_foreign(
+    result: Result<(), ControlError>,
+    unknown: impl FnOnce() -> ControlError,
+) -> Result<(), ControlError> {
+    match result {
+        Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
+        other => other,
+    }
+}
+
+/// Does the list let in what it did not before? An empty one lets everybody in.
+fn widening(before: &AllowList, after: &AllowList) -> ListChange {
+    let is_covered = |network: &IpNet| before.networks().iter().any(|before| before.contains(network));
+    let narrows = before.is_empty() || (!after.is_empty() && after.networks().iter().all(is_covered));
+    if narrows { ListChange::Narrows } else { ListChange::Widens }
 }
 
 #[cfg(test)]
@@ -151,6 +198,21 @@ mod tests {
         }
         for text in ["acme", "customer:", "user:acme", "key:1", "listener:api"] {
             assert!(text.parse::<AllowListOwner>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_widens_when_it_lets_in_what_it_did_not_before() {
+        let cases = [
+            ("", "192.0.2.0/24", ListChange::Narrows),
+            ("192.0.2.0/24", "192.0.2.7", ListChange::Narrows),
+            ("192.0.2.0/24", "192.0.2.0/24", ListChange::Narrows),
+            ("192.0.2.0/24", "", ListChange::Widens),
+            ("192.0.2.0/24", "192.0.2.0/23", ListChange::Widens),
+            ("192.0.2.0/24", "192.0.2.7,2001:db8::1", ListChange::Widens),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(widening(&list(before), &list(after)), expected, "{before} → {after}");
         }
     }
 

@@ -4,13 +4,16 @@
 
 use std::num::NonZeroU32;
 
+use super::audit::{Event, EventKind};
+use super::change::Change;
 use super::control_plane::{ControlError, ControlPlane, check_text, require_user};
+use super::rights::{Action, Forbidden, KeyKind};
 use super::users::mfa_state;
 use crate::crypto::{KeyText, random};
 use crate::model::{
     AllowList, ApiKeyRecord, KeyId, MfaState, Revision, ServiceScope, Timestamp, UserId, UserName,
 };
-use crate::store::{ListedKey, Mutation, UserRecord};
+use crate::store::{ListedKey, UserRecord};
 
 /// What is wanted of a new key.
 #[derive(Clone, Debug)]
@@ -125,30 +128,36 @@ impl ControlPlane {
     ) -> Result<MadeKeys, ControlError> {
         let now = self.clock.now();
         check_order(order, now)?;
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
         let mut user = require_user(&mut change, &order.user).await?;
+        change.require(Action::ChangeKeys(&user, key_kind(order.scope)))?;
         if password_end == PasswordEnd::NotAccepted && first_key_ends_password(&user) {
             return Err(ControlError::EndsPasswordAccess(user.name));
         }
         let mut keys = Vec::new();
         for _ in 0..count.get() {
-            keys.push(self.insert_key(&mut change, user.id, order, now).await?);
+            let made = self.insert_key(&mut change, user.id, order, now).await?;
+            change.note(key_event(EventKind::KeyCreated, &user, made.id, &order.description, order.scope));
+            keys.push(made);
         }
         if !user.password_off_by_key {
+            if first_key_ends_password(&user) {
+                change.note(Event::new(EventKind::PasswordEndedByKey).about(&user));
+            }
             user.password_off_by_key = true;
             change.update_user(&user).await?;
         }
-        Ok(MadeKeys { keys, revision: change.commit().await? })
+        Ok(MadeKeys { keys, revision: change.commit_noted().await? })
     }
 
     /// Makes a key like `id` and lets `id` end after `overlap_seconds`, in one change; 0 ends it with the change.
     ///
     /// The new one lives as long from now on as the old one was made for. An old one that ends earlier keeps its end.
     pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32) -> Result<RotatedKey, ControlError> {
-        let user = self.key(id).await?.user;
-        let now = self.clock.now();
-        let mut change = self.store.mutate().await?;
-        let mut old = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
+        let mut change = self.begin().await?;
+        let (mut old, user) = require_key(&mut change, id).await?;
+        require_change(&change, &old, &user)?;
+        let now = change.now();
         match KeyState::of(&old, now) {
             KeyState::Active => {}
             KeyState::Disabled => return Err(ControlError::RotatesDisabledKey(id)),
@@ -158,7 +167,7 @@ impl ControlPlane {
         let order = KeyToMake {
             expires_at: old.expires_at.map(|end| now.plus_seconds(lifetime(end).max(1))),
             allow_list: old.allow_list.clone(),
-            ..KeyToMake::new(user, &old.description, old.scope)
+            ..KeyToMake::new(user.name.clone(), &old.description, old.scope)
         };
         // Its list may have been emptied since it was made.
         check_reach(&order)?;
@@ -167,13 +176,15 @@ impl ControlPlane {
         let replaced_until = old.expires_at.map_or(overlap_end, |end| end.min(overlap_end));
         old.expires_at = Some(replaced_until);
         change.update_key(&old).await?;
-        Ok(RotatedKey { order, made, replaced_until, revision: change.commit().await? })
+        let event = key_event(EventKind::KeyReplaced, &user, id, &old.description, old.scope);
+        let event = event.with("by", made.id).with("ends_at", replaced_until);
+        Ok(RotatedKey { order, made, replaced_until, revision: change.commit(event).await? })
     }
 
     /// Draws a key and adds it to `change`.
     async fn insert_key(
         &self,
-        change: &mut Mutation,
+        change: &mut Change,
         user: UserId,
         order: &KeyToMake,
         now: Timestamp,
@@ -191,53 +202,98 @@ impl ControlPlane {
             allow_list: order.allow_list.clone(),
             created_at: now,
         };
-        change.insert_key(&record).await?;
+        change.insert_key(&record, &self.actor.name()).await?;
         Ok(MadeKey { id: record.id, text })
     }
 
     /// A user's keys, or everybody's, oldest first.
     pub async fn list_keys(&self, user: Option<&UserName>) -> Result<Vec<ListedKey>, ControlError> {
-        let user = match user {
-            Some(name) => Some(self.user(name).await?.id),
-            None => None,
+        let Some(name) = user else {
+            self.require(Action::Operate).await?;
+            return Ok(self.store.list_keys(None).await?);
         };
-        Ok(self.store.list_keys(user).await?)
+        let user = self.user(name).await?;
+        self.require(Action::ViewKeys(&user)).await?;
+        Ok(self.store.list_keys(Some(user.id)).await?)
     }
 
-    /// A key.
+    /// A key. One of another customer is as unknown as one that does not exist.
     pub async fn key(&self, id: KeyId) -> Result<ListedKey, ControlError> {
-        self.store.listed_key(id).await?.ok_or(ControlError::UnknownKey(id))
+        let unknown = || ControlError::UnknownKey(id);
+        let key = self.store.listed_key(id).await?.ok_or_else(unknown)?;
+        let owner = self.store.user_by_id(key.key.user).await?.ok_or_else(unknown)?;
+        match self.require(Action::ViewKeys(&owner)).await {
+            Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
+            other => other.map(|()| key),
+        }
     }
 
     /// Disables a key: refused like an unknown one from now on, and its open sessions end.
     pub async fn disable_key(&self, id: KeyId) -> Result<Revision, ControlError> {
-        self.edit_key(id, |key| key.enabled = false).await
+        self.edit_key(id, EventKind::KeyDisabled, |key| key.enabled = false).await
     }
 
     /// Enables a key again.
     pub async fn enable_key(&self, id: KeyId) -> Result<Revision, ControlError> {
-        self.edit_key(id, |key| key.enabled = true).await
+        self.edit_key(id, EventKind::KeyEnabled, |key| key.enabled = true).await
     }
 
     /// Deletes a key for good. The password that it ended stays off (R21).
     pub async fn delete_key(&self, id: KeyId) -> Result<Revision, ControlError> {
-        let mut change = self.store.mutate().await?;
-        let key = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
-        change.delete_key(&key, self.clock.now()).await?;
-        Ok(change.commit().await?)
+        let mut change = self.begin().await?;
+        let (key, user) = require_key(&mut change, id).await?;
+        require_change(&change, &key, &user)?;
+        let now = change.now();
+        change.delete_key(&key, now).await?;
+        change.commit(key_event(EventKind::KeyDeleted, &user, id, &key.description, key.scope)).await
     }
 
     async fn edit_key(
         &self,
         id: KeyId,
+        kind: EventKind,
         edit: impl FnOnce(&mut ApiKeyRecord),
     ) -> Result<Revision, ControlError> {
-        let mut change = self.store.mutate().await?;
-        let mut key = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
+        let mut change = self.begin().await?;
+        let (mut key, user) = require_key(&mut change, id).await?;
+        require_change(&change, &key, &user)?;
         edit(&mut key);
         change.update_key(&key).await?;
-        Ok(change.commit().await?)
+        change.commit(key_event(kind, &user, id, &key.description, key.scope)).await
     }
+}
+
+/// The key and its owner.
+pub(super) async fn require_key(
+    change: &mut Change,
+    id: KeyId,
+) -> Result<(ApiKeyRecord, UserRecord), ControlError> {
+    let key = change.key(id).await?.ok_or(ControlError::UnknownKey(id))?;
+    let user = change.user_by_id(key.user).await?.ok_or(ControlError::UnknownKey(id))?;
+    Ok((key, user))
+}
+
+/// Fails unless the actor may change `key`; another customer's is unknown.
+fn require_change(change: &Change, key: &ApiKeyRecord, owner: &UserRecord) -> Result<(), ControlError> {
+    change.require(Action::ChangeKeys(owner, key_kind(key.scope))).map_err(|error| match error {
+        ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownKey(key.id),
+        other => other,
+    })
+}
+
+/// Does a key of that scope manage?
+pub(super) const fn key_kind(scope: ServiceScope) -> KeyKind {
+    if scope.manages() { KeyKind::Manage } else { KeyKind::Door }
+}
+
+fn key_event(
+    kind: EventKind,
+    owner: &UserRecord,
+    id: KeyId,
+    description: &str,
+    scope: ServiceScope,
+) -> Event {
+    Event::new(kind).about(owner).with("key", id).with("description", description).with("scope", scope)
 }
 
 fn check_order(order: &KeyToMake, now: Timestamp) -> Result<(), ControlError> {
@@ -419,7 +475,10 @@ mod tests {
         let (_folder, plane) = plane().await;
         let listed = KeyToMake { allow_list: "192.0.2.0/24".parse().unwrap(), ..order("manage") };
         let id = plane.create_keys(&listed, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id;
-        plane.edit_key(id, |key| key.allow_list = AllowList::default()).await.unwrap();
+        plane
+            .edit_key(id, EventKind::KeyDisabled, |key| key.allow_list = AllowList::default())
+            .await
+            .unwrap();
         assert!(matches!(plane.rotate_key(id, 60).await, Err(ControlError::ManageKeyWithoutList)));
     }
 

@@ -529,7 +529,7 @@ mod tests {
             world.authenticator.open_session(&permit(world.password(PASSWORD, Service::IsProxy).await));
         let mut change = world.store.mutate().await.unwrap();
         change
-            .set_password(world.user, &hash_password(&Secret::new("another".into())).unwrap())
+            .set_password(world.user, &hash_password(&Secret::new("another".into())).unwrap(), None)
             .await
             .unwrap();
         change.commit().await.unwrap();

@@ -1,13 +1,14 @@
 //! What the use cases work on, and what can go wrong in them.
 //!
-//! The use cases themselves are methods of [`ControlPlane`] in the files beside this one. They check rules about the
-//! data, never who is asking: the command line acts for the operator, and a console must ask for permissions first.
-//! Callers: the command line; later the console and the management API.
+//! The use cases themselves are methods of [`ControlPlane`] in the files beside this one. Each acts for the plane's
+//! [`Actor`] and asks for that one's rights itself. Callers: the command line, the console, the management API.
 
 use std::sync::Arc;
 
+use super::actor::Actor;
 use super::key_ring::{KeyRingError, open_key_ring};
 use super::passwords::PasswordFault;
+use super::rights::Forbidden;
 use crate::clock::Clock;
 use crate::config::{Config, Policy, StoreLocation};
 use crate::crypto::KeyRing;
@@ -26,6 +27,8 @@ pub struct ControlPlane {
     pub clock: Clock,
     /// The rules that the operator chose.
     pub policy: Policy,
+    /// On whose behalf.
+    pub actor: Actor,
 }
 
 /// What to do where no store is yet.
@@ -102,6 +105,9 @@ pub enum ControlError {
     /// The network to remove is not in the list.
     #[error("{0} is not in the list")]
     NotListed(ipnet::IpNet),
+    /// The actor may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The password is not allowed.
     #[error(transparent)]
     Password(#[from] PasswordFault),
@@ -121,7 +127,12 @@ pub enum ControlError {
 
 impl ControlPlane {
     /// Opens the store that `config` names, and its key ring.
-    pub async fn open(config: &Config, clock: Clock, missing: MissingStore) -> Result<Self, ControlError> {
+    pub async fn open(
+        config: &Config,
+        clock: Clock,
+        missing: MissingStore,
+        actor: Actor,
+    ) -> Result<Self, ControlError> {
         let StoreLocation::Sqlite(path) = &config.store;
         let store = match missing {
             MissingStore::Make => Store::open_or_create(path).await?,
@@ -129,7 +140,7 @@ impl ControlPlane {
         };
         store.clear_dead_imports().await?;
         let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
-        Ok(Self { store, key_ring, clock, policy: config.policy.clone() })
+        Ok(Self { store, key_ring, clock, policy: config.policy.clone(), actor })
     }
 }
 
@@ -140,6 +151,18 @@ pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), ControlEr
         return Err(ControlError::Text { what, allowed: "one line of at most 200 characters" });
     }
     Ok(())
+}
+
+/// A language tag such as `en` or `pt-BR` (BCP 47), in form only.
+pub(super) fn check_language(tag: &str) -> Result<(), ControlError> {
+    let is_part =
+        |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_tag = tag.len() <= 35
+        && tag.split('-').all(is_part)
+        && tag.starts_with(|first: char| first.is_ascii_alphabetic());
+    is_tag
+        .then_some(())
+        .ok_or(ControlError::Text { what: "the language", allowed: "a tag such as `en` or `pt-BR`" })
 }
 
 pub(super) async fn require_customer(
@@ -172,6 +195,7 @@ pub(super) mod tests {
             key_ring: Arc::new(key_ring),
             clock: Clock::given(NOW),
             policy: Policy::default(),
+            actor: Actor::Operator(String::from("tester")),
         };
         let order = super::super::CustomerToMake {
             mfa: Some(crate::model::MfaRequirement::Optional),
@@ -208,7 +232,10 @@ pub(super) mod tests {
     async fn a_store_is_made_only_where_that_is_wanted() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let open = |missing| ControlPlane::open(&config, Clock::given(NOW), missing);
+        let open = |missing| {
+            let actor = Actor::Operator(String::from("tester"));
+            ControlPlane::open(&config, Clock::given(NOW), missing, actor)
+        };
         let error = open(MissingStore::Refuse).await.unwrap_err();
         assert!(matches!(error, ControlError::Store(StoreError::Missing(_))), "{error}");
         assert!(!folder.path().join("master.key").exists());

@@ -2,8 +2,10 @@
 //!
 //! A customer is made with one user, its administrator `admin` (R29), and deleted with all its users and keys.
 
+use super::audit::{Event, EventKind};
 use super::control_plane::{ControlError, ControlPlane, require_customer};
 use super::passwords::{check_password, hash_off_thread};
+use super::rights::{Action, Forbidden};
 use crate::model::{
     AccessPoints, CustomerHandle, Login, MfaRequirement, MfaState, Permissions, Revision, Secret, Timestamp,
     UserName,
@@ -65,6 +67,7 @@ pub(super) fn first_login() -> Result<Login, ControlError> {
 impl ControlPlane {
     /// Makes a customer and its administrator `admin`.
     pub async fn create_customer(&self, order: CustomerToMake) -> Result<MadeCustomer, ControlError> {
+        self.require(Action::Operate).await?;
         let now = self.clock.now();
         let created_at = order.created_on.unwrap_or(now);
         let mfa = order.mfa.unwrap_or_else(|| self.policy.mfa_required.requirement_for(created_at));
@@ -76,23 +79,29 @@ impl ControlPlane {
             None => None,
         };
         let admin = UserName { customer: order.handle.clone(), login: first_login()? };
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
+        let handle = order.handle.to_string();
         let customer = change.insert_customer(&NewCustomer { handle: order.handle, mfa, created_at }).await?;
-        change
+        let admin_id = change
             .insert_user(&NewUser {
                 customer,
                 login: admin.login.clone(),
                 full_name: String::new(),
                 email: String::new(),
+                language: String::from("en"),
                 administrator: true,
                 permissions: Permissions::default(),
                 access_points: AccessPoints::ALL,
                 password_hash,
+                password_ends_at: None,
                 mfa: MfaRequirement::Optional,
                 created_at: now,
             })
             .await?;
-        let revision = change.commit().await?;
+        let made = Event::new(EventKind::CustomerCreated).about_thing(Some(customer), &handle);
+        change.note(made.with("mfa", mfa.as_str()));
+        let admin_made = Event::new(EventKind::UserCreated).about_user(customer, admin_id, admin.to_string());
+        let revision = change.commit(admin_made.with("administrator", true)).await?;
         Ok(MadeCustomer { admin, mfa, revision })
     }
 
@@ -102,10 +111,11 @@ impl ControlPlane {
         handle: &CustomerHandle,
         mfa: MfaRequirement,
     ) -> Result<Revision, ControlError> {
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
         let customer = require_customer(&mut change, handle).await?;
         change.set_customer_mfa(customer.id, mfa).await?;
-        Ok(change.commit().await?)
+        change.commit(mfa_changed(&customer, mfa)).await
     }
 
     /// The same for every customer that there is; answers whose setting changed.
@@ -113,17 +123,20 @@ impl ControlPlane {
         &self,
         mfa: MfaRequirement,
     ) -> Result<(Vec<CustomerHandle>, Revision), ControlError> {
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
         let mut changed = Vec::new();
         for customer in self.store.customers().await?.into_iter().filter(|customer| customer.mfa != mfa) {
             change.set_customer_mfa(customer.id, mfa).await?;
+            change.note(mfa_changed(&customer, mfa));
             changed.push(customer.handle);
         }
-        Ok((changed, change.commit().await?))
+        Ok((changed, change.commit_noted().await?))
     }
 
     /// All customers, by handle.
     pub async fn customers(&self) -> Result<Vec<CustomerRecord>, ControlError> {
+        self.require(Action::Operate).await?;
         Ok(self.store.customers().await?)
     }
 
@@ -132,19 +145,28 @@ impl ControlPlane {
         &self,
         handle: &CustomerHandle,
     ) -> Result<(CustomerRecord, Vec<UserRecord>), ControlError> {
-        let customer = self
-            .store
-            .customer(handle)
-            .await?
-            .ok_or_else(|| ControlError::UnknownCustomer(handle.clone()))?;
+        let customer = self.customer_record(handle).await?;
+        self.require(Action::ViewUsers(customer.id)).await.map_err(|error| match error {
+            ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
+            other => other,
+        })?;
         let users = self.store.users_of(customer.id).await?;
         Ok((customer, users))
     }
 
+    /// The customer's row, whoever asks.
+    pub(super) async fn customer_record(
+        &self,
+        handle: &CustomerHandle,
+    ) -> Result<CustomerRecord, ControlError> {
+        self.store.customer(handle).await?.ok_or_else(|| ControlError::UnknownCustomer(handle.clone()))
+    }
+
     /// Deletes a customer with all its users and keys.
     pub async fn delete_customer(&self, handle: &CustomerHandle) -> Result<DeletedCustomer, ControlError> {
-        let now = self.clock.now();
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
+        let now = change.now();
         let customer = require_customer(&mut change, handle).await?;
         let users = change.users_of(customer.id).await?;
         let mut keys = 0;
@@ -153,8 +175,16 @@ impl ControlPlane {
             change.delete_user(user.id, now).await?;
         }
         change.delete_customer(customer.id).await?;
-        Ok(DeletedCustomer { users: users.len(), keys, revision: change.commit().await? })
+        let event = Event::new(EventKind::CustomerDeleted).about_thing(Some(customer.id), handle.as_str());
+        let event = event.with("users", users.len()).with("keys", keys);
+        Ok(DeletedCustomer { users: users.len(), keys, revision: change.commit(event).await? })
     }
+}
+
+fn mfa_changed(customer: &CustomerRecord, mfa: MfaRequirement) -> Event {
+    Event::new(EventKind::CustomerMfaChanged)
+        .about_thing(Some(customer.id), customer.handle.as_str())
+        .with("mfa", mfa.as_str())
 }
 
 #[cfg(test)]

@@ -75,10 +75,12 @@ impl World {
             login: "alex".parse().unwrap(),
             full_name: String::new(),
             email: String::new(),
+            language: String::from("en"),
             administrator: false,
             permissions: Permissions::default(),
             access_points: AccessPoints::ALL,
             password_hash: Some(hash_password(&Secret::new(PASSWORD.into())).unwrap()),
+            password_ends_at: None,
             mfa: MfaRequirement::Optional,
             created_at: NOW,
         };
@@ -152,7 +154,7 @@ impl World {
             created_at: NOW,
         };
         let mut change = self.store.mutate().await.unwrap();
-        change.insert_key(&record).await.unwrap();
+        change.insert_key(&record, "").await.unwrap();
         change.commit().await.unwrap();
         self.reload().await;
         (text.expose().to_owned(), record)

@@ -2,12 +2,22 @@
 //!
 //! One active administrator of a customer always remains (PROTOCOL section 3, point 3).
 
-use super::control_plane::{ControlError, ControlPlane, check_text, require_customer, require_user};
-use super::passwords::{check_password, hash_off_thread};
-use crate::model::{
-    AccessPoints, CustomerHandle, MfaRequirement, MfaState, Permissions, Revision, Secret, UserName,
+use super::actor::Actor;
+use super::audit::{Event, EventKind};
+use super::change::Change;
+use super::control_plane::{
+    ControlError, ControlPlane, check_language, check_text, require_customer, require_user,
 };
-use crate::store::{Mutation, NewUser, StoreError, UserRecord};
+use super::passwords::{check_password, hash_off_thread};
+use super::rights::{Action, Forbidden, NewRights};
+use crate::model::{
+    AccessPoint, AccessPoints, CustomerHandle, MfaRequirement, MfaState, Permissions, Revision, Secret,
+    Timestamp, UserName,
+};
+use crate::store::{NewUser, StoreError, UserRecord};
+
+/// A password that an administrator chose for somebody else must be replaced within this (PROTOCOL section 3, point 4).
+const CHOSEN_PASSWORD_LASTS_SECONDS: i64 = 86_400;
 
 /// What is wanted of a new user.
 #[derive(Debug)]
@@ -18,6 +28,8 @@ pub struct UserToMake {
     pub full_name: String,
     /// The person's address; may be empty.
     pub email: String,
+    /// The language that the person reads, as a BCP 47 tag.
+    pub language: String,
     /// Holds every permission.
     pub administrator: bool,
     /// Permissions of a user who is no administrator.
@@ -37,6 +49,7 @@ impl UserToMake {
             name,
             full_name: String::new(),
             email: String::new(),
+            language: String::from("en"),
             administrator: false,
             permissions: Permissions::default(),
             access_points: AccessPoints::ALL,
@@ -53,6 +66,8 @@ pub struct UserChanges {
     pub full_name: Option<String>,
     /// The person's address.
     pub email: Option<String>,
+    /// The person's language.
+    pub language: Option<String>,
     /// Makes an administrator, or takes that back.
     pub administrator: Option<bool>,
     /// All permissions that are to be held from now on.
@@ -91,7 +106,16 @@ impl ControlPlane {
     pub async fn create_user(&self, order: UserToMake) -> Result<Revision, ControlError> {
         check_text("the name", &order.full_name)?;
         check_text("the e-mail address", &order.email)?;
-        let customer_mfa = self.customer(&order.name.customer).await?.0.mfa;
+        check_language(&order.language)?;
+        let rights = if order.administrator || order.permissions != Permissions::default() {
+            NewRights::Some
+        } else {
+            NewRights::None
+        };
+        let record = self.customer_record(&order.name.customer).await?;
+        // Asked before the password is hashed, and again in the change.
+        self.require(Action::CreateUser(record.id, rights)).await?;
+        let customer_mfa = record.mfa;
         let password_hash = match order.password {
             Some(password) => {
                 check_password(&password, MfaState::derive(false, order.mfa, customer_mfa))?;
@@ -99,25 +123,42 @@ impl ControlPlane {
             }
             None => None,
         };
-        let mut change = self.store.mutate().await?;
+        let password_ends_at = self.end_of_a_chosen_password(order.access_points);
+        let mut change = self.begin().await?;
         let customer = require_customer(&mut change, &order.name.customer).await?.id;
+        change.require(Action::CreateUser(customer, rights))?;
         let new = NewUser {
             customer,
             login: order.name.login.clone(),
             full_name: order.full_name,
             email: order.email,
+            language: order.language,
             administrator: order.administrator,
             permissions: order.permissions,
             access_points: order.access_points,
             password_hash,
+            password_ends_at,
             mfa: order.mfa,
-            created_at: self.clock.now(),
+            created_at: change.now(),
         };
-        change.insert_user(&new).await.map_err(|error| match error {
-            StoreError::Exists(_) => ControlError::UserExists(order.name),
+        let id = change.insert_user(&new).await.map_err(|error| match error {
+            StoreError::Exists(_) => ControlError::UserExists(order.name.clone()),
             other => other.into(),
         })?;
-        Ok(change.commit().await?)
+        let event = Event::new(EventKind::UserCreated)
+            .about_user(customer, id, order.name.to_string())
+            .with("administrator", new.administrator)
+            .with("permissions", new.permissions)
+            .with("access", new.access_points)
+            .with("mfa", new.mfa.as_str());
+        change.commit(event).await
+    }
+
+    /// When a password that the present actor chooses for somebody else ends: within a day, unless the operator chose it
+    /// or the user has no console to replace it in (PROTOCOL section 3, point 4).
+    fn end_of_a_chosen_password(&self, access_points: AccessPoints) -> Option<Timestamp> {
+        let lasts = matches!(self.actor, Actor::Operator(_)) || !access_points.holds(AccessPoint::Console);
+        (!lasts).then(|| self.clock.now().plus_seconds(CHOSEN_PASSWORD_LASTS_SECONDS))
     }
 
     /// Changes a user; what it would no longer open ends at once.
@@ -126,56 +167,79 @@ impl ControlPlane {
         name: &UserName,
         changes: &UserChanges,
     ) -> Result<Revision, ControlError> {
-        let mut change = self.store.mutate().await?;
-        let mut user = require_user(&mut change, name).await?;
-        if let Some(full_name) = &changes.full_name {
-            check_text("the name", full_name)?;
-            user.full_name.clone_from(full_name);
+        let mut change = self.begin().await?;
+        let user = require_user(&mut change, name).await?;
+        let mut edited = user.clone();
+        let changes_profile = edit_profile(&mut edited, changes)?;
+        if changes_profile {
+            change.require(Action::EditProfile(&user))?;
         }
-        if let Some(email) = &changes.email {
-            check_text("the e-mail address", email)?;
-            user.email.clone_from(email);
+        edited.access_points = changes.access_points.unwrap_or(user.access_points);
+        edited.administrator = changes.administrator.unwrap_or(user.administrator);
+        edited.permissions = changes.permissions.unwrap_or(user.permissions);
+        edited.mfa = changes.mfa.unwrap_or(user.mfa);
+        let changes_access = edited.access_points != user.access_points;
+        if changes_access {
+            change.require(Action::EditAccess(&user))?;
         }
-        if changes.administrator == Some(false) {
-            require_another_administrator(&mut change, &user).await?;
+        if (edited.administrator, edited.permissions) != (user.administrator, user.permissions) {
+            change.require(Action::SetRights(&user))?;
+            if !edited.administrator {
+                require_another_administrator(&mut change, &user).await?;
+            }
+            change.note(
+                Event::new(EventKind::PermissionsChanged)
+                    .about(&user)
+                    .with("administrator", edited.administrator)
+                    .with("permissions", edited.permissions),
+            );
         }
         if changes.mfa == Some(MfaRequirement::Optional) && user.customer_mfa == MfaRequirement::Required {
             return Err(ControlError::MfaRequiredByCustomer(user.name));
         }
-        user.administrator = changes.administrator.unwrap_or(user.administrator);
-        user.permissions = changes.permissions.unwrap_or(user.permissions);
-        user.access_points = changes.access_points.unwrap_or(user.access_points);
-        user.mfa = changes.mfa.unwrap_or(user.mfa);
-        change.update_user(&user).await?;
-        Ok(change.commit().await?)
+        if edited.mfa != user.mfa {
+            change.require(Action::RequireMfa(&user))?;
+            change.note(Event::new(mfa_event(edited.mfa)).about(&user));
+        }
+        if changes_profile || changes_access {
+            change.note(Event::new(EventKind::UserUpdated).about(&user).with("access", edited.access_points));
+        }
+        change.update_user(&edited).await?;
+        change.commit_noted().await
     }
 
-    /// Sets a lasting password; whatever the old one opened ends.
+    /// Sets a user's password; whatever the old one opened ends. Chosen by an administrator it must be replaced within a
+    /// day, chosen by the operator it lasts.
     pub async fn set_password(
         &self,
         name: &UserName,
         password: Secret<String>,
     ) -> Result<Revision, ControlError> {
-        check_password(&password, mfa_state(&self.user(name).await?))?;
+        let user = self.user(name).await?;
+        self.require(Action::SetPassword(&user)).await?;
+        check_password(&password, mfa_state(&user))?;
         // Hashed before the change begins: nobody should wait for the writer's lock meanwhile.
         let hash = hash_off_thread(password).await?;
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
         let user = require_user(&mut change, name).await?;
-        change.set_password(user.id, &hash).await?;
-        Ok(change.commit().await?)
+        change.require(Action::SetPassword(&user))?;
+        let ends_at = self.end_of_a_chosen_password(user.access_points);
+        change.set_password(user.id, &hash, ends_at).await?;
+        change.commit(Event::new(EventKind::PasswordChanged).about(&user)).await
     }
 
     /// Takes back that a key has ended the password; only once no key is left (PROTOCOL section 3, point 1).
     pub async fn allow_password(&self, name: &UserName) -> Result<Revision, ControlError> {
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
         let mut user = require_user(&mut change, name).await?;
+        change.require(Action::AllowPassword(&user))?;
         let keys = change.keys_of(user.id).await?.len();
         if keys > 0 {
             return Err(ControlError::KeysLeft { user: user.name, keys });
         }
         user.password_off_by_key = false;
         change.update_user(&user).await?;
-        Ok(change.commit().await?)
+        change.commit(Event::new(EventKind::PasswordAllowed).about(&user)).await
     }
 
     /// Deactivates or reactivates a user (R60).
@@ -184,42 +248,81 @@ impl ControlPlane {
         name: &UserName,
         activation: Activation,
     ) -> Result<Revision, ControlError> {
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
         let mut user = require_user(&mut change, name).await?;
-        if activation == Activation::Deactivated {
-            require_another_administrator(&mut change, &user).await?;
-        }
+        change.require(Action::SetActivation(&user))?;
+        let kind = match activation {
+            Activation::Active => EventKind::UserReactivated,
+            Activation::Deactivated => {
+                require_another_administrator(&mut change, &user).await?;
+                EventKind::UserDeactivated
+            }
+        };
         user.active = activation == Activation::Active;
         change.update_user(&user).await?;
-        Ok(change.commit().await?)
+        change.commit(Event::new(kind).about(&user)).await
     }
 
     /// Deletes a user with all its keys.
     pub async fn delete_user(&self, name: &UserName) -> Result<DeletedUser, ControlError> {
-        let mut change = self.store.mutate().await?;
+        let mut change = self.begin().await?;
         let user = require_user(&mut change, name).await?;
+        change.require(Action::DeleteUser(&user))?;
         require_another_administrator(&mut change, &user).await?;
         let keys = change.keys_of(user.id).await?.len();
-        change.delete_user(user.id, self.clock.now()).await?;
-        Ok(DeletedUser { keys, revision: change.commit().await? })
+        let now = change.now();
+        change.delete_user(user.id, now).await?;
+        let event = Event::new(EventKind::UserDeleted).about(&user).with("keys", keys);
+        Ok(DeletedUser { keys, revision: change.commit(event).await? })
     }
 
-    /// A user.
+    /// A user. One of another customer is as unknown as one that does not exist.
     pub async fn user(&self, name: &UserName) -> Result<UserRecord, ControlError> {
-        self.store.user(name).await?.ok_or_else(|| ControlError::UnknownUser(name.clone()))
+        let unknown = || ControlError::UnknownUser(name.clone());
+        let user = self.store.user(name).await?.ok_or_else(unknown)?;
+        match self.require(Action::ViewUser(&user)).await {
+            Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
+            other => other.map(|()| user),
+        }
     }
 
     /// A customer's users, or everybody's, by name.
     pub async fn users(&self, customer: Option<&CustomerHandle>) -> Result<Vec<UserRecord>, ControlError> {
-        match customer {
-            Some(handle) => Ok(self.customer(handle).await?.1),
-            None => Ok(self.store.users().await?),
+        if let Some(handle) = customer {
+            return Ok(self.customer(handle).await?.1);
         }
+        self.require(Action::Operate).await?;
+        Ok(self.store.users().await?)
+    }
+}
+
+/// Puts the personal data of `changes` into `user`; tells whether any differ.
+fn edit_profile(user: &mut UserRecord, changes: &UserChanges) -> Result<bool, ControlError> {
+    let before = (user.full_name.clone(), user.email.clone(), user.language.clone());
+    if let Some(full_name) = &changes.full_name {
+        check_text("the name", full_name)?;
+        user.full_name.clone_from(full_name);
+    }
+    if let Some(email) = &changes.email {
+        check_text("the e-mail address", email)?;
+        user.email.clone_from(email);
+    }
+    if let Some(language) = &changes.language {
+        check_language(language)?;
+        user.language.clone_from(language);
+    }
+    Ok((&before.0, &before.1, &before.2) != (&user.full_name, &user.email, &user.language))
+}
+
+const fn mfa_event(mfa: MfaRequirement) -> EventKind {
+    match mfa {
+        MfaRequirement::Required => EventKind::MfaRequired,
+        MfaRequirement::Optional => EventKind::MfaMadeOptional,
     }
 }
 
 /// Fails if `user` is the only active administrator of the customer.
-async fn require_another_administrator(change: &mut Mutation, user: &UserRecord) -> Result<(), ControlError> {
+async fn require_another_administrator(change: &mut Change, user: &UserRecord) -> Result<(), ControlError> {
     if !(user.administrator && user.active) {
         return Ok(());
     }

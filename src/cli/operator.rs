@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::{UsageError, output};
 use crate::app::{ConfigSource, find_unusable};
-use crate::auth::{ControlPlane, MissingStore};
+use crate::auth::{Actor, ControlPlane, MissingStore};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::Revision;
@@ -74,7 +74,8 @@ impl Operator {
             .enable_all()
             .build()
             .context("the runtime could not be started")?;
-        let control = runtime.block_on(ControlPlane::open(&config, Clock::system(), missing))?;
+        let control =
+            runtime.block_on(ControlPlane::open(&config, Clock::system(), missing, Actor::operator()))?;
         Ok(Self { runtime, control })
     }
 

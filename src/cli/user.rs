@@ -151,6 +151,9 @@ struct Changes {
     /// The person's name
     #[arg(long, value_name = "N")]
     name: Option<String>,
+    /// The person's language, such as `en`
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
     /// Nothing but keys works before MFA is set up
     #[arg(long)]
     force_mfa: bool,
@@ -177,6 +180,7 @@ impl From<Changes> for UserChanges {
         Self {
             full_name: changes.name,
             email: changes.email,
+            language: changes.language,
             administrator: switched(changes.administrator, changes.no_administrator),
             permissions,
             access_points: changes.access,

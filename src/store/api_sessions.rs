@@ -232,10 +232,12 @@ mod tests {
             login: login.parse().unwrap(),
             full_name: String::new(),
             email: String::new(),
+            language: String::from("en"),
             administrator: false,
             permissions: Permissions::default(),
             access_points: AccessPoints::ALL,
             password_hash: None,
+            password_ends_at: None,
             mfa: MfaRequirement::Optional,
             created_at: NOW,
         };
@@ -330,7 +332,7 @@ mod tests {
         let world = world().await;
         let mut change = world.store.mutate().await.unwrap();
         let hash = PasswordHash::from_stored("$argon2id$".into());
-        change.set_password(world.users[0], &hash).await.unwrap();
+        change.set_password(world.users[0], &hash, None).await.unwrap();
         change.commit().await.unwrap();
         assert_eq!(world.sessions().await, [2]);
         let mut change = world.store.mutate().await.unwrap();

@@ -310,10 +310,12 @@ mod tests {
                 login: "alex".parse().unwrap(),
                 full_name: String::new(),
                 email: String::new(),
+                language: String::from("en"),
                 administrator: false,
                 permissions: Permissions::default(),
                 access_points: AccessPoints::ALL,
                 password_hash: None,
+                password_ends_at: None,
                 mfa: MfaRequirement::Optional,
                 created_at: NOW,
             })
@@ -336,8 +338,8 @@ mod tests {
         let (_folder, store, user) = store_with_a_user().await;
         let index = Index::load(&store).await.unwrap();
         let mut change = store.mutate().await.unwrap();
-        change.insert_key(&key(1, user)).await.unwrap();
-        change.insert_key(&key(2, user)).await.unwrap();
+        change.insert_key(&key(1, user), "").await.unwrap();
+        change.insert_key(&key(2, user), "").await.unwrap();
         change.commit().await.unwrap();
         assert_eq!(catch_up(&index, &store).await, 2);
         let mut change = store.mutate().await.unwrap();
@@ -361,7 +363,7 @@ mod tests {
     async fn a_digest_that_shares_the_first_half_with_a_key_is_not_that_key() {
         let (_folder, store, user) = store_with_a_user().await;
         let mut change = store.mutate().await.unwrap();
-        change.insert_key(&key(7, user)).await.unwrap();
+        change.insert_key(&key(7, user), "").await.unwrap();
         change.commit().await.unwrap();
         let index = Index::load(&store).await.unwrap();
         let mut other = [7; 32];
@@ -387,7 +389,7 @@ mod tests {
     async fn what_a_key_has_used_of_its_limit_outlives_a_change_of_the_key_and_not_the_key() {
         let (_folder, store, user) = store_with_a_user().await;
         let mut change = store.mutate().await.unwrap();
-        change.insert_key(&key(1, user)).await.unwrap();
+        change.insert_key(&key(1, user), "").await.unwrap();
         change.commit().await.unwrap();
         let index = Index::load(&store).await.unwrap();
         let spend =
@@ -415,7 +417,7 @@ mod tests {
         let index = Index::load(&store).await.unwrap();
         for number in 1..=3 {
             let mut change = store.mutate().await.unwrap();
-            change.insert_key(&key(number, user)).await.unwrap();
+            change.insert_key(&key(number, user), "").await.unwrap();
             change.commit().await.unwrap();
         }
         sqlx::query("DELETE FROM changes WHERE revision = 4").execute(&store.writer).await.unwrap();

@@ -70,10 +70,12 @@ mod tests {
             login: "alex".parse().unwrap(),
             full_name: String::new(),
             email: String::new(),
+            language: String::from("en"),
             administrator: false,
             permissions: crate::model::Permissions::default(),
             access_points: crate::model::AccessPoints::ALL,
             password_hash: None,
+            password_ends_at: None,
             mfa: MfaRequirement::Optional,
             created_at: now,
         };
@@ -90,7 +92,7 @@ mod tests {
             allow_list: AllowList::default(),
             created_at: now,
         };
-        change.insert_key(&key).await.unwrap();
+        change.insert_key(&key, "").await.unwrap();
         change.commit().await.unwrap();
         let use_of = |key, seconds, service| KeyUse {
             key,

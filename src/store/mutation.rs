@@ -72,6 +72,11 @@ impl Mutation {
         queries::user(&mut self.transaction, name).await
     }
 
+    /// The user of that row, as it stands inside this change.
+    pub async fn user_by_id(&mut self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        queries::user_by_id(&mut self.transaction, id).await
+    }
+
     /// The users of a customer, as they stand inside this change.
     pub async fn users_of(&mut self, customer: CustomerId) -> Result<Vec<UserRecord>, StoreError> {
         queries::users_of(&mut self.transaction, customer).await
@@ -146,18 +151,20 @@ impl Mutation {
     /// Adds a user. Fails with [`StoreError::Exists`] where the login name is taken.
     pub async fn insert_user(&mut self, new: &NewUser) -> Result<UserId, StoreError> {
         let id = sqlx::query_scalar(
-            "INSERT INTO users (customer_id, login, full_name, email, administrator, permissions, access_points, active, \
-             password_hash, password_version, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, TRUE, ?, 1, FALSE, ?, FALSE, '', ?) RETURNING id",
+            "INSERT INTO users (customer_id, login, full_name, email, language, administrator, permissions, access_points, active, \
+             password_hash, password_version, password_ends_at, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, TRUE, ?, 1, ?, FALSE, ?, FALSE, '', ?) RETURNING id",
         )
         .bind(new.customer.0)
         .bind(new.login.as_str())
         .bind(&new.full_name)
         .bind(&new.email)
+        .bind(&new.language)
         .bind(new.administrator)
         .bind(new.permissions.to_stored())
         .bind(new.access_points.to_stored())
         .bind(new.password_hash.as_ref().map(PasswordHash::as_stored))
+        .bind(new.password_ends_at.map(Timestamp::unix_milliseconds))
         .bind(stored_requirement(new.mfa))
         .bind(new.created_at.unix_milliseconds())
         .fetch_one(&mut *self.transaction)
@@ -171,11 +178,12 @@ impl Mutation {
     /// Writes back what may be edited of a user: name, address, rights, entrances, state, marks, MFA demand, list.
     pub async fn update_user(&mut self, user: &UserRecord) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE users SET full_name = ?, email = ?, administrator = ?, permissions = ?, access_points = ?, active = ?, \
+            "UPDATE users SET full_name = ?, email = ?, language = ?, administrator = ?, permissions = ?, access_points = ?, active = ?, \
              password_off_by_key = ?, mfa_forced = ?, mfa_active = ?, allow_list = ? WHERE id = ?",
         )
         .bind(&user.full_name)
         .bind(&user.email)
+        .bind(&user.language)
         .bind(user.administrator)
         .bind(Permissions::to_stored(user.permissions))
         .bind(AccessPoints::to_stored(user.access_points))
@@ -191,12 +199,19 @@ impl Mutation {
         Ok(())
     }
 
-    /// Sets a user's password; whatever the old one opened ends.
-    pub async fn set_password(&mut self, id: UserId, hash: &PasswordHash) -> Result<(), StoreError> {
+    /// Sets a user's password; whatever the old one opened ends. The new one opens nothing from `ends_at` on.
+    pub async fn set_password(
+        &mut self,
+        id: UserId,
+        hash: &PasswordHash,
+        ends_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE users SET password_hash = ?, password_version = password_version + 1 WHERE id = ?",
+            "UPDATE users SET password_hash = ?, password_version = password_version + 1, password_ends_at = ? \
+             WHERE id = ?",
         )
         .bind(hash.as_stored())
+        .bind(ends_at.map(Timestamp::unix_milliseconds))
         .bind(id.0)
         .execute(&mut *self.transaction)
         .await?;
@@ -220,11 +235,11 @@ impl Mutation {
         Ok(())
     }
 
-    /// Adds a key.
-    pub async fn insert_key(&mut self, key: &ApiKeyRecord) -> Result<(), StoreError> {
+    /// Adds a key that `created_by` made, as the audit trail names actors.
+    pub async fn insert_key(&mut self, key: &ApiKeyRecord, created_by: &str) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO api_keys (id, user_id, digest, digest_key, last_characters, description, scope, enabled, \
-             expires_at, allow_list, created_at) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)",
+             expires_at, allow_list, created_at, created_by) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(key.id.to_stored())
         .bind(key.user.0)
@@ -236,6 +251,7 @@ impl Mutation {
         .bind(key.expires_at.map(Timestamp::unix_milliseconds))
         .bind(key.allow_list.to_string())
         .bind(key.created_at.unix_milliseconds())
+        .bind(created_by)
         .execute(&mut *self.transaction)
         .await
         .map_err(|error| exists(error, || String::from("this key")))?;

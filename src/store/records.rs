@@ -47,6 +47,8 @@ pub struct NewUser {
     pub full_name: String,
     /// The person's address; may be empty.
     pub email: String,
+    /// The language that the person reads, as a BCP 47 tag such as `en`.
+    pub language: String,
     /// Holds every permission.
     pub administrator: bool,
     /// Permissions of a user who is no administrator.
@@ -55,6 +57,8 @@ pub struct NewUser {
     pub access_points: AccessPoints,
     /// `None`: no password opens anything.
     pub password_hash: Option<PasswordHash>,
+    /// The password opens nothing from then on, unless its owner replaces it; `None`: it lasts.
+    pub password_ends_at: Option<Timestamp>,
     /// Does an administrator demand MFA?
     pub mfa: MfaRequirement,
     /// When it was made.
@@ -75,6 +79,8 @@ pub struct UserRecord {
     pub full_name: String,
     /// The person's address; may be empty.
     pub email: String,
+    /// The language that the person reads, as a BCP 47 tag such as `en`.
+    pub language: String,
     /// Holds every permission.
     pub administrator: bool,
     /// Permissions of a user who is no administrator.
@@ -87,6 +93,8 @@ pub struct UserRecord {
     pub password_hash: Option<PasswordHash>,
     /// Grows with every change of the password.
     pub password_version: i64,
+    /// The password opens nothing from then on, unless its owner replaces it; `None`: it lasts.
+    pub password_ends_at: Option<Timestamp>,
     /// The user has, or ever had, a key.
     pub password_off_by_key: bool,
     /// Does an administrator demand MFA?
@@ -123,6 +131,8 @@ pub struct ListedKey {
     pub user: UserName,
     /// Its last use, where one was noted.
     pub last_use: Option<LastUse>,
+    /// Who made it, as the audit trail names actors; empty: not known any more.
+    pub created_by: String,
 }
 
 pub(super) const fn stored_requirement(mfa: MfaRequirement) -> bool {
@@ -176,12 +186,16 @@ impl UserRecord {
             name: user_name(row)?,
             full_name: row.try_get("full_name")?,
             email: row.try_get("email")?,
+            language: row.try_get("language")?,
             administrator: row.try_get("administrator")?,
             permissions: Permissions::from_stored(small_set(row.try_get("permissions")?)?),
             access_points: AccessPoints::from_stored(small_set(row.try_get("access_points")?)?),
             active: row.try_get("active")?,
             password_hash: row.try_get::<Option<String>, _>("password_hash")?.map(PasswordHash::from_stored),
             password_version: row.try_get("password_version")?,
+            password_ends_at: row
+                .try_get::<Option<i64>, _>("password_ends_at")?
+                .map(Timestamp::from_unix_milliseconds),
             password_off_by_key: row.try_get("password_off_by_key")?,
             mfa: requirement(row.try_get("mfa_forced")?),
             customer_mfa: requirement(row.try_get("mfa_required")?),
@@ -213,7 +227,8 @@ impl ListedKey {
             }),
             None => None,
         };
-        Ok(Self { key: key_from_row(row)?, user: user_name(row)?, last_use })
+        let created_by = row.try_get("created_by")?;
+        Ok(Self { key: key_from_row(row)?, user: user_name(row)?, last_use, created_by })
     }
 }
 

@@ -281,7 +281,7 @@ mod tests {
         let key = world.opened().await;
         let mut change = world.store.mutate().await.unwrap();
         let hash = hash_password(&Secret::new("another".into())).unwrap();
-        change.set_password(world.user, &hash).await.unwrap();
+        change.set_password(world.user, &hash, None).await.unwrap();
         change.commit().await.unwrap();
         world.reload().await;
         assert_eq!(world.reason(&key).await, Some(DenialReason::UnknownSession));

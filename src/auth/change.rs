@@ -1,0 +1,264 @@
+//! A change on somebody's behalf: a transaction, what its actor may do as of that transaction, and its audit events.
+//!
+//! It cannot be committed without an event, and every use case asks [`Change::require`] before it touches anything, so
+//! that neither a page nor an endpoint can forget to. Callers: the use cases beside this file.
+
+use std::ops::{Deref, DerefMut};
+
+use super::access::user_facts;
+use super::actor::{Actor, Means, UserActor};
+use super::audit::Event;
+use super::control_plane::{ControlError, ControlPlane};
+use super::decision::DenialReason;
+use super::policy::{Circumstances, Entrance, KeyFacts, Verdict, judge};
+use super::rights::{Action, Asker, Forbidden, Via, allow};
+use crate::model::{ApiKeyRecord, Revision, Timestamp};
+use crate::store::{Mutation, UserRecord};
+
+/// For how long a sign-in counts as fresh (S96), in seconds.
+const FRESH_FOR_SECONDS: i64 = 600;
+
+/// An open change. Dropping it changes nothing.
+#[must_use = "a change that is not committed changes nothing"]
+#[derive(Debug)]
+pub(super) struct Change {
+    mutation: Mutation,
+    standing: Standing,
+    events: Vec<Event>,
+    plane: ControlPlane,
+    now: Timestamp,
+}
+
+/// Who asks, as the store knows it now.
+#[derive(Debug)]
+enum Standing {
+    /// May do everything.
+    Operator,
+    User {
+        user: Box<UserRecord>,
+        via: Via,
+        /// MFA is required and not set up.
+        set_up_only: bool,
+    },
+}
+
+impl ControlPlane {
+    /// The same control plane, acting for `actor`.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
+    /// Begins a change for the plane's actor; fails if that one is not let in any more.
+    pub(super) async fn begin(&self) -> Result<Change, ControlError> {
+        let mut mutation = self.store.mutate().await?;
+        let standing = match &self.actor {
+            Actor::Operator(_) | Actor::Gateway => Standing::Operator,
+            Actor::User(asker) => {
+                let user = mutation.user_by_id(asker.id).await?;
+                let key = match asker.means {
+                    Means::ManageKey(id) => mutation.key(id).await?,
+                    Means::Console { .. } | Means::Link => None,
+                };
+                self.standing_of(asker, user, key)?
+            }
+        };
+        Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now: self.clock.now() })
+    }
+
+    /// Fails unless the plane's actor may do `action` now. For looks; a change asks [`Change::require`].
+    pub(super) async fn require(&self, action: Action<'_>) -> Result<(), ControlError> {
+        let Actor::User(asker) = &self.actor else { return Ok(()) };
+        let user = self.store.user_by_id(asker.id).await?;
+        let key = match asker.means {
+            Means::ManageKey(id) => self.store.key(id).await?,
+            Means::Console { .. } | Means::Link => None,
+        };
+        self.standing_of(asker, user, key)?.require(action)
+    }
+
+    fn standing_of(
+        &self,
+        asker: &UserActor,
+        user: Option<UserRecord>,
+        key: Option<ApiKeyRecord>,
+    ) -> Result<Standing, ControlError> {
+        let gone = ControlError::Forbidden(Forbidden::Asker(DenialReason::UserInactive));
+        let user = user.ok_or(gone)?;
+        let now = self.clock.now();
+        let at = Circumstances { client_ip: Some(asker.client_ip), now };
+        let facts = user_facts(&user);
+        let (verdict, via) = match asker.means {
+            Means::Console { authenticated_at } => {
+                let age = now.unix_seconds().saturating_sub(authenticated_at.unix_seconds());
+                let via = if age <= FRESH_FOR_SECONDS { Via::FreshSession } else { Via::Session };
+                (judge(Entrance::Console, &facts, at, &self.policy), via)
+            }
+            Means::Link => (judge(Entrance::Console, &facts, at, &self.policy), Via::Link),
+            Means::ManageKey(_) => {
+                let reason = DenialReason::UnknownKey;
+                let key = key
+                    .filter(|key| key.user == user.id)
+                    .ok_or(ControlError::Forbidden(Forbidden::Asker(reason)))?;
+                let key = KeyFacts {
+                    enabled: key.enabled,
+                    expires_at: key.expires_at,
+                    scope: key.scope,
+                    list: &key.allow_list,
+                };
+                (judge(Entrance::ManagementKey(&key), &facts, at, &self.policy), Via::ManageKey)
+            }
+        };
+        match verdict {
+            Verdict::Refused(DenialReason::MfaNotSetUp) => Err(ControlError::Forbidden(Forbidden::MfaSetUp)),
+            Verdict::Refused(reason) => Err(ControlError::Forbidden(Forbidden::Asker(reason))),
+            // That the second factor was shown is what makes a session, and the session's matter.
+            Verdict::Allowed | Verdict::AllowedWithFactor => {
+                Ok(Standing::User { user: Box::new(user), via, set_up_only: false })
+            }
+            Verdict::SetUpPageOnly => Ok(Standing::User { user: Box::new(user), via, set_up_only: true }),
+        }
+    }
+}
+
+impl Standing {
+    fn require(&self, action: Action<'_>) -> Result<(), ControlError> {
+        let Self::User { user, via, set_up_only } = self else { return Ok(()) };
+        // A password that a link or a reset asks for may be chosen before MFA is set up; nothing else may be done.
+        let opens_set_up = matches!(action, Action::OwnMfa(_) | Action::OwnPassword(_));
+        if *set_up_only && !opens_set_up {
+            return Err(ControlError::Forbidden(Forbidden::MfaSetUp));
+        }
+        allow(Asker { user, via: *via }, action).map_err(ControlError::Forbidden)
+    }
+}
+
+impl Change {
+    /// Fails unless the actor may do `action` now.
+    pub(super) fn require(&self, action: Action<'_>) -> Result<(), ControlError> {
+        self.standing.require(action)
+    }
+
+    /// The moment at which the change began.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Notes an event beside that of [`Change::commit`], in the order of noting.
+    pub(super) fn note(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Makes all durable, with `event` in the audit trail; returns the revision at which every gateway has it.
+    pub(super) async fn commit(mut self, event: Event) -> Result<Revision, ControlError> {
+        self.events.push(event);
+        self.commit_noted().await
+    }
+
+    /// Makes all durable with the events that were noted.
+    pub(super) async fn commit_noted(mut self) -> Result<Revision, ControlError> {
+        for event in std::mem::take(&mut self.events) {
+            let entry = event.entry(&self.plane.actor, self.now);
+            self.mutation.append_audit(&entry, &self.plane.key_ring.audit).await?;
+        }
+        Ok(self.mutation.commit().await?)
+    }
+}
+
+impl Deref for Change {
+    type Target = Mutation;
+
+    fn deref(&self) -> &Mutation {
+        &self.mutation
+    }
+}
+
+impl DerefMut for Change {
+    fn deref_mut(&mut self) -> &mut Mutation {
+        &mut self.mutation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control_plane::tests::{NOW, plane};
+    use super::super::{Activation, UserChanges, UserToMake};
+    use super::*;
+    use crate::model::{ClientIp, MfaRequirement, UserName};
+
+    async fn actor(plane: &ControlPlane, name: &str, means: Means) -> ControlPlane {
+        let name: UserName = name.parse().unwrap();
+        let id = plane.user(&name).await.unwrap().id;
+        let client_ip = ClientIp::new("192.0.2.7".parse().unwrap());
+        plane.acting_as(Actor::User(UserActor { id, name, means, client_ip }))
+    }
+
+    fn refusal<T: std::fmt::Debug>(result: Result<T, ControlError>) -> Forbidden {
+        match result {
+            Err(ControlError::Forbidden(forbidden)) => forbidden,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn r4_a_right_counts_from_the_next_action_on_and_no_longer_than_it_is_held() {
+        let (_folder, plane) = plane().await;
+        let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
+        let alex = actor(&plane, "acme/alex", Means::Console { authenticated_at: NOW }).await;
+        let new = || UserToMake::new("acme/new".parse().unwrap());
+        let told = refusal(alex.create_user(new()).await);
+        assert_eq!(told, Forbidden::Permission(crate::model::Permission::ManageUser));
+        let grant = |administrator| UserChanges { administrator: Some(administrator), ..Default::default() };
+        let name = "acme/alex".parse().unwrap();
+        admin.update_user(&name, &grant(true)).await.unwrap();
+        alex.create_user(new()).await.unwrap();
+        admin.update_user(&name, &grant(false)).await.unwrap();
+        assert!(matches!(refusal(alex.create_user(new()).await), Forbidden::Permission(_)));
+    }
+
+    #[tokio::test]
+    async fn s96_after_ten_minutes_a_change_asks_who_it_is() {
+        let (_folder, plane) = plane().await;
+        let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
+        plane.clock.set(NOW.plus_seconds(600));
+        admin.create_user(UserToMake::new("acme/one".parse().unwrap())).await.unwrap();
+        plane.clock.set(NOW.plus_seconds(601));
+        let told = refusal(admin.create_user(UserToMake::new("acme/two".parse().unwrap())).await);
+        assert_eq!(told, Forbidden::StaleAuthentication);
+        assert_eq!(admin.users(Some(&"acme".parse().unwrap())).await.unwrap().len(), 3, "looks go on");
+    }
+
+    #[tokio::test]
+    async fn r25_and_r60_who_must_set_mfa_up_or_is_deactivated_changes_nothing() {
+        let (_folder, plane) = plane().await;
+        let second = UserToMake { administrator: true, ..UserToMake::new("acme/second".parse().unwrap()) };
+        plane.create_user(second).await.unwrap();
+        let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
+        let name = "acme/admin".parse().unwrap();
+        let force = UserChanges { mfa: Some(MfaRequirement::Required), ..Default::default() };
+        plane.update_user(&name, &force).await.unwrap();
+        let alex = "acme/alex".parse().unwrap();
+        assert_eq!(refusal(admin.set_activation(&alex, Activation::Deactivated).await), Forbidden::MfaSetUp);
+        assert_eq!(refusal(admin.users(Some(&"acme".parse().unwrap())).await), Forbidden::MfaSetUp);
+        plane.set_activation(&name, Activation::Deactivated).await.unwrap();
+        let told = refusal(admin.user(&alex).await);
+        assert_eq!(told, Forbidden::Asker(DenialReason::UserInactive));
+    }
+
+    #[tokio::test]
+    async fn s100_no_change_is_made_without_a_row_in_the_audit_trail() {
+        let (_folder, plane) = plane().await;
+        let change = plane.begin().await.unwrap();
+        drop(change);
+        let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
+        admin.create_user(UserToMake::new("acme/one".parse().unwrap())).await.unwrap();
+        let rows = plane.store.audit_rows(0, 100).await.unwrap();
+        let last = rows.last().unwrap();
+        assert_eq!(
+            (last.entry.actor.as_str(), last.entry.event.as_str(), last.entry.subject.as_str()),
+            ("acme/admin", "user.created", "acme/one")
+        );
+        assert_eq!((last.entry.client_ip.as_str(), last.entry.entrance.as_str()), ("192.0.2.7", "console"));
+        assert_eq!(last.sequence, i64::try_from(rows.len()).unwrap());
+    }
+}

@@ -1,0 +1,192 @@
+//! The audit trail's rows: appended in the change that they tell of, and read back.
+//!
+//! Each row's `mac` covers the row and the `mac` before it, so that the trail cannot be changed unnoticed by anybody who
+//! holds the store alone. The writer's lock puts the rows in one order, whoever writes. What an event means is `auth`'s.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{Mutation, Store, StoreError};
+use crate::crypto::DigestKey;
+use crate::model::{CustomerId, KeyDigest, Timestamp, UserId};
+
+/// What the first row is chained to.
+const GENESIS: [u8; 32] = [0; 32];
+
+/// What one row tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Whose trail it belongs to; `None`: nobody's but the operator's.
+    pub customer: Option<CustomerId>,
+    /// Who did it, for example `operator:root` or `acme/alex`.
+    pub actor: String,
+    /// The actor's row, where it is a user.
+    pub actor_id: Option<UserId>,
+    /// Where it was done: `console`, `management`, `command line`, `api`, `isproxy`, `gateway`.
+    pub entrance: String,
+    /// From which address; empty: from none.
+    pub client_ip: String,
+    /// The kind of event.
+    pub event: String,
+    /// What it was done to, by name.
+    pub subject: String,
+    /// The subject's row, where it is a user.
+    pub subject_id: Option<UserId>,
+    /// Further facts: a JSON object of texts.
+    pub details: String,
+}
+
+/// A row as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its place: rows are numbered from 1 without gaps.
+    pub sequence: i64,
+    /// What it tells.
+    pub entry: AuditEntry,
+    /// Covers the entry, its place, and the row before it.
+    pub mac: [u8; 32],
+}
+
+impl AuditEntry {
+    /// What stands in the row `sequence` after a row with `previous`.
+    ///
+    /// Every field is preceded by its length, so that nothing can be moved from one to the next.
+    pub fn mac(&self, key: &DigestKey, sequence: i64, previous: &[u8; 32]) -> [u8; 32] {
+        let mut text = Vec::with_capacity(256);
+        text.extend_from_slice(previous);
+        text.extend_from_slice(&sequence.to_be_bytes());
+        text.extend_from_slice(&self.at.unix_milliseconds().to_be_bytes());
+        for id in [self.customer.map(|id| id.0), self.actor_id.map(|id| id.0), self.subject_id.map(|id| id.0)]
+        {
+            text.extend_from_slice(&id.unwrap_or(i64::MIN).to_be_bytes());
+        }
+        let fields =
+            [&self.actor, &self.entrance, &self.client_ip, &self.event, &self.subject, &self.details];
+        for field in fields {
+            text.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            text.extend_from_slice(field.as_bytes());
+        }
+        let KeyDigest(mac) = key.digest(&text);
+        mac
+    }
+}
+
+impl AuditRow {
+    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        let mac: &[u8] = row.try_get("mac")?;
+        let user = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(UserId));
+        Ok(Self {
+            sequence: row.try_get("sequence")?,
+            entry: AuditEntry {
+                at: Timestamp::from_unix_milliseconds(row.try_get("at")?),
+                customer: row.try_get::<Option<i64>, _>("customer_id")?.map(CustomerId),
+                actor: row.try_get("actor")?,
+                actor_id: user("actor_id")?,
+                entrance: row.try_get("entrance")?,
+                client_ip: row.try_get("client_ip")?,
+                event: row.try_get("event")?,
+                subject: row.try_get("subject")?,
+                subject_id: user("subject_id")?,
+                details: row.try_get("details")?,
+            },
+            mac: mac.try_into().map_err(|_| StoreError::Corrupt("audit trail"))?,
+        })
+    }
+}
+
+impl Store {
+    /// At most `count` rows behind `after` (0: from the first on), in their order.
+    pub async fn audit_rows(&self, after: i64, count: u32) -> Result<Vec<AuditRow>, StoreError> {
+        sqlx::query("SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?")
+            .bind(after)
+            .bind(count)
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(AuditRow::from_row)
+            .collect()
+    }
+}
+
+impl Mutation {
+    /// Appends a row to the trail; it becomes durable with the change.
+    pub async fn append_audit(&mut self, entry: &AuditEntry, key: &DigestKey) -> Result<(), StoreError> {
+        let (last, previous) = last_row(self.connection()).await?;
+        let sequence = last + 1;
+        sqlx::query(
+            "INSERT INTO audit (sequence, at, customer_id, actor, actor_id, entrance, client_ip, event, subject, \
+             subject_id, details, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(sequence)
+        .bind(entry.at.unix_milliseconds())
+        .bind(entry.customer.map(|id| id.0))
+        .bind(&entry.actor)
+        .bind(entry.actor_id.map(|id| id.0))
+        .bind(&entry.entrance)
+        .bind(&entry.client_ip)
+        .bind(&entry.event)
+        .bind(&entry.subject)
+        .bind(entry.subject_id.map(|id| id.0))
+        .bind(&entry.details)
+        .bind(entry.mac(key, sequence, &previous).as_slice())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+}
+
+/// The number and the `mac` of the newest row.
+async fn last_row(connection: &mut SqliteConnection) -> Result<(i64, [u8; 32]), StoreError> {
+    let row = sqlx::query("SELECT sequence, mac FROM audit ORDER BY sequence DESC LIMIT 1")
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok((0, GENESIS)) };
+    let mac: &[u8] = row.try_get("mac")?;
+    Ok((row.try_get("sequence")?, mac.try_into().map_err(|_| StoreError::Corrupt("audit trail"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> AuditEntry {
+        AuditEntry {
+            at: Timestamp::from_unix_milliseconds(1_800_000_000_000),
+            customer: Some(CustomerId(1)),
+            actor: "acme/alex".into(),
+            actor_id: Some(UserId(2)),
+            entrance: "console".into(),
+            client_ip: "192.0.2.7".into(),
+            event: "key.created".into(),
+            subject: "acme/alex".into(),
+            subject_id: Some(UserId(2)),
+            details: "{}".into(),
+        }
+    }
+
+    #[test]
+    fn s100_the_mac_covers_every_field_its_place_and_the_row_before() {
+        let key = DigestKey::new([7; 32]);
+        let mac = entry().mac(&key, 5, &GENESIS);
+        let others = [
+            AuditEntry { at: Timestamp::from_unix_milliseconds(1), ..entry() },
+            AuditEntry { customer: None, ..entry() },
+            AuditEntry { actor: "acme/ale".into(), entrance: "xconsole".into(), ..entry() },
+            AuditEntry { actor_id: Some(UserId(3)), ..entry() },
+            AuditEntry { client_ip: String::new(), ..entry() },
+            AuditEntry { event: "key.deleted".into(), ..entry() },
+            AuditEntry { subject: "acme/admin".into(), ..entry() },
+            AuditEntry { subject_id: None, ..entry() },
+            AuditEntry { details: "{\"a\":\"b\"}".into(), ..entry() },
+        ];
+        for other in others {
+            assert_ne!(other.mac(&key, 5, &GENESIS), mac, "{other:?}");
+        }
+        assert_ne!(entry().mac(&key, 6, &GENESIS), mac);
+        assert_ne!(entry().mac(&key, 5, &mac), mac);
+        assert_ne!(entry().mac(&DigestKey::new([8; 32]), 5, &GENESIS), mac);
+        assert_eq!(entry().mac(&key, 5, &GENESIS), mac);
+    }
+}
