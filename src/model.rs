@@ -6,6 +6,7 @@ mod allow_list;
 mod api_key;
 mod api_session;
 mod client_ip;
+mod console;
 mod cookies;
 mod ids;
 mod mfa;
@@ -19,6 +20,10 @@ pub use allow_list::{AllowList, AllowListError};
 pub use api_key::{ApiKeyRecord, KeyDigest};
 pub use api_session::{ApiSessionRecord, SessionBounds, SessionDigest, SessionLifetime};
 pub use client_ip::ClientIp;
+pub use console::{
+    ConsoleSessionRecord, FactorFailures, LinkPurpose, MethodId, MethodKind, MethodRecord, SignInStage,
+    TokenDigest,
+};
 pub use cookies::{COOKIE_PREFIX, is_own_cookie};
 pub use ids::{CustomerId, InvalidKeyId, KeyId, Recognised, Revision, UserId};
 pub use mfa::{MfaRequirement, MfaState};

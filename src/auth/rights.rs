@@ -337,6 +337,8 @@ mod tests {
             mfa: MfaRequirement::Optional,
             customer_mfa: MfaRequirement::Optional,
             mfa_active: false,
+            mfa_generation: 0,
+            link_required: false,
             allow_list: AllowList::default(),
             customer_allow_list: AllowList::default(),
             created_at: Timestamp::from_unix_milliseconds(0),

@@ -95,6 +95,8 @@ pub struct UserRecord {
     pub password_version: i64,
     /// The password opens nothing from then on, unless its owner replaces it; `None`: it lasts.
     pub password_ends_at: Option<Timestamp>,
+    /// After a reset of MFA: the next sign-in takes a one-time link beside the password.
+    pub link_required: bool,
     /// The user has, or ever had, a key.
     pub password_off_by_key: bool,
     /// Does an administrator demand MFA?
@@ -103,6 +105,8 @@ pub struct UserRecord {
     pub customer_mfa: MfaRequirement,
     /// Is at least one method active?
     pub mfa_active: bool,
+    /// Grows with every change of the methods.
+    pub mfa_generation: i64,
     /// Narrows where the user may come from.
     pub allow_list: AllowList,
     /// Narrows where the customer's users may come from.
@@ -196,7 +200,9 @@ impl UserRecord {
             password_ends_at: row
                 .try_get::<Option<i64>, _>("password_ends_at")?
                 .map(Timestamp::from_unix_milliseconds),
+            link_required: row.try_get("link_required")?,
             password_off_by_key: row.try_get("password_off_by_key")?,
+            mfa_generation: row.try_get("mfa_generation")?,
             mfa: requirement(row.try_get("mfa_forced")?),
             customer_mfa: requirement(row.try_get("mfa_required")?),
             mfa_active: row.try_get("mfa_active")?,

@@ -1,0 +1,43 @@
+//! Lasting facts about the store that have a value.
+
+use super::{Mutation, Store, StoreError};
+
+/// A fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFact {
+    /// The relying party that security keys were registered for (`WebAuthn` §4); fixed by the first registration.
+    RelyingParty,
+}
+
+impl StoreFact {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::RelyingParty => "rp_id",
+        }
+    }
+}
+
+impl Store {
+    /// The fact's value, if it was ever set.
+    pub async fn fact(&self, fact: StoreFact) -> Result<Option<String>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT value FROM store_facts WHERE name = ?")
+            .bind(fact.name())
+            .fetch_optional(&self.readers)
+            .await?)
+    }
+}
+
+impl Mutation {
+    /// Sets the fact, unless it is set; answers the value that stands.
+    pub async fn fix_fact(&mut self, fact: StoreFact, value: &str) -> Result<String, StoreError> {
+        sqlx::query("INSERT OR IGNORE INTO store_facts (name, value) VALUES (?, ?)")
+            .bind(fact.name())
+            .bind(value)
+            .execute(self.connection())
+            .await?;
+        Ok(sqlx::query_scalar("SELECT value FROM store_facts WHERE name = ?")
+            .bind(fact.name())
+            .fetch_one(self.connection())
+            .await?)
+    }
+}

@@ -1,0 +1,60 @@
+//! Security events that their user has not been shown yet.
+
+use sqlx::Row;
+
+use super::{Mutation, StoreError};
+use crate::model::{Timestamp, UserId};
+
+/// Kept for one user at most; the oldest go first.
+const KEPT: i64 = 50;
+
+/// Something that the user is to be shown at the next sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeRecord {
+    /// When it happened.
+    pub at: Timestamp,
+    /// The kind of event, as the audit trail names it.
+    pub event: String,
+    /// From which address; empty: from none.
+    pub client_ip: String,
+}
+
+impl Mutation {
+    /// Keeps a notice for a user.
+    pub async fn insert_notice(&mut self, user: UserId, notice: &NoticeRecord) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO notices (user_id, at, event, client_ip) VALUES (?, ?, ?, ?)")
+            .bind(user.0)
+            .bind(notice.at.unix_milliseconds())
+            .bind(&notice.event)
+            .bind(&notice.client_ip)
+            .execute(self.connection())
+            .await?;
+        sqlx::query(
+            "DELETE FROM notices WHERE user_id = ?1 AND id NOT IN \
+             (SELECT id FROM notices WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2)",
+        )
+        .bind(user.0)
+        .bind(KEPT)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Takes out what a user is to be shown, oldest first.
+    pub async fn take_notices(&mut self, user: UserId) -> Result<Vec<NoticeRecord>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM notices WHERE user_id = ? ORDER BY id")
+            .bind(user.0)
+            .fetch_all(self.connection())
+            .await?;
+        sqlx::query("DELETE FROM notices WHERE user_id = ?").bind(user.0).execute(self.connection()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(NoticeRecord {
+                    at: Timestamp::from_unix_milliseconds(row.try_get("at")?),
+                    event: row.try_get("event")?,
+                    client_ip: row.try_get("client_ip")?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,119 @@
+//! Recovery codes in the store: a salt a set, a hash for each code that was not used yet.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::mfa_methods::failures_from_row;
+use super::{Mutation, Store, StoreError};
+use crate::model::{FactorFailures, Timestamp, UserId};
+
+/// A user's set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoverySetRecord {
+    /// What its codes are hashed with.
+    pub salt: Vec<u8>,
+    /// Codes that were not used yet.
+    pub left: u32,
+    /// What failed.
+    pub failures: FactorFailures,
+    /// When it was drawn.
+    pub created_at: Timestamp,
+}
+
+impl Store {
+    /// A user's set, if one was drawn.
+    pub async fn recovery_set_of(&self, user: UserId) -> Result<Option<RecoverySetRecord>, StoreError> {
+        set_of(&mut *self.readers.acquire().await?, user).await
+    }
+}
+
+impl Mutation {
+    /// A user's set, as it stands inside this change.
+    pub async fn recovery_set_of(&mut self, user: UserId) -> Result<Option<RecoverySetRecord>, StoreError> {
+        set_of(self.connection(), user).await
+    }
+
+    /// Puts a set in the place of the one before.
+    pub async fn replace_recovery_set(
+        &mut self,
+        user: UserId,
+        salt: &[u8],
+        hashes: &[Vec<u8>],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.delete_recovery_set(user).await?;
+        sqlx::query(
+            "INSERT INTO recovery_sets (user_id, salt, failures, burst, burst_began_at, created_at) \
+             VALUES (?, ?, 0, 0, ?, ?)",
+        )
+        .bind(user.0)
+        .bind(salt)
+        .bind(now.unix_milliseconds())
+        .bind(now.unix_milliseconds())
+        .execute(self.connection())
+        .await?;
+        for hash in hashes {
+            sqlx::query("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)")
+                .bind(user.0)
+                .bind(hash.as_slice())
+                .execute(self.connection())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a user's set.
+    pub async fn delete_recovery_set(&mut self, user: UserId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM recovery_sets WHERE user_id = ?")
+            .bind(user.0)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Uses up the code of that hash; answers whether there was one. The hash is argon2's and tells nothing, so that
+    /// the engine may compare it.
+    pub async fn use_recovery_code(&mut self, user: UserId, hash: &[u8]) -> Result<bool, StoreError> {
+        let used = sqlx::query("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?")
+            .bind(user.0)
+            .bind(hash)
+            .execute(self.connection())
+            .await?;
+        Ok(used.rows_affected() > 0)
+    }
+
+    /// Notes what failed.
+    pub async fn set_recovery_failures(
+        &mut self,
+        user: UserId,
+        failures: FactorFailures,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE recovery_sets SET failures = ?, burst = ?, burst_began_at = ? WHERE user_id = ?")
+            .bind(failures.in_a_row)
+            .bind(failures.burst)
+            .bind(failures.burst_began_at.unix_milliseconds())
+            .bind(user.0)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+}
+
+async fn set_of(
+    connection: &mut SqliteConnection,
+    user: UserId,
+) -> Result<Option<RecoverySetRecord>, StoreError> {
+    let row = sqlx::query(
+        "SELECT s.*, (SELECT COUNT(*) FROM recovery_codes c WHERE c.user_id = s.user_id) AS left_codes \
+         FROM recovery_sets s WHERE user_id = ?",
+    )
+    .bind(user.0)
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(RecoverySetRecord {
+        salt: row.try_get("salt")?,
+        left: row.try_get("left_codes")?,
+        failures: failures_from_row(&row)?,
+        created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
+    }))
+}
