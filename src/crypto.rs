@@ -9,6 +9,7 @@ mod password;
 pub mod random;
 mod sealing;
 mod session_key;
+mod totp;
 
 pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
 pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
@@ -16,3 +17,4 @@ pub use master_key::{MasterKey, MasterKeyError, WrapError};
 pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password};
 pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};
+pub use totp::{TotpError, TotpSecret, qr_svg};
