@@ -1,4 +1,4 @@
-//! Secrets: random bytes, digests and tags of API keys, hashes of passwords, sealing of data keys.
+//! Secrets: random bytes, digests and tags of API keys, hashes of passwords, sealing of data keys, second factors, tokens.
 //!
 //! No I/O and no policy. Callers: `auth` and `store`; protocol modules never name this module.
 
@@ -7,6 +7,7 @@ mod key_text;
 mod master_key;
 mod password;
 pub mod random;
+mod recovery;
 mod sealing;
 mod session_key;
 mod totp;
@@ -15,6 +16,7 @@ pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
 pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
 pub use master_key::{MasterKey, MasterKeyError, WrapError};
 pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password};
+pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};
 pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};
 pub use totp::{TotpError, TotpSecret, qr_svg};

@@ -5,6 +5,7 @@
 use argon2::password_hash::{PasswordHasher, phc};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::random;
 use crate::model::Secret;
@@ -65,17 +66,22 @@ impl HashingMemory {
 
     fn matches(&mut self, password: &[u8], hash: &PasswordHash) -> Option<bool> {
         let stored = phc::PasswordHash::new(&hash.0).ok()?;
+        let given = self.derive(password, &stored)?;
+        Some(given.ct_eq(stored.hash.as_ref()?.as_bytes()).into())
+    }
+
+    /// What `secret` comes to with the parameters and the salt of `stored`, as long as what is stored there.
+    pub(super) fn derive(&mut self, secret: &[u8], stored: &phc::PasswordHash) -> Option<Zeroizing<Vec<u8>>> {
         let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
         let version = Version::try_from(stored.version?).ok()?;
-        let params = Params::try_from(&stored).ok()?;
-        let (salt, expected) = (stored.salt.as_ref()?, stored.hash.as_ref()?);
+        let params = Params::try_from(stored).ok()?;
         if self.0.len() < params.block_count() {
             self.0.resize_with(params.block_count(), Block::default);
         }
-        let mut given = vec![0; expected.len()];
+        let mut given = Zeroizing::new(vec![0; stored.hash.as_ref()?.len()]);
         let hasher = Argon2::new(algorithm, version, params);
-        hasher.hash_password_into_with_memory(password, salt, &mut given, &mut self.0).ok()?;
-        Some(given.ct_eq(expected.as_bytes()).into())
+        hasher.hash_password_into_with_memory(secret, stored.salt.as_ref()?, &mut given, &mut self.0).ok()?;
+        Some(given)
     }
 }
 
