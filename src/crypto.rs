@@ -10,6 +10,7 @@ pub mod random;
 mod recovery;
 mod sealing;
 mod session_key;
+mod token;
 mod totp;
 
 pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
@@ -19,4 +20,5 @@ pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password
 pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};
 pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};
+pub use token::{TokenDigest, TokenPurpose, draw_token, is_token};
 pub use totp::{TotpError, TotpSecret, qr_svg};

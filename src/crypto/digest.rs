@@ -91,9 +91,16 @@ impl DigestKey {
 
     /// The digest of an API session's key, which is no key's digest: no key holds a blank.
     pub fn digest_session(&self, key_text: &[u8]) -> SessionDigest {
+        SessionDigest(self.digest_parts([b"api session ", key_text]))
+    }
+
+    /// The digest of `parts` one after the other; the caller sees to it that they can be told apart.
+    pub(super) fn digest_parts<const N: usize>(&self, parts: [&[u8]; N]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(b"api session ").update(key_text);
-        SessionDigest(*hasher.finalize().as_bytes())
+        for part in parts {
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
     }
 
     /// Compares two digests in the same time whether they differ or not.
