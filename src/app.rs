@@ -231,7 +231,7 @@ fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {
         .map(|listener| {
             let sockets = match listener.protocol {
                 ListenerProtocol::Http(_) | ListenerProtocol::IsProxy(_) => config.threads,
-                ListenerProtocol::Ops => NonZeroUsize::MIN,
+                ListenerProtocol::Console(_) | ListenerProtocol::Ops => NonZeroUsize::MIN,
             };
             let bound = listen(listener.address, sockets)
                 .with_context(|| format!("listener `{}` cannot listen", listener.name))?;

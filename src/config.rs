@@ -12,8 +12,10 @@ mod listener;
 mod meaning;
 mod planned;
 mod policy;
+mod public_url;
 mod raw;
 mod secret_file;
+mod security_events;
 mod structure;
 #[cfg(test)]
 mod testing;
@@ -31,11 +33,13 @@ use zeroize::Zeroizing;
 pub use faults::{Faults, KeyPath};
 pub use limits::Limits;
 pub use listener::{
-    ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials,
-    ProxyProtocol, Route, TlsFiles, Upgrade,
+    ClientAddressRules, ConsoleListener, HttpListener, IsProxyListener, Listener, ListenerProtocol,
+    PlaintextCredentials, ProxyProtocol, Route, TlsFiles, Upgrade,
 };
-pub use policy::{MfaPolicy, Policy};
+pub use policy::{MfaPolicy, Policy, UserVerification};
+pub use public_url::{PublicUrl, WebScheme};
 pub use secret_file::mode_for_strangers;
+pub use security_events::{EventCommand, EventWebhook, SecurityEvents};
 pub use upstream::{
     HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
     IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
@@ -65,6 +69,18 @@ pub struct Config {
     pub limits: Limits,
     /// The access log's file; `None`: no log.
     pub access_log: Option<PathBuf>,
+    /// Whom to tell of what concerns an account's safety; `None`: nobody.
+    pub security_events: Option<SecurityEvents>,
+}
+
+impl Config {
+    /// What browsers call the console by, which is the same at each of its listeners; `None`: there is no console.
+    pub fn public_url(&self) -> Option<&PublicUrl> {
+        self.listeners.iter().find_map(|listener| match &listener.protocol {
+            ListenerProtocol::Console(console) => Some(&console.public_url),
+            _ => None,
+        })
+    }
 }
 
 /// Which store to open.
@@ -244,7 +260,7 @@ threads: many
         assert_eq!(
             lines,
             [
-                "f.yaml:3:15  error  listeners[0].protocol: unknown value `htpp`; did you mean `http`? allowed: http, isproxy, ops",
+                "f.yaml:3:15  error  listeners[0].protocol: unknown value `htpp`; did you mean `http`? allowed: http, isproxy, console, ops",
                 "f.yaml:6:20  error  listeners[0].tls.certificate: file not found: certs/api.pem",
                 "f.yaml:9:30  error  listeners[0].routes[0].upstream: there is no upstream `registri`; did you mean `registry`?",
                 "f.yaml:14:5  error  upstreams[0]: unknown key `timout`",
@@ -294,7 +310,7 @@ threads: many
         let config = folder.parse(REFERENCE).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.policy, Policy::default());
-        assert_eq!(config.listeners.len(), 3);
+        assert_eq!(config.listeners.len(), 4);
         assert_eq!(config.upstreams.len(), 2);
     }
 

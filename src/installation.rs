@@ -147,7 +147,7 @@ mod tests {
         }
         let config =
             config::load(new.paths().last().unwrap(), &|_| None).unwrap_or_else(|faults| panic!("{faults}"));
-        assert_eq!(config.listeners.len(), 3);
+        assert_eq!(config.listeners.len(), 4);
         assert!(
             !installation.join("certs/ca.key").exists(),
             "nobody can make more certificates of this authority"

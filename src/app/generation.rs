@@ -248,7 +248,7 @@ impl Build<'_> {
                     let kind = upstream.map(|upstream| DoorKind::IsProxy(isproxy.clone(), upstream));
                     (kind, self.tls(name, isproxy.tls.as_ref(), &[]))
                 }
-                ListenerProtocol::Ops => (None, None),
+                ListenerProtocol::Console(_) | ListenerProtocol::Ops => (None, None),
             };
             let plan = |kind| Arc::new(DoorPlan { listener_name: name.to_owned(), kind, tls });
             doors.extend(kind.map(plan));

@@ -225,6 +225,7 @@ pub(super) mod tests {
             policy: Policy::default(),
             limits: crate::config::Limits::default(),
             access_log: None,
+            security_events: None,
         }
     }
 

@@ -144,7 +144,7 @@ fn listener_for<'a>(
     let serves = |listener: &&Listener| match listener.protocol {
         ListenerProtocol::Http(_) => service == Service::Api,
         ListenerProtocol::IsProxy(_) => service == Service::IsProxy,
-        ListenerProtocol::Ops => false,
+        ListenerProtocol::Console(_) | ListenerProtocol::Ops => false,
     };
     let mut serving = listeners.iter().filter(serves);
     let Some(name) = name else {

@@ -150,6 +150,28 @@ pub struct Limits {
     /// A client that takes none of what is written to it. At the limit: the session is cut.
     #[schemars(range(min = 1, max = 3_600))]
     pub isproxy_write_seconds: u32,
+    /// A session of the console that is not used. At the limit: it ends, and its user has to sign in again.
+    #[schemars(range(min = 1, max = 1_800))]
+    pub console_session_idle_seconds: u32,
+    /// A session of the console from the sign-in on, however much it is used. At the limit: it ends, and its user has to
+    /// sign in again.
+    #[schemars(range(min = 1, max = 43_200))]
+    pub console_session_seconds: u32,
+    /// Open connections of the console, over all its listeners; they do not count as `connections`. At the limit: a
+    /// further one is closed at once.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub console_connections: u32,
+    /// Open connections of the console from one address (IPv6: from one /64); 0: unbounded. The peer's address counts,
+    /// also where it is a trusted proxy's. At the limit: a further one is closed at once.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub console_connections_per_address: u32,
+    /// The body of a request to the console. At the limit: the answer is 413.
+    #[schemars(range(min = 1_024, max = 1_048_576))]
+    pub console_body_bytes: u32,
+    /// A request to the console, from the end of its head to the answer; and a connection of the console that takes
+    /// nothing of an answer. At the limit: the answer is 503, or the connection is closed.
+    #[schemars(range(min = 1, max = 300))]
+    pub console_request_seconds: u32,
     /// Between SIGTERM and the end of what is still open. At the limit: what is still open is cut.
     #[schemars(range(min = 0, max = 3_600))]
     pub drain_seconds: u32,
@@ -197,6 +219,12 @@ impl Default for Limits {
             isproxy_pending_requests: 4_096,
             isproxy_reply_seconds: 30,
             isproxy_write_seconds: 30,
+            console_session_idle_seconds: 1_800,
+            console_session_seconds: 43_200,
+            console_connections: 1_000,
+            console_connections_per_address: 100,
+            console_body_bytes: 65_536,
+            console_request_seconds: 30,
             drain_seconds: 30,
         }
     }

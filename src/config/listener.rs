@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::PublicUrl;
 use crate::model::{AllowList, TrustedProxies};
 
 /// One listener.
@@ -26,6 +27,8 @@ pub enum ListenerProtocol {
     Http(HttpListener),
     /// The `IsProxy` door.
     IsProxy(IsProxyListener),
+    /// The web console and the management API.
+    Console(ConsoleListener),
     /// `/livez`, `/readyz`, `/metrics`.
     Ops,
 }
@@ -58,6 +61,19 @@ pub struct IsProxyListener {
     pub allow_list: AllowList,
     /// The name of an upstream with `protocol: isproxy`.
     pub upstream: String,
+}
+
+/// A listener of the console. What it serves in clear is behind something that ends TLS, or stays on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleListener {
+    /// TLS from the first byte, or none.
+    pub tls: Option<TlsFiles>,
+    /// What browsers call it by.
+    pub public_url: PublicUrl,
+    /// Whose word about a client's address is believed.
+    pub client_address: ClientAddressRules,
+    /// Who may come in at all.
+    pub allow_list: AllowList,
 }
 
 /// How a listener learns from where a client comes. The default believes nobody: the peer is the client.

@@ -4,6 +4,7 @@
 //! is unsound yields `None`, and whatever does not depend on it is checked all the same.
 
 mod listeners;
+mod security_events;
 mod upstreams;
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,15 +12,20 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::faults::{Fault, FaultList, KeyPath, shown};
-use super::interpolation::reason;
+use super::interpolation::{read_text, reason};
 use super::raw::{RawAccessLog, RawConfig, RawDoor, RawPolicy, RawStore, Required};
 use super::tree::{Node, Origin, Value};
-use super::{Config, MasterKeySource, Policy, StoreLocation};
+use super::{Config, MasterKeySource, Policy, StoreLocation, mode_for_strangers};
 use crate::model::Secret;
 
 /// Used where neither `master_key_file` nor `master_key` is given.
 const MASTER_KEY_VARIABLE: &str = "LATCHKEY_MASTER_KEY";
 const MASTER_KEY_FILE: &str = "master.key";
+
+/// The longest secret that is read from a file, as the longest key that can be imported (PROTOCOL section 4).
+const SECRET_MAX_BYTES: usize = 256;
+/// More than any file with one secret and line ends behind it holds.
+const SECRET_FILE_MAX_BYTES: u64 = 4_096;
 
 /// The longest name of a listener or upstream, in characters.
 const NAME_MAX_CHARACTERS: usize = 64;
@@ -36,6 +42,10 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
         Some(RawAccessLog { path }) => Some(review.path(&top.key("access_log").key("path"), path)?),
         None => None,
     };
+    let security_events = match raw.security_events {
+        Some(raw) => Some(security_events::security_events(raw, review)?),
+        None => None,
+    };
     Some(Config {
         store: store?,
         master_key: master_key?,
@@ -45,6 +55,7 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
         policy,
         limits: raw.limits,
         access_log,
+        security_events,
     })
 }
 
@@ -103,7 +114,11 @@ fn policy(raw: &RawPolicy, review: &mut Review<'_>) -> Policy {
         let path = KeyPath::default().key("policy").key("key_ends_password_at");
         review.refuse(&path, "must hold api; allowed: [api], [api, isproxy]", None);
     }
-    Policy { key_ends_password_at_isproxy: holds(RawDoor::IsProxy), mfa_required: raw.mfa_required }
+    Policy {
+        key_ends_password_at_isproxy: holds(RawDoor::IsProxy),
+        mfa_required: raw.mfa_required,
+        security_key_user_verification: raw.security_key_user_verification,
+    }
 }
 
 /// What a check of meaning needs, and the faults it finds.
@@ -144,8 +159,13 @@ impl Review<'_> {
         for entry in entries {
             let owner = belonging.iter().find(|(key, _)| *key == entry.key);
             if let Some((key, protocols)) = owner.filter(|(_, protocols)| !protocols.contains(&protocol)) {
-                let message =
-                    format!("key `{key}` belongs to protocol {}, not {protocol}", protocols.join(" and "));
+                let owners = match protocols {
+                    [several @ .., last] if !several.is_empty() => {
+                        format!("{} and {last}", several.join(", "))
+                    }
+                    _ => protocols.concat(),
+                };
+                let message = format!("key `{key}` belongs to protocol {owners}, not {protocol}");
                 self.faults.push(Fault::new(entry.key_place, path, message).about(path.key(key)));
             }
         }
@@ -192,6 +212,47 @@ impl Review<'_> {
             return None;
         }
         Some(file)
+    }
+
+    /// The secret in `file`, which nobody else may read, of at least `min_bytes` visible ASCII characters. A fault never
+    /// repeats what it holds; `help` says what belongs there.
+    fn secret_text(
+        &mut self,
+        file: String,
+        path: &KeyPath,
+        min_bytes: usize,
+        help: &str,
+    ) -> Option<Secret<String>> {
+        let file = self.path(path, Required(Some(file)))?;
+        self.files.insert(file.clone());
+        let named = self.file_named(path);
+        let text = std::fs::metadata(&file).and_then(|metadata| {
+            let text = read_text(&file, SECRET_FILE_MAX_BYTES)?;
+            Ok((text, mode_for_strangers(&metadata)))
+        });
+        let text = match text {
+            Ok((text, None)) => text,
+            Ok((_, Some(mode))) => {
+                let message = format!("others can read the file, its mode is {mode:04o}{named}");
+                self.refuse(path, message, Some("run `chmod 600` on it"));
+                return None;
+            }
+            Err(error) => {
+                self.refuse(path, format!("{}{named}", reason(&error)), Some(help));
+                return None;
+            }
+        };
+        let secret = text.trim_end_matches(['\r', '\n']);
+        let is_sound = (min_bytes..=SECRET_MAX_BYTES).contains(&secret.len())
+            && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_sound {
+            let message = format!(
+                "the file must hold {min_bytes} to {SECRET_MAX_BYTES} visible ASCII characters without a blank, and nothing else{named}"
+            );
+            self.refuse(path, message, None);
+            return None;
+        }
+        Some(Secret::new(secret.to_owned()))
     }
 
     /// `: certs/api.pem` for the file that is written at `path`.

@@ -4,10 +4,10 @@
 //! Also what people call a key that has another name here, too far from it to be a slip of the pen.
 
 /// Keys, as [`super::faults::KeyPath::pattern`] writes them.
-const KEYS: &[&str] = &["listeners[].public_url", "policy.max_staleness"];
+const KEYS: &[&str] = &["policy.max_staleness"];
 
 /// Values of keys with fixed words.
-const WORDS: &[(&str, &[&str])] = &[("listeners[].protocol", &["console", "forward_auth"])];
+const WORDS: &[(&str, &[&str])] = &[("listeners[].protocol", &["forward_auth"])];
 
 /// Other names of keys, and the key that is meant.
 const OTHER_NAMES: &[(&str, &str)] = &[
@@ -41,8 +41,8 @@ mod tests {
         assert!(!is_planned_key("max_staleness"));
         assert_eq!(meant_by("limits.rate_limit"), Some("requests_per_second_per_key"));
         assert_eq!(meant_by("policy.rate_limit"), None);
-        assert!(is_planned_word("listeners[].protocol", "console"));
-        assert!(!is_planned_word("upstreams[].protocol", "console"));
+        assert!(is_planned_word("listeners[].protocol", "forward_auth"));
+        assert!(!is_planned_word("upstreams[].protocol", "forward_auth"));
         assert!(!is_planned_word("listeners[].protocol", "http"));
     }
 }

@@ -12,6 +12,21 @@ pub struct Policy {
     pub key_ends_password_at_isproxy: bool,
     /// Which new customers have MFA required of their users.
     pub mfa_required: MfaPolicy,
+    /// Whether a security key is to ask for a PIN or a finger.
+    pub security_key_user_verification: UserVerification,
+}
+
+/// Whether a security key is to make sure of who touches it (`WebAuthn` Level 3 §5.8.6).
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum UserVerification {
+    /// Where it can.
+    Preferred,
+    /// Keys that cannot are refused.
+    Required,
+    /// Where it can do without, it does: a touch is enough, since a password comes first.
+    Discouraged,
 }
 
 /// Whose users must set MFA up, unless the operator says otherwise for a customer.
@@ -43,7 +58,11 @@ impl MfaPolicy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { key_ends_password_at_isproxy: false, mfa_required: MfaPolicy::NewCustomers }
+        Self {
+            key_ends_password_at_isproxy: false,
+            mfa_required: MfaPolicy::NewCustomers,
+            security_key_user_verification: UserVerification::Preferred,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod listener;
 mod policy;
+mod security_events;
 mod upstream;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
+pub(super) use security_events::RawSecurityEvents;
 pub(super) use upstream::{
     RawHealthCheck, RawHttp2Use, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
     RawUpstreamTlsFiles, RawUpstreamTlsWord,
@@ -55,6 +57,8 @@ pub(super) struct RawConfig {
     pub(super) limits: Limits,
     /// One JSON object a request; left out: no log.
     pub(super) access_log: Option<RawAccessLog>,
+    /// Whom to tell of what concerns an account's safety, such as a new key or MFA that was reset; left out: nobody.
+    pub(super) security_events: Option<RawSecurityEvents>,
 }
 
 /// `store:`

@@ -374,9 +374,9 @@ mod tests {
             first_fault_with("policy: { max_staleness: 1h }"),
             "f.yaml:1:11 policy: key `max_staleness` is not available in this version"
         );
-        let console = BASE.replace("protocol: http\n    address", "protocol: console\n    address");
-        assert!(TestFolder::new().faults(&console).starts_with(
-            "f.yaml:3:15  error  listeners[0].protocol: `console` is not available in this version; allowed: http, isproxy, ops\n"
+        let planned = BASE.replace("protocol: http\n    address", "protocol: forward_auth\n    address");
+        assert!(TestFolder::new().faults(&planned).starts_with(
+            "f.yaml:3:15  error  listeners[0].protocol: `forward_auth` is not available in this version; allowed: http, isproxy, console, ops\n"
         ));
     }
 

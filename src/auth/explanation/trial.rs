@@ -218,7 +218,7 @@ impl<'a> Course<'a> {
             Some(ListenerProtocol::IsProxy(isproxy)) => {
                 (&isproxy.allow_list, isproxy.tls.is_some(), isproxy.plaintext_credentials)
             }
-            Some(ListenerProtocol::Ops) | None => {
+            Some(ListenerProtocol::Console(_) | ListenerProtocol::Ops) | None => {
                 return [Step::ListenerList, Step::Transport].into_iter().fold(self, |course, step| {
                     course.take(StepTaken::unknown(step, "depends on the listener"))
                 });

@@ -1,31 +1,35 @@
-//! `listeners:` what they mean.
+//! `listeners:` what they mean. Those of the console stand in `console`.
+
+mod console;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use self::console::{FirstPublicUrl, console_listener};
 use super::upstreams::KnownUpstreams;
 use super::{Review, is_host};
 use crate::config::faults::KeyPath;
 use crate::config::interpolation::{read_text, reason};
 use crate::config::raw::{RawListener, RawProtocol, RawRoute, RawTls, RawUpstreamProtocol, Required};
 use crate::config::{
-    ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, ProxyProtocol, Route,
-    TlsFiles,
+    ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials,
+    ProxyProtocol, Route, TlsFiles,
 };
 use crate::model::{AllowList, TrustedProxies};
 
 /// Which protocols a key belongs to, for keys that do not belong to all.
 const BELONGING: &[(&str, &[&str])] = &[
-    ("tls", &["http", "isproxy"]),
-    ("plaintext_credentials", &["http", "isproxy"]),
-    ("trusted_proxies", &["http", "isproxy"]),
-    ("proxy_protocol", &["http", "isproxy"]),
-    ("allow_list", &["http", "isproxy"]),
-    ("allow_list_file", &["http", "isproxy"]),
+    ("tls", &["http", "isproxy", "console"]),
+    ("plaintext_credentials", &["http", "isproxy", "console"]),
+    ("trusted_proxies", &["http", "isproxy", "console"]),
+    ("proxy_protocol", &["http", "isproxy", "console"]),
+    ("allow_list", &["http", "isproxy", "console"]),
+    ("allow_list_file", &["http", "isproxy", "console"]),
     ("routes", &["http"]),
     ("upstream", &["isproxy"]),
+    ("public_url", &["console"]),
 ];
 
 /// The largest `allow_list_file`, in bytes: some 400,000 networks.
@@ -47,7 +51,7 @@ pub(super) fn listeners(
     if raw.is_empty() {
         review.refuse(&all, "is empty; at least one listener is needed", None);
     }
-    let mut taken = Taken { names: HashMap::new(), addresses: HashMap::new() };
+    let mut taken = Taken { names: HashMap::new(), addresses: HashMap::new(), public_url: None };
     raw.into_iter()
         .enumerate()
         .filter_map(|(position, raw)| listener(raw.0?, &all.index(position), &mut taken, known, review))
@@ -57,6 +61,7 @@ pub(super) fn listeners(
 struct Taken {
     names: HashMap<String, String>,
     addresses: HashMap<SocketAddr, String>,
+    public_url: FirstPublicUrl,
 }
 
 fn listener(
@@ -75,59 +80,78 @@ fn listener(
         review.refuse_misplaced(path, BELONGING, word(protocol));
     }
     let client_address = client_address(raw.trusted_proxies, raw.proxy_protocol, path, review);
-    let tls = raw.tls.map(|raw| tls(raw, &path.key("tls"), review));
+    let tls = match raw.tls {
+        Some(raw) => tls(raw, &path.key("tls"), review).map(Some).ok_or(Unsound),
+        None => Ok(None),
+    };
     let allow_list = allow_list(raw.allow_list, raw.allow_list_file, path, review);
+    let shared = Shared { tls, plaintext_credentials: raw.plaintext_credentials, client_address, allow_list };
     let is_routed = !raw.routes.is_empty();
     let routes = routes(raw.routes, &path.key("routes"), known, review);
     let is_relayed = raw.upstream.is_some();
     let upstream = raw
         .upstream
         .and_then(|text| known.resolve(&path.key("upstream"), text, RawUpstreamProtocol::IsProxy, review));
-    let plaintext_credentials = raw.plaintext_credentials;
     let protocol = match raw.protocol.0? {
         RawProtocol::Http => {
             if !is_routed {
                 review.refuse_missing(path, "routes", "at least one, such as { path: /, upstream: NAME }");
             }
-            let tls = tls.map_or(Some(None), |tls| tls.map(Some))?;
-            ListenerProtocol::Http(HttpListener {
-                tls,
-                plaintext_credentials,
-                client_address,
-                allow_list,
-                routes,
-            })
+            ListenerProtocol::Http(http_listener(shared, routes)?)
         }
         RawProtocol::IsProxy => {
             if !is_relayed {
                 review.refuse_missing(path, "upstream", "the name of one with `protocol: isproxy`");
             }
-            if client_address.proxy_protocol == ProxyProtocol::Refuse
-                && !client_address.trusted_proxies.is_empty()
-            {
-                let message = "nobody is asked: lines carry no address, and `proxy_protocol` is `refuse`";
-                let help = "write `proxy_protocol: accept` where a balancer sends that header";
-                review.refuse(&path.key("trusted_proxies"), message, Some(help));
-            }
-            let tls = tls.map_or(Some(None), |tls| tls.map(Some))?;
-            let upstream = upstream?;
-            ListenerProtocol::IsProxy(IsProxyListener {
-                tls,
-                plaintext_credentials,
-                client_address,
-                allow_list,
-                upstream,
-            })
+            ListenerProtocol::IsProxy(isproxy_listener(shared, upstream, path, review)?)
+        }
+        RawProtocol::Console => {
+            let first = &mut taken.public_url;
+            let console = console_listener(raw.public_url, address, shared, path, first, review);
+            ListenerProtocol::Console(console?)
         }
         RawProtocol::Ops => ListenerProtocol::Ops,
     };
     Some(Listener { name: name?, address: address?, protocol })
 }
 
+/// What the listeners of credentials have in common.
+struct Shared {
+    tls: Result<Option<TlsFiles>, Unsound>,
+    plaintext_credentials: PlaintextCredentials,
+    client_address: ClientAddressRules,
+    allow_list: AllowList,
+}
+
+/// It is there and means nothing, which has been told.
+struct Unsound;
+
+fn http_listener(shared: Shared, routes: Vec<Route>) -> Option<HttpListener> {
+    let Shared { tls, plaintext_credentials, client_address, allow_list } = shared;
+    Some(HttpListener { tls: tls.ok()?, plaintext_credentials, client_address, allow_list, routes })
+}
+
+fn isproxy_listener(
+    shared: Shared,
+    upstream: Option<String>,
+    path: &KeyPath,
+    review: &mut Review<'_>,
+) -> Option<IsProxyListener> {
+    let Shared { tls, plaintext_credentials, client_address, allow_list } = shared;
+    if client_address.proxy_protocol == ProxyProtocol::Refuse && !client_address.trusted_proxies.is_empty() {
+        let message = "nobody is asked: lines carry no address, and `proxy_protocol` is `refuse`";
+        let help = "write `proxy_protocol: accept` where a balancer sends that header";
+        review.refuse(&path.key("trusted_proxies"), message, Some(help));
+    }
+    let (tls, upstream) = (tls.ok()?, upstream?);
+    Some(IsProxyListener { tls, plaintext_credentials, client_address, allow_list, upstream })
+}
+
 fn word(protocol: RawProtocol) -> &'static str {
     match protocol {
         RawProtocol::Http => "http",
         RawProtocol::IsProxy => "isproxy",
+        RawProtocol::Console => "console",
         RawProtocol::Ops => "ops",
     }
 }
@@ -295,8 +319,8 @@ fn hosts(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Upgrade;
     use crate::config::testing::{BASE, TestFolder};
-    use crate::config::{PlaintextCredentials, Upgrade};
     use crate::model::ClientIp;
 
     /// What is told about the smallest sound configuration after replacing `from`; one fault is expected.
@@ -308,7 +332,7 @@ mod tests {
         told
     }
 
-    fn http_listener(folder: &TestFolder, setting: &str) -> HttpListener {
+    fn parsed_listener(folder: &TestFolder, setting: &str) -> HttpListener {
         let text = BASE.replacen("    routes:", &format!("    {setting}\n    routes:"), 1);
         let config = folder.parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
         match config.listeners.into_iter().next().map(|listener| listener.protocol) {
@@ -355,7 +379,7 @@ mod tests {
     fn certificates_must_be_there_and_start_at_the_folder() {
         let folder = TestFolder::new();
         let listener =
-            http_listener(&folder, "tls: { certificate: certs/dev.crt, private_key: certs/dev.key }");
+            parsed_listener(&folder, "tls: { certificate: certs/dev.crt, private_key: certs/dev.key }");
         let files = listener.tls.unwrap();
         assert_eq!(
             (files.certificate, files.private_key),
@@ -381,10 +405,10 @@ mod tests {
     fn credentials_over_plaintext_are_a_choice() {
         let folder = TestFolder::new();
         assert_eq!(
-            http_listener(&folder, "proxy_protocol: refuse").plaintext_credentials,
+            parsed_listener(&folder, "proxy_protocol: refuse").plaintext_credentials,
             PlaintextCredentials::Refuse
         );
-        let allowing = http_listener(&folder, "plaintext_credentials: allow");
+        let allowing = parsed_listener(&folder, "plaintext_credentials: allow");
         assert_eq!(allowing.plaintext_credentials, PlaintextCredentials::Allow);
     }
 
@@ -393,7 +417,7 @@ mod tests {
         let folder = TestFolder::new();
         folder.write("offices.txt", "# offices\n\n192.0.2.0/24  # Berlin\r\n2001:db8::/32\n");
         let setting = "allow_list: [198.51.100.7]\n    allow_list_file: offices.txt";
-        let list = http_listener(&folder, setting).allow_list;
+        let list = parsed_listener(&folder, setting).allow_list;
         let admits = |address: &str| list.admits(ClientIp::new(address.parse().unwrap()));
         assert!(admits("192.0.2.9") && admits("198.51.100.7") && admits("2001:db8::1"));
         assert!(!admits("198.51.100.8"));
@@ -550,7 +574,7 @@ mod tests {
     fn s105_nobody_is_a_trusted_proxy_by_default() {
         let folder = TestFolder::new();
         for setting in ["trusted_proxies: []", "allow_list: []"] {
-            let rules = http_listener(&folder, setting).client_address;
+            let rules = parsed_listener(&folder, setting).client_address;
             assert_eq!(rules, ClientAddressRules::default(), "{setting}");
             assert!(rules.trusted_proxies.is_empty() && rules.proxy_protocol == ProxyProtocol::Refuse);
         }
@@ -559,7 +583,7 @@ mod tests {
     #[test]
     fn trusted_proxies_are_networks() {
         let folder = TestFolder::new();
-        let rules = http_listener(&folder, "trusted_proxies: [10.0.0.0/8, \"::1\"]").client_address;
+        let rules = parsed_listener(&folder, "trusted_proxies: [10.0.0.0/8, \"::1\"]").client_address;
         for (address, trusted) in [("10.2.3.4", true), ("::1", true), ("192.0.2.1", false)] {
             assert_eq!(rules.trusted_proxies.contains(address.parse().unwrap()), trusted, "{address}");
         }
@@ -573,14 +597,16 @@ mod tests {
         let misplaced =
             BASE.replacen("protocol: http", "protocol: ops\n    trusted_proxies: [10.0.0.0/8]", 1);
         assert!(
-            folder.faults(&misplaced).contains("key `trusted_proxies` belongs to protocol http and isproxy")
+            folder
+                .faults(&misplaced)
+                .contains("key `trusted_proxies` belongs to protocol http, isproxy and console")
         );
     }
 
     #[test]
     fn s15_a_proxy_header_is_accepted_from_trusted_proxies_only() {
         let folder = TestFolder::new();
-        let rules = http_listener(&folder, "trusted_proxies: [10.0.0.1]\n    proxy_protocol: accept");
+        let rules = parsed_listener(&folder, "trusted_proxies: [10.0.0.1]\n    proxy_protocol: accept");
         assert_eq!(rules.client_address.proxy_protocol, ProxyProtocol::Accept);
         let nobody = told("    routes:", "    proxy_protocol: accept\n    routes:");
         assert!(

@@ -17,28 +17,34 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) protocol: Required<RawProtocol>,
     /// ADDRESS:PORT; port 0 takes any free port.
     pub(in crate::config) address: Required<String>,
-    /// http, isproxy: certificate and key. http speaks TLS from the first byte, isproxy offers it through STARTTLS.
+    /// http, isproxy, console: certificate and key. http and console speak TLS from the first byte, isproxy offers it
+    /// through STARTTLS.
     pub(in crate::config) tls: Option<RawTls>,
-    /// http, isproxy: are credentials taken where there is no TLS?
+    /// http, isproxy, console: are credentials taken where there is no TLS? A console without TLS that is not at a
+    /// loopback address needs `allow`, and something trusted in front that ends TLS.
     #[serde(default)]
     pub(in crate::config) plaintext_credentials: PlaintextCredentials,
-    /// http, isproxy: networks of the proxies whose `X-Forwarded-For` or PROXY protocol header is believed; default: none.
+    /// http, isproxy, console: networks of the proxies whose `X-Forwarded-For` or PROXY protocol header is believed;
+    /// default: none.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<Required<String>>,
-    /// http, isproxy: is a PROXY protocol header read, before TLS? `accept` needs `trusted_proxies`.
+    /// http, isproxy, console: is a PROXY protocol header read, before TLS? `accept` needs `trusted_proxies`.
     #[serde(default)]
     pub(in crate::config) proxy_protocol: ProxyProtocol,
-    /// http, isproxy: networks that may come in at all; an empty list narrows nothing.
+    /// http, isproxy, console: networks that may come in at all; an empty list narrows nothing.
     #[serde(default)]
     pub(in crate::config) allow_list: Vec<Required<String>>,
-    /// http, isproxy: more networks for `allow_list`, one a line, at least one; blank lines and what follows `#` are
-    /// ignored.
+    /// http, isproxy, console: more networks for `allow_list`, one a line, at least one; blank lines and what follows
+    /// `#` are ignored.
     pub(in crate::config) allow_list_file: Option<String>,
     /// http: where requests go; at least one.
     #[serde(default)]
     pub(in crate::config) routes: Vec<Required<RawRoute>>,
     /// isproxy: the name of an upstream with `protocol: isproxy`.
     pub(in crate::config) upstream: Option<String>,
+    /// console: what browsers call it by, `https://HOST[:PORT]` or `http://localhost[:PORT]`, without a path. Security
+    /// keys are bound to the host; browsers refuse them where it is an IP address, and everything else works there.
+    pub(in crate::config) public_url: Option<String>,
 }
 
 /// What a listener speaks.
@@ -50,6 +56,8 @@ pub(in crate::config) enum RawProtocol {
     Http,
     /// The `IsProxy` door.
     IsProxy,
+    /// The web console and the management API.
+    Console,
     /// `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
     Ops,
 }

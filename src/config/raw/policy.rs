@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Required;
-use crate::config::MfaPolicy;
+use crate::config::{MfaPolicy, UserVerification};
 
 /// `policy:`
 #[derive(Deserialize, JsonSchema)]
@@ -16,6 +16,8 @@ pub(in crate::config) struct RawPolicy {
     pub(in crate::config) key_ends_password_at: Vec<Required<RawDoor>>,
     /// Which new customers have MFA required of their users, unless told otherwise when they are made.
     pub(in crate::config) mfa_required: MfaPolicy,
+    /// Whether a security key is asked for a PIN or a finger besides the touch, when it is set up and used.
+    pub(in crate::config) security_key_user_verification: UserVerification,
 }
 
 /// A door.
@@ -34,6 +36,7 @@ impl Default for RawPolicy {
         Self {
             key_ends_password_at: vec![Required(Some(RawDoor::Api))],
             mfa_required: MfaPolicy::NewCustomers,
+            security_key_user_verification: UserVerification::Preferred,
         }
     }
 }

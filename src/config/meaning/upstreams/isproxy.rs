@@ -4,19 +4,12 @@
 
 use super::{schedule, servers, tls_files};
 use crate::config::faults::KeyPath;
-use crate::config::interpolation::{read_text, reason};
 use crate::config::meaning::{Review, host_and_port};
-use crate::config::raw::{RawHealthCheck, RawUpstream, RawUpstreamTls, RawUpstreamTlsWord, Required};
-use crate::config::{
-    HealthCheckSchedule, IsProxyServer, IsProxyUpstream, PlaintextCredentials, UpstreamTls,
-    mode_for_strangers,
-};
-use crate::model::Secret;
+use crate::config::raw::{RawHealthCheck, RawUpstream, RawUpstreamTls, RawUpstreamTlsWord};
+use crate::config::{HealthCheckSchedule, IsProxyServer, IsProxyUpstream, PlaintextCredentials, UpstreamTls};
 
-/// The longest login key, as the longest key that can be imported (PROTOCOL section 4).
-const LOGIN_KEY_MAX_BYTES: usize = 256;
-/// More than any file with one key and line ends behind it holds.
-const LOGIN_KEY_FILE_MAX_BYTES: u64 = 4_096;
+/// What belongs into the file of a login key.
+const LOGIN_KEY_HELP: &str = "a file of mode 0600 with the key that the upstream knows Latchkey by";
 
 /// Keys of `health_check` that only HTTP has a use for.
 const CHECK_BELONGING: &[(&str, &[&str])] = &[("path", &["http"])];
@@ -31,7 +24,7 @@ pub(super) fn isproxy_upstream(
     let tls = starttls(raw.tls, &tls_path, review);
     let servers = servers(raw.servers, &path.key("servers"), server, review);
     let login_key = match raw.login_key_file {
-        Some(file) => login_key(file, &key_path, review).map(Some),
+        Some(file) => review.secret_text(file, &key_path, 1, LOGIN_KEY_HELP).map(Some),
         None => Some(None),
     };
     let upstream = IsProxyUpstream { servers: servers?, tls: tls?, login_key: login_key?, health_check };
@@ -68,39 +61,6 @@ fn server(text: &str, path: &KeyPath, review: &mut Review<'_>) -> Option<IsProxy
         return None;
     };
     Some(IsProxyServer { host, port })
-}
-
-/// The key in `file`, which nobody else may read. A fault never repeats what it holds.
-fn login_key(file: String, path: &KeyPath, review: &mut Review<'_>) -> Option<Secret<String>> {
-    let file = review.path(path, Required(Some(file)))?;
-    review.files.insert(file.clone());
-    let named = review.file_named(path);
-    let text = std::fs::metadata(&file).and_then(|metadata| {
-        let text = read_text(&file, LOGIN_KEY_FILE_MAX_BYTES)?;
-        Ok((text, mode_for_strangers(&metadata)))
-    });
-    let text = match text {
-        Ok((text, None)) => text,
-        Ok((_, Some(mode))) => {
-            let message = format!("others can read the file, its mode is {mode:04o}{named}");
-            review.refuse(path, message, Some("run `chmod 600` on it"));
-            return None;
-        }
-        Err(error) => {
-            let help = "a file of mode 0600 with the key that the upstream knows Latchkey by";
-            review.refuse(path, format!("{}{named}", reason(&error)), Some(help));
-            return None;
-        }
-    };
-    let key = text.trim_end_matches(['\r', '\n']);
-    if !(1..=LOGIN_KEY_MAX_BYTES).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = format!(
-            "the file must hold 1 to {LOGIN_KEY_MAX_BYTES} visible ASCII characters without a blank, and nothing else{named}"
-        );
-        review.refuse(path, message, None);
-        return None;
-    }
-    Some(Secret::new(key.to_owned()))
 }
 
 /// Behind `STARTTLS` every server needs a name that a certificate can be for.
