@@ -12,13 +12,16 @@ mod attempt;
 mod audit;
 mod authenticator;
 mod change;
+mod console_access;
 mod control_plane;
 mod customers;
 mod decision;
+mod enrolment;
 mod explanation;
 mod key_import;
 mod key_inspection;
 mod key_ring;
+mod links;
 mod live_sessions;
 mod password_check;
 mod password_turns;
@@ -26,6 +29,8 @@ mod passwords;
 pub mod policy;
 mod rate_limit;
 mod rights;
+mod security_keys;
+mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
@@ -39,17 +44,25 @@ pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionO
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use audit::{Event, EventKind};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
+pub use console_access::{ConsoleAccess, SessionTerms, Visitor};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
+pub use enrolment::{AddedMethod, AppSetUp, CodesFor, EnrolmentFault, MfaOverview, ShownCodes};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
 };
 pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
+pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::LiveSession;
 pub use passwords::PasswordFault;
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
-pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};
+pub use security_keys::{SecurityKeys, SecurityKeysError};
+pub use sign_in::{
+    ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SessionLook, SessionStep,
+    SignInFault, SignedIn, UsedFactor,
+};
+pub use users::{Activation, DeletedUser, FirstPassword, MadeUser, UserChanges, UserToMake, mfa_state};

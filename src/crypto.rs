@@ -20,5 +20,5 @@ pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password
 pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};
 pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};
-pub use token::{TokenDigest, TokenPurpose, draw_token, is_token};
+pub use token::{TokenPurpose, draw_token, is_token};
 pub use totp::{TotpError, TotpSecret, qr_svg};

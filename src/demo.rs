@@ -17,7 +17,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{ConfigSource, Gateway};
-use crate::auth::{Actor, ControlPlane, CustomerToMake, KeyToMake, MissingStore, PasswordEnd, UserToMake};
+use crate::auth::{
+    Actor, ControlPlane, CustomerToMake, FirstPassword, KeyToMake, MissingStore, PasswordEnd, UserToMake,
+};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::crypto::random;
@@ -297,7 +299,7 @@ async fn make_customer(control: &ControlPlane) -> Result<Credentials> {
     control
         .create_customer(CustomerToMake {
             mfa: Some(MfaRequirement::Optional),
-            admin_password: Some(password.clone()),
+            admin_password: FirstPassword::Chosen(password.clone()),
             ..CustomerToMake::new(CUSTOMER.parse()?)
         })
         .await?;

@@ -62,6 +62,8 @@ pub enum EventKind {
     SignedIn,
     /// A sign-in failed.
     SignInFailed,
+    /// A user has shown password, and factor, anew within a session.
+    IdentityConfirmed,
     /// A user signed out.
     SignedOut,
     /// Console sessions were ended.
@@ -92,7 +94,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -118,6 +120,7 @@ impl EventKind {
         Self::AllowListChanged,
         Self::SignedIn,
         Self::SignInFailed,
+        Self::IdentityConfirmed,
         Self::SignedOut,
         Self::SessionsEnded,
         Self::SecondFactorFailed,
@@ -161,6 +164,7 @@ impl EventKind {
             Self::AllowListChanged => "allow_list.changed",
             Self::SignedIn => "sign_in.done",
             Self::SignInFailed => "sign_in.failed",
+            Self::IdentityConfirmed => "sign_in.confirmed",
             Self::SignedOut => "sign_in.ended",
             Self::SessionsEnded => "sessions.ended",
             Self::SecondFactorFailed => "mfa.failed",

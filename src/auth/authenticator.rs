@@ -4,6 +4,9 @@
 //! hash on its own threads, then the same rules, so that time tells nothing (PROTOCOL section 3, point 6).
 
 mod api_session;
+mod console_password;
+
+pub(super) use console_password::ConsolePassword;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +26,17 @@ use super::throttle::FailureThrottle;
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
 use crate::crypto::{DigestKey, KeyRing, random, recognise_key};
-use crate::model::{ClientIp, KeyDigest, MfaState, Recognised, Secret, Service, SessionLifetime, Timestamp};
+use crate::model::{
+    ClientIp, KeyDigest, MfaState, Recognised, Revision, Secret, Service, SessionLifetime, Timestamp,
+};
 use crate::store::index::{CustomerState, FoundKey, UserEntry, UserState};
 use crate::store::{Index, KeyUse, Subject};
 
 /// A key's use is noted at most this often.
 const NOTE_USE_EVERY_SECONDS: i64 = 60;
+
+/// How long somebody who made a change waits for this gateway to have it.
+const APPLIED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A password that cannot be hashed now.
 const BUSY: Denial = Denial::new(Refusal::Busy, DenialReason::PasswordQueueFull);
@@ -41,6 +49,8 @@ pub struct Authenticator {
     policy: ArcSwap<Policy>,
     clock: Clock,
     passwords: PasswordChecker,
+    /// One lane is the console's, so that no flood at the doors keeps an administrator out (S94).
+    console_passwords: PasswordChecker,
     password_turns: PasswordTurns,
     throttle: FailureThrottle,
     rate_limit: RateLimit,
@@ -83,6 +93,7 @@ impl Authenticator {
         let queue = usize::try_from(parts.limits.password_queue).unwrap_or(usize::MAX);
         Ok(Self {
             passwords: PasswordChecker::start(parts.password_threads, queue)?,
+            console_passwords: PasswordChecker::start(1, queue)?,
             password_turns: PasswordTurns::new(queue),
             throttle: FailureThrottle::new(&parts.limits, throttle_key),
             rate_limit: RateLimit::new(&parts.limits),
@@ -111,6 +122,19 @@ impl Authenticator {
         }
         self.policy.store(Arc::new(policy.clone()));
         self.end_revoked_sessions(&[Subject::Everything])
+    }
+
+    /// The rules that are in force.
+    pub fn policy(&self) -> Policy {
+        Policy::clone(&self.policy.load())
+    }
+
+    /// Waits until this gateway decides by `revision`, a second at most: a store that is away must keep nobody waiting.
+    pub async fn applied(&self, revision: Revision) {
+        let mut applied = self.index.applied();
+        let reached = applied.wait_for(|applied| *applied >= revision);
+        // Either way the answer is given; the follower goes on catching up.
+        let _ = tokio::time::timeout(APPLIED_WITHIN, reached).await;
     }
 
     /// Judges one attempt. For an API key or session it never waits.

@@ -34,12 +34,23 @@ pub(super) struct Change {
 enum Standing {
     /// May do everything.
     Operator,
+    /// May do nothing that takes a right.
+    Nobody,
     User {
         user: Box<UserRecord>,
         via: Via,
-        /// MFA is required and not set up.
-        set_up_only: bool,
+        bound: Bound,
     },
+}
+
+/// What a user must do before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    Free,
+    /// Replace a password that somebody else chose.
+    NewPassword,
+    /// Set MFA up (R25).
+    SetUp,
 }
 
 impl ControlPlane {
@@ -64,6 +75,13 @@ impl ControlPlane {
             }
         };
         Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now: self.clock.now() })
+    }
+
+    /// Begins a change that asks for no right, for what anybody may do who once came in: signing out.
+    pub(super) async fn begin_unjudged(&self) -> Result<Change, ControlError> {
+        let mutation = self.store.mutate().await?;
+        let (standing, now) = (Standing::Nobody, self.clock.now());
+        Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now })
     }
 
     /// Fails unless the plane's actor may do `action` now. For looks; a change asks [`Change::require`].
@@ -109,25 +127,38 @@ impl ControlPlane {
                 (judge(Entrance::ManagementKey(&key), &facts, at, &self.policy), Via::ManageKey)
             }
         };
-        match verdict {
-            Verdict::Refused(DenialReason::MfaNotSetUp) => Err(ControlError::Forbidden(Forbidden::MfaSetUp)),
-            Verdict::Refused(reason) => Err(ControlError::Forbidden(Forbidden::Asker(reason))),
-            // That the second factor was shown is what makes a session, and the session's matter.
-            Verdict::Allowed | Verdict::AllowedWithFactor => {
-                Ok(Standing::User { user: Box::new(user), via, set_up_only: false })
+        let bound = match verdict {
+            Verdict::Refused(DenialReason::MfaNotSetUp) => {
+                return Err(ControlError::Forbidden(Forbidden::MfaSetUp));
             }
-            Verdict::SetUpPageOnly => Ok(Standing::User { user: Box::new(user), via, set_up_only: true }),
-        }
+            Verdict::Refused(reason) => return Err(ControlError::Forbidden(Forbidden::Asker(reason))),
+            _ if user.password_ends_at.is_some() && matches!(via, Via::FreshSession | Via::Session) => {
+                Bound::NewPassword
+            }
+            Verdict::SetUpPageOnly => Bound::SetUp,
+            // That the second factor was shown is what makes a session, and the session's matter.
+            Verdict::Allowed | Verdict::AllowedWithFactor => Bound::Free,
+        };
+        Ok(Standing::User { user: Box::new(user), via, bound })
     }
 }
 
 impl Standing {
     fn require(&self, action: Action<'_>) -> Result<(), ControlError> {
-        let Self::User { user, via, set_up_only } = self else { return Ok(()) };
-        // A password that a link or a reset asks for may be chosen before MFA is set up; nothing else may be done.
-        let opens_set_up = matches!(action, Action::OwnMfa(_) | Action::OwnPassword(_));
-        if *set_up_only && !opens_set_up {
-            return Err(ControlError::Forbidden(Forbidden::MfaSetUp));
+        let (user, via, bound) = match self {
+            Self::Operator => return Ok(()),
+            Self::Nobody => return Err(ControlError::Forbidden(Forbidden::OnlyOneself)),
+            Self::User { user, via, bound } => (user, via, *bound),
+        };
+        match (bound, action) {
+            (Bound::NewPassword, action) if !matches!(action, Action::OwnPassword(_)) => {
+                return Err(ControlError::Forbidden(Forbidden::NewPassword));
+            }
+            // A password that a link or a reset asks for may be chosen before MFA is set up.
+            (Bound::SetUp, action) if !matches!(action, Action::OwnMfa(_) | Action::OwnPassword(_)) => {
+                return Err(ControlError::Forbidden(Forbidden::MfaSetUp));
+            }
+            _ => {}
         }
         allow(Asker { user, via: *via }, action).map_err(ControlError::Forbidden)
     }

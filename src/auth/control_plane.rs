@@ -11,8 +11,8 @@ use super::passwords::PasswordFault;
 use super::rights::Forbidden;
 use crate::clock::Clock;
 use crate::config::{Config, Policy, StoreLocation};
-use crate::crypto::KeyRing;
 use crate::crypto::random::RandomError;
+use crate::crypto::{KeyRing, SealError};
 use crate::model::{CustomerHandle, KeyId, UserName};
 use crate::store::{CustomerRecord, Mutation, Store, StoreError, UserRecord};
 
@@ -114,6 +114,12 @@ pub enum ControlError {
     /// A password could not be hashed.
     #[error("the password could not be hashed: {0}")]
     Hashing(String),
+    /// What an authenticator app is set up with could not be shown.
+    #[error("the authenticator app could not be set up: {0}")]
+    SetUp(String),
+    /// A sealed secret does not open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -199,12 +205,12 @@ pub(super) mod tests {
         };
         let order = super::super::CustomerToMake {
             mfa: Some(crate::model::MfaRequirement::Optional),
-            admin_password: Some(password()),
+            admin_password: super::super::FirstPassword::Chosen(password()),
             ..super::super::CustomerToMake::new("acme".parse().unwrap())
         };
         plane.create_customer(order).await.unwrap();
         let alex = super::super::UserToMake {
-            password: Some(password()),
+            password: super::super::FirstPassword::Chosen(password()),
             ..super::super::UserToMake::new("acme/alex".parse().unwrap())
         };
         plane.create_user(alex).await.unwrap();

@@ -3,12 +3,13 @@
 //! A customer is made with one user, its administrator `admin` (R29), and deleted with all its users and keys.
 
 use super::audit::{Event, EventKind};
-use super::control_plane::{ControlError, ControlPlane, require_customer};
+use super::control_plane::{ControlError, ControlPlane, require_customer, require_user};
 use super::passwords::{check_password, hash_off_thread};
 use super::rights::{Action, Forbidden};
+use super::users::FirstPassword;
 use crate::model::{
-    AccessPoints, CustomerHandle, Login, MfaRequirement, MfaState, Permissions, Revision, Secret, Timestamp,
-    UserName,
+    AccessPoints, CustomerHandle, LinkPurpose, Login, MfaRequirement, MfaState, Permissions, Revision,
+    Secret, Timestamp, UserName,
 };
 use crate::store::{CustomerRecord, NewCustomer, NewUser, UserRecord};
 
@@ -24,14 +25,14 @@ pub struct CustomerToMake {
     pub created_on: Option<Timestamp>,
     /// `None`: as the policy says for a customer of that age (R24).
     pub mfa: Option<MfaRequirement>,
-    /// The password of its administrator; `None`: none yet.
-    pub admin_password: Option<Secret<String>>,
+    /// How its administrator comes to a password.
+    pub admin_password: FirstPassword,
 }
 
 impl CustomerToMake {
-    /// A customer made now, with the policy's MFA and no password.
+    /// A customer made now, with the policy's MFA; its administrator gets a one-time link.
     pub const fn new(handle: CustomerHandle) -> Self {
-        Self { handle, created_on: None, mfa: None, admin_password: None }
+        Self { handle, created_on: None, mfa: None, admin_password: FirstPassword::Link }
     }
 }
 
@@ -40,6 +41,8 @@ impl CustomerToMake {
 pub struct MadeCustomer {
     /// Its administrator.
     pub admin: UserName,
+    /// The token of the administrator's one-time link, where one was wanted; shown once (S102).
+    pub link: Option<Secret<String>>,
     /// Whether MFA is required of its users.
     pub mfa: MfaRequirement,
     /// When every gateway has it.
@@ -71,12 +74,13 @@ impl ControlPlane {
         let now = self.clock.now();
         let created_at = order.created_on.unwrap_or(now);
         let mfa = order.mfa.unwrap_or_else(|| self.policy.mfa_required.requirement_for(created_at));
+        let gives_link = matches!(order.admin_password, FirstPassword::Link);
         let password_hash = match order.admin_password {
-            Some(password) => {
+            FirstPassword::Chosen(password) => {
                 check_password(&password, MfaState::derive(false, MfaRequirement::Optional, mfa))?;
                 Some(hash_off_thread(password).await?)
             }
-            None => None,
+            FirstPassword::None | FirstPassword::Link => None,
         };
         let admin = UserName { customer: order.handle.clone(), login: first_login()? };
         let mut change = self.begin().await?;
@@ -101,8 +105,14 @@ impl ControlPlane {
         let made = Event::new(EventKind::CustomerCreated).about_thing(Some(customer), &handle);
         change.note(made.with("mfa", mfa.as_str()));
         let admin_made = Event::new(EventKind::UserCreated).about_user(customer, admin_id, admin.to_string());
-        let revision = change.commit(admin_made.with("administrator", true)).await?;
-        Ok(MadeCustomer { admin, mfa, revision })
+        change.note(admin_made.with("administrator", true));
+        let link = if gives_link {
+            let user = require_user(&mut change, &admin).await?;
+            Some(self.put_link(&mut change, &user, LinkPurpose::Password).await?)
+        } else {
+            None
+        };
+        Ok(MadeCustomer { admin, link, mfa, revision: change.commit_noted().await? })
     }
 
     /// Requires MFA of a customer's users, at once for passwords (PROTOCOL section 3, point 2), or stops requiring it.
@@ -235,7 +245,7 @@ mod tests {
         let (_folder, plane) = plane().await;
         let short = CustomerToMake {
             mfa: Some(MfaRequirement::Optional),
-            admin_password: Some(Secret::new("eight ch".to_owned())),
+            admin_password: FirstPassword::Chosen(Secret::new("eight ch".to_owned())),
             ..CustomerToMake::new(handle("beta"))
         };
         let error = plane.create_customer(short).await.unwrap_err();
@@ -247,8 +257,10 @@ mod tests {
     async fn a_taken_handle_is_refused_and_changes_nothing() {
         let (_folder, plane) = plane().await;
         let before = plane.store.revision().await.unwrap();
-        let order =
-            CustomerToMake { admin_password: Some(password()), ..CustomerToMake::new(handle("acme")) };
+        let order = CustomerToMake {
+            admin_password: FirstPassword::Chosen(password()),
+            ..CustomerToMake::new(handle("acme"))
+        };
         let error = plane.create_customer(order).await.unwrap_err();
         assert!(matches!(&error, ControlError::Store(StoreError::Exists(_))));
         assert_eq!(error.to_string(), "customer `acme` exists already");

@@ -207,6 +207,10 @@ pub enum DenialReason {
     PasswordOffByMfa,
     /// The password is right, and off because MFA is required and not set up.
     PasswordOffByRequiredMfa,
+    /// The password is right, and over: its owner has not replaced it in time.
+    PasswordEnded,
+    /// The password is right, and the sign-in takes a one-time link beside it.
+    LinkMissing,
     /// MFA is required and not set up.
     MfaNotSetUp,
     /// No such API session, or not any more.
@@ -243,7 +247,7 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// Every reason, for metrics that are registered once.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::NoCredential,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -255,6 +259,8 @@ impl DenialReason {
         Self::PasswordOffByKey,
         Self::PasswordOffByMfa,
         Self::PasswordOffByRequiredMfa,
+        Self::PasswordEnded,
+        Self::LinkMissing,
         Self::MfaNotSetUp,
         Self::UnknownSession,
         Self::SessionExpired,
@@ -287,6 +293,8 @@ impl DenialReason {
             Self::PasswordOffByKey => "password_off_by_key",
             Self::PasswordOffByMfa => "password_off_by_mfa",
             Self::PasswordOffByRequiredMfa => "password_off_by_required_mfa",
+            Self::PasswordEnded => "password_ended",
+            Self::LinkMissing => "link_missing",
             Self::MfaNotSetUp => "mfa_not_set_up",
             Self::UnknownSession => "unknown_session",
             Self::SessionExpired => "session_expired",
@@ -319,6 +327,8 @@ impl DenialReason {
             Self::WrongPassword => "the password is wrong, or none is set",
             Self::PasswordOffByKey => "an API key exists or existed",
             Self::PasswordOffByMfa => "MFA is on",
+            Self::PasswordEnded => "a password that an administrator chose was not replaced in time",
+            Self::LinkMissing => "after a reset of MFA the sign-in takes the one-time link",
             Self::PasswordOffByRequiredMfa | Self::MfaNotSetUp => "MFA is required and not set up",
             Self::UnknownSession => "no such session, or not any more",
             Self::SessionExpired => "the session has expired",

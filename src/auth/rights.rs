@@ -145,6 +145,9 @@ pub enum Forbidden {
     /// MFA is required and not set up: nothing but that is open (R25).
     #[error("MFA is required; set it up first")]
     MfaSetUp,
+    /// Somebody else chose the asker's password; nothing is open before it is replaced.
+    #[error("choose a password of your own first")]
+    NewPassword,
     /// The asker is not let in any more.
     #[error("you are not let in any more: {}", .0.explanation())]
     Asker(DenialReason),

@@ -11,8 +11,8 @@ use super::control_plane::{
 use super::passwords::{check_password, hash_off_thread};
 use super::rights::{Action, Forbidden, NewRights};
 use crate::model::{
-    AccessPoint, AccessPoints, CustomerHandle, MfaRequirement, MfaState, Permissions, Revision, Secret,
-    Timestamp, UserName,
+    AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
+    Secret, Timestamp, UserId, UserName,
 };
 use crate::store::{NewUser, StoreError, UserRecord};
 
@@ -38,8 +38,28 @@ pub struct UserToMake {
     pub access_points: AccessPoints,
     /// Demands MFA of this user.
     pub mfa: MfaRequirement,
-    /// `None`: no password yet.
-    pub password: Option<Secret<String>>,
+    /// How it comes to a password.
+    pub password: FirstPassword,
+}
+
+/// How a new user comes to a password.
+#[derive(Debug)]
+pub enum FirstPassword {
+    /// Not at all, for now.
+    None,
+    /// By a one-time link, which is given out with the user.
+    Link,
+    /// Somebody else has chosen it.
+    Chosen(Secret<String>),
+}
+
+/// A user that was made.
+#[derive(Debug)]
+pub struct MadeUser {
+    /// The token of its one-time link, where one was wanted; shown once.
+    pub link: Option<Secret<String>>,
+    /// When every gateway has it.
+    pub revision: Revision,
 }
 
 impl UserToMake {
@@ -54,9 +74,24 @@ impl UserToMake {
             permissions: Permissions::default(),
             access_points: AccessPoints::ALL,
             mfa: MfaRequirement::Optional,
-            password: None,
+            password: FirstPassword::None,
         }
     }
+
+    fn rights(&self) -> NewRights {
+        let holds = self.administrator || self.permissions != Permissions::default();
+        if holds { NewRights::Some } else { NewRights::None }
+    }
+}
+
+/// What the audit trail tells of a user that was made.
+fn created_event(new: &NewUser, id: UserId, name: &UserName) -> Event {
+    Event::new(EventKind::UserCreated)
+        .about_user(new.customer, id, name.to_string())
+        .with("administrator", new.administrator)
+        .with("permissions", new.permissions)
+        .with("access", new.access_points)
+        .with("mfa", new.mfa.as_str())
 }
 
 /// What to change of a user; `None` leaves it as it is.
@@ -102,28 +137,23 @@ pub fn mfa_state(user: &UserRecord) -> MfaState {
 }
 
 impl ControlPlane {
-    /// Makes a user.
-    pub async fn create_user(&self, order: UserToMake) -> Result<Revision, ControlError> {
+    /// Makes a user. Who makes one also gets its first link (PROTOCOL section 3, point 3).
+    pub async fn create_user(&self, order: UserToMake) -> Result<MadeUser, ControlError> {
         check_text("the name", &order.full_name)?;
         check_text("the e-mail address", &order.email)?;
         check_language(&order.language)?;
-        let rights = if order.administrator || order.permissions != Permissions::default() {
-            NewRights::Some
-        } else {
-            NewRights::None
-        };
+        let rights = order.rights();
         let record = self.customer_record(&order.name.customer).await?;
         // Asked before the password is hashed, and again in the change.
         self.require(Action::CreateUser(record.id, rights)).await?;
-        let customer_mfa = record.mfa;
+        let gives_link = matches!(order.password, FirstPassword::Link);
         let password_hash = match order.password {
-            Some(password) => {
-                check_password(&password, MfaState::derive(false, order.mfa, customer_mfa))?;
+            FirstPassword::Chosen(password) => {
+                check_password(&password, MfaState::derive(false, order.mfa, record.mfa))?;
                 Some(hash_off_thread(password).await?)
             }
-            None => None,
+            FirstPassword::None | FirstPassword::Link => None,
         };
-        let password_ends_at = self.end_of_a_chosen_password(order.access_points);
         let mut change = self.begin().await?;
         let customer = require_customer(&mut change, &order.name.customer).await?.id;
         change.require(Action::CreateUser(customer, rights))?;
@@ -136,8 +166,11 @@ impl ControlPlane {
             administrator: order.administrator,
             permissions: order.permissions,
             access_points: order.access_points,
+            password_ends_at: password_hash
+                .is_some()
+                .then(|| self.end_of_a_chosen_password(order.access_points))
+                .flatten(),
             password_hash,
-            password_ends_at,
             mfa: order.mfa,
             created_at: change.now(),
         };
@@ -145,13 +178,14 @@ impl ControlPlane {
             StoreError::Exists(_) => ControlError::UserExists(order.name.clone()),
             other => other.into(),
         })?;
-        let event = Event::new(EventKind::UserCreated)
-            .about_user(customer, id, order.name.to_string())
-            .with("administrator", new.administrator)
-            .with("permissions", new.permissions)
-            .with("access", new.access_points)
-            .with("mfa", new.mfa.as_str());
-        change.commit(event).await
+        change.note(created_event(&new, id, &order.name));
+        let link = if gives_link {
+            let user = require_user(&mut change, &order.name).await?;
+            Some(self.put_link(&mut change, &user, LinkPurpose::Password).await?)
+        } else {
+            None
+        };
+        Ok(MadeUser { link, revision: change.commit_noted().await? })
     }
 
     /// When a password that the present actor chooses for somebody else ends: within a day, unless the operator chose it
@@ -255,6 +289,8 @@ impl ControlPlane {
             Activation::Active => EventKind::UserReactivated,
             Activation::Deactivated => {
                 require_another_administrator(&mut change, &user).await?;
+                change.delete_link_of(user.id).await?;
+                change.end_console_sessions(user.id, None).await?;
                 EventKind::UserDeactivated
             }
         };

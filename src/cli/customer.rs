@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::operator::{ConfigArgument, Operator};
 use super::{output, prompt};
-use crate::auth::{CustomerToMake, MissingStore};
+use crate::auth::{CustomerToMake, FirstPassword, MissingStore};
 use crate::model::{CustomerHandle, MfaRequirement, Timestamp};
 use crate::store::CustomerRecord;
 
@@ -37,7 +37,8 @@ enum CustomerCommand {
         /// When it became a customer; today where it is not given
         #[arg(long, value_name = "DATE")]
         created_on: Option<Timestamp>,
-        /// The first line of this file (`-`: stdin) is the administrator's password
+        /// The first line of this file (`-`: stdin) is the administrator's password; without it, a one-time link for
+        /// choosing one is printed
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
@@ -104,15 +105,17 @@ pub(super) fn run(arguments: CustomerArguments) -> Result<()> {
     let operator = Operator::open(&arguments.config, missing)?;
     match arguments.command {
         CustomerCommand::Create { handle, mfa, created_on, password_file } => {
-            let admin_password = prompt::read_password(password_file.as_ref())?;
-            let has_password = admin_password.is_some();
+            let admin_password = match prompt::read_password(password_file.as_ref())? {
+                Some(password) => FirstPassword::Chosen(password),
+                None => operator.first_password(),
+            };
             let order = CustomerToMake {
                 created_on,
                 mfa: mfa.map(Into::into),
                 admin_password,
                 ..CustomerToMake::new(handle)
             };
-            create(&operator, order, has_password)
+            create(&operator, order)
         }
         CustomerCommand::Update { handle, mfa, .. } => update(&operator, handle.as_ref(), mfa.into()),
         CustomerCommand::List { json } => list(&operator, json),
@@ -121,12 +124,17 @@ pub(super) fn run(arguments: CustomerArguments) -> Result<()> {
     }
 }
 
-fn create(operator: &Operator, order: CustomerToMake, has_password: bool) -> Result<()> {
+fn create(operator: &Operator, order: CustomerToMake) -> Result<()> {
     let handle = order.handle.clone();
+    let password = match order.admin_password {
+        FirstPassword::Chosen(_) => "",
+        FirstPassword::Link => ", who chooses a password by this link within 24 hours",
+        FirstPassword::None => ", who has no password yet (`latchkey user set-password`)",
+    };
     let made = operator.run(operator.control.create_customer(order))?;
-    let password = if has_password { "" } else { ", who has no password yet (`latchkey user set-password`)" };
     let text = format!("made customer {handle} (MFA {}) with {}{password}", made.mfa.as_str(), made.admin);
-    operator.announce(&text, made.revision)
+    operator.announce(&text, made.revision)?;
+    made.link.map_or(Ok(()), |link| operator.show_link(&link))
 }
 
 fn update(operator: &Operator, handle: Option<&CustomerHandle>, mfa: MfaRequirement) -> Result<()> {

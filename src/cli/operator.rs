@@ -9,10 +9,10 @@ use tokio::runtime::Runtime;
 
 use super::{UsageError, output};
 use crate::app::{ConfigSource, find_unusable};
-use crate::auth::{Actor, ControlPlane, MissingStore};
+use crate::auth::{Actor, ControlPlane, FirstPassword, MissingStore};
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::model::Revision;
+use crate::config::{self, Config, PublicUrl};
+use crate::model::{Revision, Secret};
 use crate::store::Acknowledgement;
 
 /// How long the gateways may take to answer before they are called silent.
@@ -64,6 +64,7 @@ fn environment(name: &str) -> Option<String> {
 pub(super) struct Operator {
     runtime: Runtime,
     pub(super) control: ControlPlane,
+    public_url: Option<PublicUrl>,
 }
 
 impl Operator {
@@ -76,7 +77,23 @@ impl Operator {
             .context("the runtime could not be started")?;
         let control =
             runtime.block_on(ControlPlane::open(&config, Clock::system(), missing, Actor::operator()))?;
-        Ok(Self { runtime, control })
+        Ok(Self { runtime, control, public_url: config.public_url().cloned() })
+    }
+
+    /// How somebody without a password comes to one: by a link where there is a console, and not at all where there is
+    /// none.
+    pub(super) const fn first_password(&self) -> FirstPassword {
+        if self.public_url.is_some() { FirstPassword::Link } else { FirstPassword::None }
+    }
+
+    /// Prints a one-time link, the only thing on stdout.
+    pub(super) fn show_link(&self, token: &Secret<String>) -> Result<()> {
+        let token = token.expose();
+        let Some(console) = &self.public_url else {
+            output::note("the configuration has no console; the link is this path at its address");
+            return output::data(&format!("/welcome/{token}"));
+        };
+        output::data(&format!("{console}/welcome/{token}"))
     }
 
     /// Runs a use case.

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::operator::{ConfigArgument, Operator};
 use super::{output, prompt};
-use crate::auth::{AccessCell, Activation, MissingStore, UserChanges, UserToMake, mfa_state};
+use crate::auth::{AccessCell, Activation, FirstPassword, MissingStore, UserChanges, UserToMake, mfa_state};
 use crate::model::{
-    AccessPoints, CustomerHandle, MfaRequirement, MfaState, Permission, Permissions, UserName,
+    AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permission,
+    Permissions, UserName,
 };
 use crate::store::UserRecord;
 
@@ -82,6 +83,24 @@ enum UserCommand {
         /// CUSTOMER/LOGIN
         user: UserName,
     },
+    /// Print a one-time link by which the user chooses a password
+    #[command(after_help = "Example: latchkey user link acme/alex")]
+    Link {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+    },
+    /// Take a user's MFA methods, recovery codes and sessions away, for who has lost all of them
+    ///
+    /// MFA is required of the user from then on. The next sign-in takes the one-time link that is printed, beside the
+    /// password.
+    #[command(after_help = "Example: latchkey user reset-mfa acme/alex --yes")]
+    ResetMfa {
+        /// CUSTOMER/LOGIN
+        user: UserName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// How this user gets in: where, with what, and why not
     #[command(after_help = "Example: latchkey user access acme/alex")]
     Access {
@@ -112,7 +131,7 @@ struct CreateArguments {
     /// `MANAGE_API_KEY`, `MANAGE_USER`, `MANAGE_IP_WHITELIST` or `VIEW_AUDIT`; may be given several times
     #[arg(long = "permission", value_name = "P")]
     permissions: Vec<Permission>,
-    /// The first line of this file (`-`: stdin) is the password
+    /// The first line of this file (`-`: stdin) is the password; without it, a one-time link for choosing one is printed
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// The person's e-mail address
@@ -121,6 +140,9 @@ struct CreateArguments {
     /// The person's name
     #[arg(long, value_name = "N", default_value = "")]
     name: String,
+    /// The person's language, such as `en`
+    #[arg(long, value_name = "TAG", default_value = "en")]
+    language: String,
     /// Nothing but keys works before MFA is set up
     #[arg(long)]
     force_mfa: bool,
@@ -228,6 +250,13 @@ pub(super) fn run(arguments: UserArguments) -> Result<()> {
             let revision = operator.run(control.set_activation(&user, Activation::Active))?;
             operator.announce(&format!("reactivated {user}"), revision)
         }
+        UserCommand::Link { user } => link(&operator, &user),
+        UserCommand::ResetMfa { user, yes } => {
+            operator.run(control.user(&user))?;
+            let text = format!("this takes {user} all MFA methods, recovery codes and sessions");
+            prompt::require_consent(&text, yes)?;
+            reset_mfa(&operator, &user)
+        }
         UserCommand::Access { user, json } => access(&operator, &user, json),
         UserCommand::Delete { user, yes } => {
             operator.run(control.user(&user))?;
@@ -240,13 +269,22 @@ pub(super) fn run(arguments: UserArguments) -> Result<()> {
 }
 
 fn create(operator: &Operator, arguments: CreateArguments) -> Result<()> {
-    let password = prompt::read_password(arguments.password_file.as_ref())?;
-    let note =
-        if password.is_some() { "" } else { ", who has no password yet (`latchkey user set-password`)" };
+    let enters_console = arguments.access.holds(AccessPoint::Console);
+    let password = match prompt::read_password(arguments.password_file.as_ref())? {
+        Some(password) => FirstPassword::Chosen(password),
+        None if enters_console => operator.first_password(),
+        None => FirstPassword::None,
+    };
+    let note = match password {
+        FirstPassword::Chosen(_) => "",
+        FirstPassword::Link => ", who chooses a password by this link within 24 hours",
+        FirstPassword::None => ", who has no password yet (`latchkey user set-password`)",
+    };
     let user = arguments.user.clone();
     let order = UserToMake {
         full_name: arguments.name,
         email: arguments.email,
+        language: arguments.language,
         administrator: arguments.administrator,
         permissions: arguments.permissions.into_iter().collect(),
         access_points: arguments.access,
@@ -254,8 +292,30 @@ fn create(operator: &Operator, arguments: CreateArguments) -> Result<()> {
         password,
         ..UserToMake::new(arguments.user)
     };
-    let revision = operator.run(operator.control.create_user(order))?;
-    operator.announce(&format!("made {user}{note}"), revision)
+    let made = operator.run(operator.control.create_user(order))?;
+    operator.announce(&format!("made {user}{note}"), made.revision)?;
+    made.link.map_or(Ok(()), |link| operator.show_link(&link))
+}
+
+/// A new link, for a password or for the sign-in after a reset.
+fn link(operator: &Operator, user: &UserName) -> Result<()> {
+    let made = operator.run(operator.control.issue_link(user))?;
+    let what = match made.purpose {
+        LinkPurpose::Password => "to choose a password by",
+        LinkPurpose::SignIn => "to sign in by, with the password beside it",
+    };
+    operator.announce(&format!("a link for {user} {what}, once and within 24 hours"), made.revision)?;
+    operator.show_link(&made.token)
+}
+
+fn reset_mfa(operator: &Operator, user: &UserName) -> Result<()> {
+    let made = operator.run(operator.control.reset_mfa(user))?;
+    let text = format!(
+        "took the MFA methods, recovery codes and sessions of {user}; the next sign-in takes the password and this link \
+         within 24 hours, and sets MFA up anew"
+    );
+    operator.announce(&text, made.revision)?;
+    operator.show_link(&made.token)
 }
 
 fn set_password(operator: &Operator, user: &UserName, file: Option<&PathBuf>) -> Result<()> {

@@ -5,12 +5,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::digest::DigestKey;
 use super::random::{self, RandomError};
-use crate::model::Secret;
+use crate::model::{Secret, TokenDigest};
 
 const RANDOM_BYTES: usize = 32;
 /// Length of a token: 256 bits in base64url.
@@ -31,10 +30,6 @@ pub enum TokenPurpose {
     Challenge,
 }
 
-/// What a token is found by in the store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenDigest(pub [u8; 32]);
-
 impl TokenPurpose {
     /// Every purpose.
     pub const ALL: [Self; 5] = [Self::Session, Self::Link, Self::Form, Self::Device, Self::Challenge];
@@ -48,19 +43,6 @@ impl TokenPurpose {
             Self::Device => "device",
             Self::Challenge => "challenge",
         }
-    }
-}
-
-impl std::fmt::Debug for TokenDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenDigest(…)")
-    }
-}
-
-impl TokenDigest {
-    /// Compares two digests in the same time whether they differ or not.
-    pub fn same(&self, other: &Self) -> bool {
-        self.0.ct_eq(other.0.as_slice()).into()
     }
 }
 
@@ -80,13 +62,8 @@ pub fn is_token(text: &str) -> bool {
 
 impl DigestKey {
     /// The digest of a token that was handed out for `purpose`; meant for the key of [`super::KeyPurpose::Console`].
-    pub fn digest_token(&self, purpose: TokenPurpose, token: &Secret<String>) -> TokenDigest {
-        TokenDigest(self.digest_parts([
-            b"token ",
-            purpose.as_str().as_bytes(),
-            b" ",
-            token.expose().as_bytes(),
-        ]))
+    pub fn digest_token(&self, purpose: TokenPurpose, token: &str) -> TokenDigest {
+        TokenDigest(self.digest_parts([b"token ", purpose.as_str().as_bytes(), b" ", token.as_bytes()]))
     }
 }
 
@@ -118,15 +95,15 @@ mod tests {
 
     #[test]
     fn a_digest_is_of_one_key_one_purpose_and_one_token() {
-        let (key, token) = (DigestKey::new([1; 32]), draw_token().unwrap());
+        let (key, token, other) = (DigestKey::new([1; 32]), draw_token().unwrap(), draw_token().unwrap());
+        let token = token.expose();
         let digests: HashSet<_> =
-            TokenPurpose::ALL.map(|purpose| key.digest_token(purpose, &token)).into_iter().collect();
+            TokenPurpose::ALL.map(|purpose| key.digest_token(purpose, token)).into_iter().collect();
         assert_eq!(digests.len(), TokenPurpose::ALL.len());
-        let digest = key.digest_token(TokenPurpose::Session, &token);
-        assert!(digest.same(&key.digest_token(TokenPurpose::Session, &token)));
-        assert!(!digest.same(&key.digest_token(TokenPurpose::Session, &draw_token().unwrap())));
-        assert!(!digest.same(&DigestKey::new([2; 32]).digest_token(TokenPurpose::Session, &token)));
-        assert!(!digests.contains(&TokenDigest(key.digest(token.expose().as_bytes()).0)));
-        assert_eq!(format!("{digest:?}"), "TokenDigest(…)");
+        let digest = key.digest_token(TokenPurpose::Session, token);
+        assert!(digest == key.digest_token(TokenPurpose::Session, token));
+        assert!(digest != key.digest_token(TokenPurpose::Session, other.expose()));
+        assert!(digest != DigestKey::new([2; 32]).digest_token(TokenPurpose::Session, token));
+        assert!(!digests.contains(&TokenDigest(key.digest(token.as_bytes()).0)));
     }
 }

@@ -199,7 +199,7 @@ impl Mutation {
         Ok(())
     }
 
-    /// Sets a user's password; whatever the old one opened ends. The new one opens nothing from `ends_at` on.
+    /// Sets a user's password; whatever the old one opened ends, and so does a one-time link. The new one opens nothing from `ends_at` on.
     pub async fn set_password(
         &mut self,
         id: UserId,
@@ -215,6 +215,7 @@ impl Mutation {
         .bind(id.0)
         .execute(&mut *self.transaction)
         .await?;
+        self.delete_link_of(id).await?;
         self.touch(Subject::User(id));
         Ok(())
     }

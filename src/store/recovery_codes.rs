@@ -1,18 +1,17 @@
-//! Recovery codes in the store: a salt a set, a hash for each code that was not used yet.
+//! Recovery codes in the store: a hash for each code that was not used yet.
 
 use sqlx::{Row, SqliteConnection};
 
 use super::mfa_methods::failures_from_row;
 use super::{Mutation, Store, StoreError};
+use crate::crypto::RecoveryHash;
 use crate::model::{FactorFailures, Timestamp, UserId};
 
 /// A user's set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoverySetRecord {
-    /// What its codes are hashed with.
-    pub salt: Vec<u8>,
-    /// Codes that were not used yet.
-    pub left: u32,
+    /// The codes that were not used yet.
+    pub hashes: Vec<RecoveryHash>,
     /// What failed.
     pub failures: FactorFailures,
     /// When it was drawn.
@@ -36,17 +35,15 @@ impl Mutation {
     pub async fn replace_recovery_set(
         &mut self,
         user: UserId,
-        salt: &[u8],
-        hashes: &[Vec<u8>],
+        hashes: &[RecoveryHash],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.delete_recovery_set(user).await?;
         sqlx::query(
-            "INSERT INTO recovery_sets (user_id, salt, failures, burst, burst_began_at, created_at) \
-             VALUES (?, ?, 0, 0, ?, ?)",
+            "INSERT INTO recovery_sets (user_id, failures, burst, burst_began_at, created_at) \
+             VALUES (?, 0, 0, ?, ?)",
         )
         .bind(user.0)
-        .bind(salt)
         .bind(now.unix_milliseconds())
         .bind(now.unix_milliseconds())
         .execute(self.connection())
@@ -54,7 +51,7 @@ impl Mutation {
         for hash in hashes {
             sqlx::query("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)")
                 .bind(user.0)
-                .bind(hash.as_slice())
+                .bind(hash.as_stored())
                 .execute(self.connection())
                 .await?;
         }
@@ -72,13 +69,13 @@ impl Mutation {
 
     /// Uses up the code of that hash; answers whether there was one. The hash is argon2's and tells nothing, so that
     /// the engine may compare it.
-    pub async fn use_recovery_code(&mut self, user: UserId, hash: &[u8]) -> Result<bool, StoreError> {
-        let used = sqlx::query("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?")
+    pub async fn use_recovery_code(&mut self, user: UserId, hash: &RecoveryHash) -> Result<bool, StoreError> {
+        let gone = sqlx::query("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?")
             .bind(user.0)
-            .bind(hash)
+            .bind(hash.as_stored())
             .execute(self.connection())
             .await?;
-        Ok(used.rows_affected() > 0)
+        Ok(gone.rows_affected() > 0)
     }
 
     /// Notes what failed.
@@ -102,17 +99,17 @@ async fn set_of(
     connection: &mut SqliteConnection,
     user: UserId,
 ) -> Result<Option<RecoverySetRecord>, StoreError> {
-    let row = sqlx::query(
-        "SELECT s.*, (SELECT COUNT(*) FROM recovery_codes c WHERE c.user_id = s.user_id) AS left_codes \
-         FROM recovery_sets s WHERE user_id = ?",
-    )
-    .bind(user.0)
-    .fetch_optional(connection)
-    .await?;
+    let row = sqlx::query("SELECT * FROM recovery_sets WHERE user_id = ?")
+        .bind(user.0)
+        .fetch_optional(&mut *connection)
+        .await?;
     let Some(row) = row else { return Ok(None) };
+    let hashes: Vec<String> = sqlx::query_scalar("SELECT hash FROM recovery_codes WHERE user_id = ?")
+        .bind(user.0)
+        .fetch_all(connection)
+        .await?;
     Ok(Some(RecoverySetRecord {
-        salt: row.try_get("salt")?,
-        left: row.try_get("left_codes")?,
+        hashes: hashes.into_iter().map(RecoveryHash::from_stored).collect(),
         failures: failures_from_row(&row)?,
         created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
     }))

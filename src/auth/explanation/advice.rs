@@ -68,7 +68,10 @@ const fn step_of(reason: DenialReason) -> Step {
             Step::PasswordTries
         }
         DenialReason::TooManyRequests => Step::KeyLimit,
-        DenialReason::UnknownUser | DenialReason::WrongPassword => Step::Password,
+        DenialReason::UnknownUser
+        | DenialReason::WrongPassword
+        | DenialReason::PasswordEnded
+        | DenialReason::LinkMissing => Step::Password,
         DenialReason::KeyDisabled => Step::Rule(Rule::KeyEnabled),
         DenialReason::KeyExpired => Step::Rule(Rule::KeyNotExpired),
         DenialReason::UserInactive => Step::Rule(Rule::UserActive),
@@ -106,6 +109,9 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
             String::from("`latchkey user list` shows who there is; the name is CUSTOMER/LOGIN")
         }
         DenialReason::WrongPassword => format!("`latchkey user set-password {user}`"),
+        DenialReason::PasswordEnded | DenialReason::LinkMissing => {
+            format!("a new one-time link: `latchkey user link {user}`")
+        }
         DenialReason::PasswordOffByKey => {
             format!("use a key; or, once no key is left, `latchkey user allow-password {user}`")
         }

@@ -91,7 +91,12 @@ impl UserState {
         Self {
             active: record.active,
             access_points: record.access_points,
-            password_hash: record.password_hash.clone().map(Arc::new),
+            // One that somebody else chose opens the console, to be replaced, and nothing else.
+            password_hash: record
+                .password_hash
+                .clone()
+                .filter(|_| record.password_ends_at.is_none())
+                .map(Arc::new),
             password_version: record.password_version,
             password_off_by_key: record.password_off_by_key,
             mfa: record.mfa,

@@ -35,10 +35,10 @@ CREATE TABLE mfa_methods (
 ) STRICT;
 CREATE INDEX mfa_methods_of_user ON mfa_methods (user_id);
 
--- One salt a set, so that a code that is tried costs one hash. A code that was used has no row any more.
+-- The hashes of a set share one salt, so that a code that is tried costs one hash. A code that was used has no row any
+-- more.
 CREATE TABLE recovery_sets (
     user_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
-    salt BLOB NOT NULL,
     failures INTEGER NOT NULL,
     burst INTEGER NOT NULL,
     burst_began_at INTEGER NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE recovery_sets (
 ) STRICT;
 CREATE TABLE recovery_codes (
     user_id INTEGER NOT NULL REFERENCES recovery_sets (user_id) ON DELETE CASCADE,
-    hash BLOB NOT NULL,
+    hash TEXT NOT NULL,
     PRIMARY KEY (user_id, hash)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,109 @@
+//! Confirming who it is, within a session: password, and a second factor where MFA is on (S96).
+
+use super::super::audit::{Event, EventKind};
+use super::super::authenticator::ConsolePassword;
+use super::super::change::Change;
+use super::super::console_access::{ConsoleAccess, SESSIONS_OF_A_USER};
+use super::super::control_plane::ControlError;
+use super::SignInFault;
+use super::factors::{FactorRefusal, PresentedFactor};
+use super::session::ConsoleSession;
+use crate::crypto::TokenPurpose;
+use crate::model::{ConsoleSessionRecord, Secret, Timestamp};
+
+/// Why the session was not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfirmFault {
+    /// The password.
+    #[error(transparent)]
+    Password(#[from] SignInFault),
+    /// The factor.
+    #[error(transparent)]
+    Factor(#[from] FactorRefusal),
+}
+
+impl ConsoleAccess {
+    /// Takes password and factor anew; the session goes on under a new token, as fresh as a sign-in.
+    pub async fn confirm(
+        &self,
+        session: &ConsoleSession,
+        password: Secret<String>,
+        factor: Option<PresentedFactor>,
+    ) -> Result<Secret<String>, ConfirmFault> {
+        self.require_password(session, password).await?;
+        let prepared = match (session.user.mfa_active, factor) {
+            (true, Some(factor)) => Some(self.prepare(&session.user, factor).await?),
+            (true, None) => return Err(FactorRefusal::Wrong.into()),
+            (false, _) => None,
+        };
+        let plane = self.plane_in(session);
+        let mut change = plane.begin().await.map_err(FactorRefusal::from)?;
+        let user = change.user_by_id(session.user.id).await.map_err(ControlError::from);
+        let user = user.map_err(FactorRefusal::from)?.ok_or(FactorRefusal::Over)?;
+        if user.mfa_generation != session.user.mfa_generation
+            || user.password_version != session.user.password_version
+        {
+            return Err(FactorRefusal::Over.into());
+        }
+        if let Some(prepared) = prepared {
+            let digest = session.record.digest;
+            let checked = self.check_factor(&mut change, &user, digest, prepared).await;
+            if let Err(refusal) = checked.map_err(FactorRefusal::from)? {
+                change.commit_noted().await.map_err(FactorRefusal::from)?;
+                return Err(refusal.into());
+            }
+        }
+        let authenticated_at = change.now();
+        let token = self.rotate(&mut change, session, authenticated_at).await.map_err(FactorRefusal::from)?;
+        change.note(Event::new(EventKind::IdentityConfirmed).about(&user));
+        change.commit_noted().await.map_err(FactorRefusal::from)?;
+        Ok(token)
+    }
+
+    /// Fails unless `password` is the session's user's; counted and throttled like a sign-in.
+    pub(in crate::auth) async fn require_password(
+        &self,
+        session: &ConsoleSession,
+        password: Secret<String>,
+    ) -> Result<(), SignInFault> {
+        let name = session.user.name.to_string();
+        let checked = self
+            .authenticator
+            .check_console_password(ConsolePassword {
+                client_ip: session.client_ip,
+                counted_as: &name,
+                password,
+                hash: session.user.password_hash.clone(),
+                admitted: true,
+            })
+            .await;
+        match checked {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SignInFault::Wrong),
+            Err(denial) => Err(SignInFault::of(denial)),
+        }
+    }
+
+    /// Lets the session go on under a new token (S84), as authenticated at `authenticated_at`.
+    pub(in crate::auth) async fn rotate(
+        &self,
+        change: &mut Change,
+        session: &ConsoleSession,
+        authenticated_at: Timestamp,
+    ) -> Result<Secret<String>, ControlError> {
+        let user = change.user_by_id(session.user.id).await?;
+        let user = user.ok_or_else(|| ControlError::UnknownUser(session.user.name.clone()))?;
+        change.delete_console_session(session.record.digest).await?;
+        let (token, digest) = self.draw(TokenPurpose::Session)?;
+        let record = ConsoleSessionRecord {
+            digest,
+            password_version: user.password_version,
+            mfa_generation: user.mfa_generation,
+            last_used_at: change.now(),
+            authenticated_at,
+            ..session.record.clone()
+        };
+        change.insert_console_session(&record, SESSIONS_OF_A_USER).await?;
+        Ok(token)
+    }
+}
