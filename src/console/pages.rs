@@ -4,3 +4,4 @@
 //! the comment of the page that has the form. Every form also sends `csrf`.
 
 pub mod error;
+pub mod sign_in;
