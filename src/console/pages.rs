@@ -4,4 +4,6 @@
 //! the comment of the page that has the form. Every form also sends `csrf`.
 
 pub mod error;
+pub mod mfa;
 pub mod sign_in;
+pub mod welcome;
