@@ -5,5 +5,6 @@
 
 pub mod error;
 pub mod mfa;
+pub mod profile;
 pub mod sign_in;
 pub mod welcome;

@@ -34,6 +34,12 @@ impl ErrorPage {
         Self::new(frame, 404, "Page not found", "This page does not exist. It may have been deleted.")
     }
 
+    /// 404: a one-time link that was used, is older than 24 hours, or gave way to a newer one.
+    pub fn link_over(frame: Frame) -> Self {
+        let text = "This link was used already, or it is older than 24 hours. Ask an administrator of your account for a new one.";
+        Self::new(frame, 404, "This link no longer works", text)
+    }
+
     /// 409: what a form was to change has changed since the form was shown.
     pub fn changed_meanwhile(frame: Frame, what: &str, back: Link) -> Self {
         let text = format!("Somebody changed this {what} meanwhile. Look again and repeat your change.");
@@ -98,8 +104,9 @@ mod tests {
             (ErrorPage::defect(sample_frame(), "01JX5"), "01JX5"),
             (ErrorPage::read_only(sample_frame()), "read only"),
         ];
-        for (page, text) in pages {
-            let html = check_page(&format!("error-{}", page.status), &page);
+        let link_over = (ErrorPage::link_over(Frame::new("", "token")), "older than 24 hours");
+        for (page, text) in pages.into_iter().chain([link_over]) {
+            let html = check_page(&format!("error-{}-{}", page.status, page.frame.title), &page);
             assert!(html.contains(text), "{html}");
             assert!(html.contains(&format!(r#"href="{}""#, page.way_on.href)), "{html}");
         }
