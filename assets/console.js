@@ -64,7 +64,7 @@
     const show = (shown) => {
       field.type = shown ? "text" : "password";
       button.textContent = shown ? "Hide" : "Show";
-      button.setAttribute("aria-label", (shown ? "Hide " : "Show ") + button.dataset.what);
+      button.setAttribute("aria-label", (shown ? "Hide " : "Show ") + button.dataset.what.toLowerCase());
     };
     button.hidden = false;
     show(false);

@@ -65,12 +65,16 @@ pub struct RenameMethod {
     pub name: String,
 }
 
-/// `/profile/mfa/{app|key}/{id}/remove`. Fields: none, or `password` when a longer one is asked for.
+/// `/profile/mfa/{app|key}/{id}/remove`.
+///
+/// Fields: none, or `password` when a longer one is asked for; `user` beside it is there for password safes.
 #[derive(Template)]
 #[template(path = "console/mfa/remove.html")]
 pub struct RemoveMethod {
     /// The frame at Profile.
     pub frame: Frame,
+    /// Whose method: `acme/alex`.
+    pub user: String,
     /// What is removed.
     pub method: Method,
     /// What follows.
@@ -293,7 +297,12 @@ mod tests {
         let bad = method(NewMethod::Key, "8", "<script>alert(1)</script>");
         let rename = RenameMethod { frame: titled("Rename"), name: bad.name.clone(), method: bad.clone() };
         let removal = Removal::OthersRemain;
-        let remove = RemoveMethod { frame: titled("Remove"), method: bad.clone(), removal };
+        let remove = RemoveMethod {
+            frame: titled("Remove"),
+            user: "acme/alex".to_owned(),
+            method: bad.clone(),
+            removal,
+        };
         for html in [
             check_page("mfa-markup", &overview(vec![bad])),
             check_page("mfa-rename", &rename),
@@ -307,6 +316,7 @@ mod tests {
     fn s36_the_last_method_of_a_user_who_must_have_one_has_no_remove_button() {
         let page = |removal| RemoveMethod {
             frame: titled("Remove “Blue key”?"),
+            user: "acme/alex".to_owned(),
             method: method(NewMethod::Key, "8", "Blue key"),
             removal,
         };
