@@ -1,0 +1,10 @@
+//! The web console: how its pages look and what they say.
+//!
+//! Pages are templates with plain structs; what they show is judged and fetched elsewhere. Nothing here reads the store
+//! or the time, and nothing decides who may see a page. Called by `app`.
+
+pub mod assets;
+pub mod frame;
+pub mod pages;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,10 @@
+//! The pages, by area: a struct each, whose fields are what its template shows.
+//!
+//! The structs hold texts and choices, not records: whoever answers a request fills them in. Form fields are named in
+//! the comment of the page that has the form. Every form also sends `csrf`.
+
+pub mod error;
+pub mod mfa;
+pub mod profile;
+pub mod sign_in;
+pub mod welcome;
