@@ -10,6 +10,7 @@ mod api_keys;
 mod api_sessions;
 mod attempt;
 mod audit;
+mod audit_check;
 mod authenticator;
 mod change;
 mod control_plane;
@@ -38,6 +39,7 @@ pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedK
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use audit::{Event, EventKind};
+pub use audit_check::{AuditFault, AuditHead, AuditProgress, InvalidAuditHead};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};

@@ -6,6 +6,7 @@
 mod acknowledgement;
 mod api_sessions;
 mod audit;
+mod audit_reading;
 mod feed;
 mod follower;
 mod import;
@@ -22,7 +23,8 @@ mod refusals;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use api_sessions::SessionUse;
-pub use audit::{AuditEntry, AuditRow};
+pub use audit::{AuditEnd, AuditEntry, AuditRow};
+pub use audit_reading::{Among, AuditFilter};
 pub use feed::{Change, Subject};
 pub use follower::{Follower, FollowerError, FollowerEvents};
 pub use import::{ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};

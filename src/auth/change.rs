@@ -157,10 +157,9 @@ impl Change {
 
     /// Makes all durable with the events that were noted.
     pub(super) async fn commit_noted(mut self) -> Result<Revision, ControlError> {
-        for event in std::mem::take(&mut self.events) {
-            let entry = event.entry(&self.plane.actor, self.now);
-            self.mutation.append_audit(&entry, &self.plane.key_ring.audit).await?;
-        }
+        let entries: Vec<_> =
+            self.events.iter().map(|event| event.entry(&self.plane.actor, self.now)).collect();
+        self.mutation.append_audit(&entries, &self.plane.key_ring.audit).await?;
         Ok(self.mutation.commit().await?)
     }
 }
@@ -185,6 +184,7 @@ mod tests {
     use super::super::{Activation, UserChanges, UserToMake};
     use super::*;
     use crate::model::{ClientIp, MfaRequirement, UserName};
+    use crate::store::AuditFilter;
 
     async fn actor(plane: &ControlPlane, name: &str, means: Means) -> ControlPlane {
         let name: UserName = name.parse().unwrap();
@@ -252,7 +252,7 @@ mod tests {
         drop(change);
         let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
         admin.create_user(UserToMake::new("acme/one".parse().unwrap())).await.unwrap();
-        let rows = plane.store.audit_rows(0, 100).await.unwrap();
+        let rows = plane.store.oldest_audit_rows(&AuditFilter::default(), 100).await.unwrap();
         let last = rows.last().unwrap();
         assert_eq!(
             (last.entry.actor.as_str(), last.entry.event.as_str(), last.entry.subject.as_str()),
