@@ -4,6 +4,7 @@
 //! Protocol modules see [`Attempt`], [`Decision`], [`Permit`] and [`Denial`], never the store or the crypto behind them.
 
 mod access;
+mod activity;
 mod actor;
 mod allow_lists;
 mod api_keys;
@@ -33,12 +34,16 @@ mod throttle;
 mod users;
 
 pub use access::{AccessCell, AccessTable};
+pub use activity::{
+    ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
+    render_activity_csv, render_activity_csv_head, render_activity_csv_lines,
+};
 pub use actor::{Actor, Means, UserActor};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
 pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
-pub use audit::{Event, EventKind};
+pub use audit::{Event, EventKind, InvalidEventKind};
 pub use audit_check::{AuditFault, AuditHead, AuditProgress, InvalidAuditHead};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};

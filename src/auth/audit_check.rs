@@ -245,7 +245,8 @@ mod tests {
         assert_eq!(head.to_string().parse(), Ok(head));
         assert_eq!(format!(" {head}\n").to_uppercase().parse(), Ok(head));
         let digits = "0".repeat(64);
-        for text in ["", "17", "17:", "17:00", ":", &digits, &format!("-1:{digits}"), &format!("x:{digits}")] {
+        for text in ["", "17", "17:", "17:00", ":", &digits, &format!("-1:{digits}"), &format!("x:{digits}")]
+        {
             assert_eq!(text.parse::<AuditHead>(), Err(InvalidAuditHead), "{text}");
         }
         assert!(format!("1:{}ü", "0".repeat(62)).parse::<AuditHead>().is_err());

@@ -191,7 +191,10 @@ mod tests {
             (AuditFilter { event: Some("customer.created".into()), ..acme.clone() }, vec![1]),
             (AuditFilter { event: Some("customer.created".into()), ..AuditFilter::default() }, vec![1, 3]),
             (AuditFilter { among: Some((failures.clone(), Among::These)), ..acme.clone() }, vec![5]),
-            (AuditFilter { among: Some((failures, Among::Others)), ..AuditFilter::default() }, vec![1, 2, 3, 4]),
+            (
+                AuditFilter { among: Some((failures, Among::Others)), ..AuditFilter::default() },
+                vec![1, 2, 3, 4],
+            ),
             (AuditFilter { since: at(20), until: at(40), ..AuditFilter::default() }, vec![2, 3]),
             (AuditFilter { after: 1, before: 5, ..acme }, vec![2, 4]),
         ];
