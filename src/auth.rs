@@ -18,6 +18,7 @@ mod control_plane;
 mod customers;
 mod decision;
 mod explanation;
+mod failure_groups;
 mod key_import;
 mod key_inspection;
 mod key_ring;
@@ -50,6 +51,7 @@ pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
+pub use failure_groups::{Failure, FailureGroups, FailureKind};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
 };

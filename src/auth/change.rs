@@ -66,6 +66,11 @@ impl ControlPlane {
         Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now: self.clock.now() })
     }
 
+    /// Writes an event into the audit trail that no change of the store goes with, such as one of the gateway's own.
+    pub async fn record(&self, event: Event) -> Result<Revision, ControlError> {
+        self.begin().await?.commit(event).await
+    }
+
     /// Fails unless the plane's actor may do `action` now. For looks; a change asks [`Change::require`].
     pub(super) async fn require(&self, action: Action<'_>) -> Result<(), ControlError> {
         let Actor::User(asker) = &self.actor else { return Ok(()) };

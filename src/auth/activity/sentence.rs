@@ -75,6 +75,9 @@ impl Told<'_> {
             | Kind::MfaReset
             | Kind::RecoveryCodesReplaced
             | Kind::RecoveryCodeUsed => self.of_mfa(kind),
+            Kind::ConfigurationApplied if self.detail("changed") == Some("nothing") => {
+                String::from("read the configuration again; nothing had changed")
+            }
             Kind::ConfigurationApplied => {
                 format!("put a changed configuration in force{}", self.with("changed", ": "))
             }
@@ -407,6 +410,13 @@ mod tests {
                 "",
                 &[("count", "3"), ("reason", "too_many_failures")],
                 "3 attempts were throttled from 198.51.100.9: too many failed credentials from this address",
+            ),
+            (
+                "configuration.applied",
+                "gateway",
+                "",
+                &[("changed", "nothing")],
+                "read the configuration again; nothing had changed",
             ),
             (
                 "configuration.applied",
