@@ -20,7 +20,7 @@ use super::customers::first_login;
 use super::rights::Action;
 use crate::crypto::{KeyForm, MalformedKey, random, recognise_key};
 use crate::model::{CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, ServiceScope, UserId, UserName};
-use crate::store::{DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
+use crate::store::{AuditEntry, DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
 
 const SHORTEST: usize = 32;
 const SHORTEST_WEAK: usize = 16;
@@ -146,8 +146,8 @@ impl ControlPlane {
     ) -> Result<Revision, ControlError> {
         self.require(Action::Operate).await?;
         let import = self.store.begin_import(self.clock.now()).await?;
-        match self.write_and_commit(&import, &plan, progress).await {
-            Ok(revision) => Ok(revision),
+        match self.write_and_tell(&import, &plan, progress).await {
+            Ok(told) => Ok(import.commit(&told, &self.key_ring.audit).await?),
             Err(error) => {
                 import.abandon().await?;
                 Err(error)
@@ -155,19 +155,17 @@ impl ControlPlane {
         }
     }
 
-    async fn write_and_commit(
+    /// Stages everything; answers what is to be written into the audit trail.
+    async fn write_and_tell(
         &self,
         import: &KeyImport,
         plan: &ImportPlan,
         progress: &mut impl FnMut(ImportProgress),
-    ) -> Result<Revision, ControlError> {
+    ) -> Result<Vec<AuditEntry>, ControlError> {
         let (users, customers) = self.write_plan(import, plan, progress).await?;
         let now = self.clock.now();
-        let told: Vec<_> = told::events_of(plan, &users, &customers)
-            .iter()
-            .map(|event| event.entry(&self.actor, now))
-            .collect();
-        Ok(import.commit(&told, &self.key_ring.audit).await?)
+        let told = told::events_of(plan, &users, &customers);
+        Ok(told.iter().map(|event| event.entry(&self.actor, now)).collect())
     }
 
     fn read_lines(

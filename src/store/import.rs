@@ -183,8 +183,16 @@ impl KeyImport {
     }
 
     /// Makes everything visible at once with its rows in the audit trail, and ends password access to the API, and what
-    /// it opened, for the users that got a first key.
-    pub async fn commit(&self, told: &[AuditEntry], audit_key: &DigestKey) -> Result<Revision, StoreError> {
+    /// it opened, for the users that got a first key. Takes everything back where that fails.
+    pub async fn commit(self, told: &[AuditEntry], audit_key: &DigestKey) -> Result<Revision, StoreError> {
+        let committed = self.publish(told, audit_key).await;
+        if committed.is_err() {
+            self.abandon().await?;
+        }
+        committed
+    }
+
+    async fn publish(&self, told: &[AuditEntry], audit_key: &DigestKey) -> Result<Revision, StoreError> {
         let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
             "UPDATE users SET password_off_by_key = TRUE WHERE NOT password_off_by_key \
