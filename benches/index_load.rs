@@ -11,6 +11,7 @@
 
 use std::time::Instant;
 
+use latchkey::crypto::DigestKey;
 use latchkey::model::{KeyDigest, KeyId, Timestamp};
 use latchkey::store::{ImportedKey, ImportedUser, Index, ROWS_PER_BATCH, Store};
 
@@ -74,7 +75,7 @@ async fn import(store: &Store, keys: usize) {
     for batch in wanted.chunks(ROWS_PER_BATCH) {
         import.add_keys(batch, "api,isproxy".parse().unwrap()).await.unwrap();
     }
-    import.commit().await.unwrap();
+    import.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
 }
 
 /// A key whose digest is spread like a real one's.

@@ -24,7 +24,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
-    Authenticator, AuthenticatorParts, DenialReason, SessionKeeper, SessionKeeperParts, open_key_ring,
+    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureGroups, SessionKeeper,
+    SessionKeeperParts, open_key_ring,
 };
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol, StoreLocation};
@@ -69,6 +70,8 @@ struct Shared {
     access_log: AccessLog,
     /// Takes what the doors refuse.
     refusals: RefusalRecorder,
+    /// Takes failed sign-ins for the audit trail.
+    failures: FailureGroups,
 }
 
 /// Serves by the configuration of `source` until SIGTERM or SIGINT, then drains. Returns once everything is closed.
@@ -94,7 +97,8 @@ impl Gateway {
         let hangup = control.block_on(async { hangup_signal() })?;
         let reading = source.read(&FileMarks::default());
         let config = Arc::new(reading.config?);
-        let Opened { shared, store, noted_uses, refused, session_keeper } = open_shared(&control, &config)?;
+        let Opened { shared, store, plane, noted_uses, refused, session_keeper } =
+            open_shared(&control, &config)?;
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
 
         let bound = bind_all(&config)?;
@@ -105,6 +109,7 @@ impl Gateway {
         control.block_on(control::start(control::Parts {
             shared: shared.clone(),
             store: store.clone(),
+            plane: plane.clone(),
             noted_uses,
             refused,
             session_keeper,
@@ -116,6 +121,7 @@ impl Gateway {
         let doors = doors::spawn(&shared, &generation, bound, &drain)?;
         let reloader = Reloader {
             shared,
+            plane,
             source,
             marks: reading.marks,
             started: config,
@@ -169,6 +175,8 @@ impl Gateway {
 struct Opened {
     shared: Shared,
     store: Store,
+    /// Acts for the gateway.
+    plane: ControlPlane,
     noted_uses: tokio::sync::mpsc::Receiver<KeyUse>,
     refused: tokio::sync::mpsc::Receiver<KeptRefusal>,
     session_keeper: SessionKeeper,
@@ -190,6 +198,13 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         clock: clock.clone(),
         limits: Arc::clone(&limits),
     });
+    let plane = ControlPlane {
+        store: store.clone(),
+        key_ring: Arc::clone(&key_ring),
+        clock: clock.clone(),
+        policy: config.policy.clone(),
+        actor: Actor::Gateway,
+    };
     let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
         index: Arc::clone(&index),
         key_ring,
@@ -207,8 +222,16 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     };
     let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
     let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
-    let shared = Shared { clock, index, authenticator, metrics, access_log, refusals };
-    Ok(Opened { shared, store, noted_uses, refused, session_keeper })
+    let shared = Shared {
+        clock,
+        index,
+        authenticator,
+        metrics,
+        access_log,
+        refusals,
+        failures: FailureGroups::default(),
+    };
+    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper })
 }
 
 /// A demo's credentials were printed on a terminal: nobody else may reach it (S103).

@@ -4,12 +4,14 @@
 //! Protocol modules see [`Attempt`], [`Decision`], [`Permit`] and [`Denial`], never the store or the crypto behind them.
 
 mod access;
+mod activity;
 mod actor;
 mod allow_lists;
 mod api_keys;
 mod api_sessions;
 mod attempt;
 mod audit;
+mod audit_check;
 mod authenticator;
 mod change;
 mod console_access;
@@ -18,6 +20,7 @@ mod customers;
 mod decision;
 mod enrolment;
 mod explanation;
+mod failure_groups;
 mod key_import;
 mod key_inspection;
 mod key_ring;
@@ -37,12 +40,17 @@ mod throttle;
 mod users;
 
 pub use access::{AccessCell, AccessTable};
+pub use activity::{
+    ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
+    render_activity_csv, render_activity_csv_head, render_activity_csv_lines,
+};
 pub use actor::{Actor, Means, UserActor};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
 pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
-pub use audit::{Event, EventKind};
+pub use audit::{Event, EventKind, InvalidEventKind};
+pub use audit_check::{AuditFault, AuditHead, AuditProgress, InvalidAuditHead};
 pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use console_access::{ConsoleAccess, SessionTerms, Visitor};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
@@ -50,6 +58,7 @@ pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
 pub use enrolment::{AddedMethod, AppSetUp, CodesFor, EnrolmentFault, MfaOverview, ShownCodes};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
+pub use failure_groups::{Failure, FailureGroups, FailureKind};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
 };

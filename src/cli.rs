@@ -3,6 +3,7 @@
 //! Data go to stdout, everything else to stderr. Exit codes: 0 done, 1 it failed, 2 wrong usage or bad configuration.
 
 mod allow;
+mod audit;
 mod check;
 mod completions;
 mod customer;
@@ -48,6 +49,7 @@ enum Command {
     User(user::UserArguments),
     Key(key::KeyArguments),
     Allow(allow::AllowArguments),
+    Audit(audit::AuditArguments),
     Explain(explain::ExplainArguments),
     Isproxy(isproxy::IsProxyArguments),
 }
@@ -91,6 +93,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::User(arguments) => user::run(arguments),
         Command::Key(arguments) => key::run(arguments),
         Command::Allow(arguments) => allow::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Isproxy(arguments) => isproxy::run(arguments),
     }

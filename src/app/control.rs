@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::generation::UpstreamPlan;
-use super::refusals::keep_refusals;
-use crate::auth::SessionKeeper;
+use super::refusals::RefusalKeeper;
+use crate::auth::{ControlPlane, SessionKeeper};
 use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
@@ -27,11 +27,15 @@ use crate::telemetry::KeptRefusal;
 const LOOK_FOR_EXPIRED_EVERY: Duration = Duration::from_millis(250);
 /// Uses of keys are written at most this often.
 const WRITE_KEY_USES_EVERY: Duration = Duration::from_secs(5);
+/// The head of the audit trail is logged so often (S100).
+const LOG_AUDIT_HEAD_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// What the control plane is started with.
 pub(super) struct Parts {
     pub(super) shared: Shared,
     pub(super) store: Store,
+    /// Acts for the gateway.
+    pub(super) plane: ControlPlane,
     pub(super) noted_uses: mpsc::Receiver<KeyUse>,
     pub(super) refused: mpsc::Receiver<KeptRefusal>,
     pub(super) session_keeper: SessionKeeper,
@@ -43,7 +47,8 @@ pub(super) struct Parts {
 
 /// Starts the tasks of the control plane on the present runtime.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts { shared, store, noted_uses, refused, session_keeper, ops, readiness, stop, tasks } = parts;
+    let Parts { shared, store, plane, noted_uses, refused, session_keeper, ops, readiness, stop, tasks } =
+        parts;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
     let name = format!("pid {}", std::process::id());
@@ -58,8 +63,9 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         }
     });
     tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
-    let unkept = shared.metrics.unkept_refusals();
-    tasks.spawn(keep_refusals(store.clone(), refused, shared.clock.clone(), unkept, stop.clone()));
+    tasks.spawn(log_audit_head(plane.clone(), stop.clone()));
+    let (unkept, failures) = (shared.metrics.unkept_refusals(), shared.failures.clone());
+    tasks.spawn(RefusalKeeper { plane, unkept, failures }.run(refused, stop.clone()));
     tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));
     for socket in ops {
@@ -166,6 +172,22 @@ async fn end_expired_sessions(shared: Shared, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => drop(shared.authenticator.end_expired_sessions()),
+        }
+    }
+}
+
+/// Logs the head of the audit trail, at once and then every hour: whoever cuts rows off its end does not reach the log.
+async fn log_audit_head(plane: ControlPlane, stop: CancellationToken) {
+    let mut ticks = interval(LOG_AUDIT_HEAD_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match plane.audit_head().await {
+            Ok(head) => tracing::info!(%head, "the audit trail's head"),
+            Err(error) => tracing::warn!(%error, "the audit trail's head could not be read"),
         }
     }
 }

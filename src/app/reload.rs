@@ -19,6 +19,7 @@ use super::control::HealthChecks;
 use super::doors::{Order, OrderSender, connection_limits};
 use super::generation::Generation;
 use super::source::{ConfigSource, FileMarks};
+use crate::auth::{ControlPlane, Event, EventKind};
 use crate::config::Config;
 use crate::net::ConnectionSlots;
 use crate::telemetry::ReloadOutcome;
@@ -35,6 +36,8 @@ const THREADS_TAKE_OVER_WITHIN: Duration = Duration::from_secs(5);
 /// What reloading needs.
 pub(super) struct Reloader {
     pub(super) shared: Shared,
+    /// Acts for the gateway.
+    pub(super) plane: ControlPlane,
     pub(super) source: ConfigSource,
     /// The files as they were when `present` was read.
     pub(super) marks: FileMarks,
@@ -104,17 +107,18 @@ impl Reloader {
         };
         match next {
             Ok(next) => self.put_in_force(Arc::new(next), asked_by).await,
-            Err(faults) => self.refuse(&faults, asked_by),
+            Err(faults) => self.refuse(&faults, asked_by).await,
         }
     }
 
-    fn refuse(&self, faults: &[String], asked_by: &'static str) {
+    async fn refuse(&self, faults: &[String], asked_by: &'static str) {
         self.shared.metrics.config_reloaded(ReloadOutcome::Refused);
         for fault in faults {
             tracing::error!("the configuration is broken: {fault}");
         }
         let faults = faults.len();
         tracing::error!(asked_by, faults, "the new configuration is refused; the one before stays in force");
+        self.record(Event::new(EventKind::ConfigurationRefused).with("faults", faults), asked_by).await;
     }
 
     async fn put_in_force(&mut self, next: Arc<Generation>, asked_by: &'static str) {
@@ -144,6 +148,14 @@ impl Reloader {
         if !needs_restart.is_empty() {
             let parts = needs_restart.join(", ");
             tracing::warn!(parts, "a part of the configuration needs a restart");
+        }
+        self.record(Event::new(EventKind::ConfigurationApplied).with("changed", changed), asked_by).await;
+    }
+
+    /// Writes into the audit trail. A configuration is in force without the store, so that one that is away keeps none.
+    async fn record(&self, event: Event, asked_by: &'static str) {
+        if let Err(error) = self.plane.record(event.with("asked_by", asked_by)).await {
+            tracing::warn!(%error, "the reload could not be written into the audit trail");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! code or cookie has a place in it.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use super::actor::Actor;
 use crate::model::{CustomerId, Timestamp, UserId};
@@ -179,6 +180,31 @@ impl EventKind {
             Self::ConfigurationApplied => "configuration.applied",
             Self::ConfigurationRefused => "configuration.refused",
         }
+    }
+
+    /// Does it tell that something was refused or went wrong?
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::SignInFailed
+                | Self::SecondFactorFailed
+                | Self::SecondFactorDisabled
+                | Self::Throttled
+                | Self::ConfigurationRefused
+        )
+    }
+}
+
+/// A name that is no event's.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no such kind of event; there are {}", EventKind::ALL.map(EventKind::as_str).join(", "))]
+pub struct InvalidEventKind;
+
+impl FromStr for EventKind {
+    type Err = InvalidEventKind;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEventKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(InvalidEventKind)
     }
 }
 

@@ -84,6 +84,11 @@ impl ControlPlane {
         Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now })
     }
 
+    /// Writes an event into the audit trail that no change of the store goes with, such as one of the gateway's own.
+    pub async fn record(&self, event: Event) -> Result<Revision, ControlError> {
+        self.begin().await?.commit(event).await
+    }
+
     /// Fails unless the plane's actor may do `action` now. For looks; a change asks [`Change::require`].
     pub(super) async fn require(&self, action: Action<'_>) -> Result<(), ControlError> {
         let Actor::User(asker) = &self.actor else { return Ok(()) };
@@ -188,10 +193,9 @@ impl Change {
 
     /// Makes all durable with the events that were noted.
     pub(super) async fn commit_noted(mut self) -> Result<Revision, ControlError> {
-        for event in std::mem::take(&mut self.events) {
-            let entry = event.entry(&self.plane.actor, self.now);
-            self.mutation.append_audit(&entry, &self.plane.key_ring.audit).await?;
-        }
+        let entries: Vec<_> =
+            self.events.iter().map(|event| event.entry(&self.plane.actor, self.now)).collect();
+        self.mutation.append_audit(&entries, &self.plane.key_ring.audit).await?;
         Ok(self.mutation.commit().await?)
     }
 }
@@ -216,6 +220,7 @@ mod tests {
     use super::super::{Activation, UserChanges, UserToMake};
     use super::*;
     use crate::model::{ClientIp, MfaRequirement, UserName};
+    use crate::store::AuditFilter;
 
     async fn actor(plane: &ControlPlane, name: &str, means: Means) -> ControlPlane {
         let name: UserName = name.parse().unwrap();
@@ -283,7 +288,7 @@ mod tests {
         drop(change);
         let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
         admin.create_user(UserToMake::new("acme/one".parse().unwrap())).await.unwrap();
-        let rows = plane.store.audit_rows(0, 100).await.unwrap();
+        let rows = plane.store.oldest_audit_rows(&AuditFilter::default(), 100).await.unwrap();
         let last = rows.last().unwrap();
         assert_eq!(
             (last.entry.actor.as_str(), last.entry.event.as_str(), last.entry.subject.as_str()),

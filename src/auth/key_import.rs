@@ -4,6 +4,7 @@
 //! the whole file and names every faulty line; [`ControlPlane::run_import`] writes all of it or nothing.
 
 mod faults;
+mod told;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Read};
@@ -16,9 +17,10 @@ pub use faults::{ImportError, LineFault};
 use super::api_keys::first_key_ends_password;
 use super::control_plane::{ControlError, ControlPlane};
 use super::customers::first_login;
+use super::rights::Action;
 use crate::crypto::{KeyForm, MalformedKey, random, recognise_key};
 use crate::model::{CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, ServiceScope, UserId, UserName};
-use crate::store::{DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
+use crate::store::{AuditEntry, DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
 
 const SHORTEST: usize = 32;
 const SHORTEST_WEAK: usize = 16;
@@ -91,7 +93,7 @@ struct PlannedUser {
     id: Option<UserId>,
 }
 
-/// The customers of missing users.
+/// The customers of the users that a file names.
 #[derive(Debug, Default)]
 struct Customers {
     /// All of them.
@@ -142,14 +144,28 @@ impl ControlPlane {
         plan: ImportPlan,
         progress: &mut impl FnMut(ImportProgress),
     ) -> Result<Revision, ControlError> {
+        self.require(Action::Operate).await?;
         let import = self.store.begin_import(self.clock.now()).await?;
-        match self.write_plan(&import, plan, progress).await {
-            Ok(()) => Ok(import.commit().await?),
+        match self.write_and_tell(&import, &plan, progress).await {
+            Ok(told) => Ok(import.commit(&told, &self.key_ring.audit).await?),
             Err(error) => {
                 import.abandon().await?;
                 Err(error)
             }
         }
+    }
+
+    /// Stages everything; answers what is to be written into the audit trail.
+    async fn write_and_tell(
+        &self,
+        import: &KeyImport,
+        plan: &ImportPlan,
+        progress: &mut impl FnMut(ImportProgress),
+    ) -> Result<Vec<AuditEntry>, ControlError> {
+        let (users, customers) = self.write_plan(import, plan, progress).await?;
+        let now = self.clock.now();
+        let told = told::events_of(plan, &users, &customers);
+        Ok(told.iter().map(|event| event.entry(&self.actor, now)).collect())
     }
 
     fn read_lines(
@@ -284,13 +300,15 @@ impl ControlPlane {
         Ok(ends_password_of)
     }
 
+    /// Stages everything; answers everybody's row in the order of the plan's users, and their customers.
     async fn write_plan(
         &self,
         import: &KeyImport,
-        plan: ImportPlan,
+        plan: &ImportPlan,
         progress: &mut impl FnMut(ImportProgress),
-    ) -> Result<(), ControlError> {
-        let ids = self.make_users(import, &plan.users).await?;
+    ) -> Result<(Vec<UserId>, Customers), ControlError> {
+        let customers = self.make_customers(import, &plan.users).await?;
+        let ids = self.make_users(import, &plan.users, &customers).await?;
         let total = u64::try_from(plan.keys.len()).unwrap_or(u64::MAX);
         let mut written = 0;
         for batch in plan.keys.chunks(ROWS_PER_BATCH) {
@@ -309,20 +327,19 @@ impl ControlPlane {
             written += u64::try_from(batch.len()).unwrap_or(0);
             progress(ImportProgress::Written(written, total));
         }
-        Ok(())
+        Ok((ids, customers))
     }
 
-    /// Makes the users that are missing, and their customers; answers everybody's row in the order of `users`.
+    /// Makes the users that are missing; answers everybody's row in the order of `users`.
     ///
     /// A customer that is made gets its administrator `admin`, as every customer does (R29).
     async fn make_users(
         &self,
         import: &KeyImport,
         users: &[PlannedUser],
+        Customers { ids: customers, made: made_customers }: &Customers,
     ) -> Result<Vec<UserId>, ControlError> {
         let missing: Vec<&PlannedUser> = users.iter().filter(|user| user.id.is_none()).collect();
-        let Customers { ids: customers, made: made_customers } =
-            self.make_customers(import, &missing).await?;
         let admin = first_login()?;
         let mut made = Vec::with_capacity(missing.len());
         for batch in missing.chunks(ROWS_PER_BATCH) {
@@ -351,13 +368,13 @@ impl ControlPlane {
         Ok(users.iter().filter_map(|user| user.id.or_else(|| made.next())).collect())
     }
 
+    /// Makes the customers that are missing; answers those of all `users`.
     async fn make_customers(
         &self,
         import: &KeyImport,
-        missing: &[&PlannedUser],
+        users: &[PlannedUser],
     ) -> Result<Customers, ControlError> {
-        let mut handles: Vec<CustomerHandle> =
-            missing.iter().map(|user| user.name.customer.clone()).collect();
+        let mut handles: Vec<CustomerHandle> = users.iter().map(|user| user.name.customer.clone()).collect();
         handles.sort();
         handles.dedup();
         let mut customers = Customers::default();
@@ -376,7 +393,7 @@ impl ControlPlane {
 #[cfg(test)]
 mod tests {
     use super::super::control_plane::tests::plane;
-    use super::super::{KeyToMake, PasswordEnd};
+    use super::super::{ActivityFilter, EventKind, KeyToMake, PasswordEnd};
     use super::*;
 
     fn order() -> ImportOrder {
@@ -488,6 +505,8 @@ mod tests {
         let alex: UserName = "acme/alex".parse().unwrap();
         assert!(plane.user(&alex).await.unwrap().password_off_by_key);
         assert_eq!(plane.list_keys(Some(&alex)).await.unwrap().len(), 1_000);
+        let ended = plane.recent_activity_of(&alex, 5).await.unwrap();
+        assert_eq!(ended[0].event, "password.ended_by_key");
         let made: UserName = "customer99/user9999".parse().unwrap();
         assert_eq!(plane.list_keys(Some(&made)).await.unwrap().len(), 1);
     }
@@ -524,6 +543,16 @@ mod tests {
                 "gamma/admin administrator off",
             ]
         );
+        let filter = ActivityFilter { event: Some(EventKind::KeysImported), ..ActivityFilter::default() };
+        let rows = plane.activity(&filter, None, 10).await.unwrap().rows;
+        let told: Vec<_> =
+            rows.iter().map(|row| (row.sentence.as_str(), &*row.details["new_customer"])).collect();
+        let expected = [
+            ("imported 1 API key for gamma with 1 new user", "true"),
+            ("imported 2 API keys for beta with 2 new users", "true"),
+            ("imported 1 API key for acme with 1 new user", "false"),
+        ];
+        assert_eq!(told, expected, "s88: each customer finds it among its own activity");
     }
 
     #[tokio::test]
@@ -533,7 +562,7 @@ mod tests {
         let order = ImportOrder { missing_users: MissingUsers::Make, ..order() };
         let planned = plan(&plane, &text, &order).await.unwrap();
         let import = plane.store.begin_import(plane.clock.now()).await.unwrap();
-        plane.write_plan(&import, planned, &mut |_| {}).await.unwrap();
+        plane.write_plan(&import, &planned, &mut |_| {}).await.unwrap();
         drop(import);
         let again = plan(&plane, &text, &order).await.unwrap();
         plane.run_import(again, &mut |_| {}).await.unwrap();

@@ -1,12 +1,11 @@
 //! `latchkey key import`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::operator::Operator;
 use super::{output, prompt};
@@ -49,7 +48,7 @@ pub(super) fn import(operator: &Operator, arguments: &ImportArguments) -> Result
         scope: arguments.scope,
     };
     let source = open(&arguments.file)?;
-    let bar = progress_bar();
+    let bar = output::progress_bar();
     let mut show = |progress| match progress {
         ImportProgress::Read(lines) => bar.set_message(format!("{lines} lines read")),
         ImportProgress::Written(done, total) => {
@@ -86,14 +85,4 @@ fn agree_to_consequences(plan: &ImportPlan, yes: bool) -> Result<()> {
     let names = names.join(", ");
     output::note(&format!("their first key ends the access to the API by password of: {names}"));
     prompt::require_consent("this ends their access by password, also after the keys are deleted", yes)
-}
-
-/// Moves on a terminal only.
-fn progress_bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template("{bar:30} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(1).with_style(style)
 }

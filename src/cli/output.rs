@@ -1,14 +1,22 @@
 //! Writing: data to stdout, notes to stderr, tables for people and JSON for programs.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Writes data, and a line end. Fails where stdout is closed.
 pub(super) fn data(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
+    Ok(stdout.flush()?)
+}
+
+/// Writes data that have their line ends. Fails where stdout is closed.
+pub(super) fn text(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
@@ -36,4 +44,14 @@ pub(super) fn count(number: usize, one: &str) -> String {
 /// A text of a record, `-` where it is empty.
 pub(super) fn or_dash(text: &str) -> String {
     if text.is_empty() { String::from("-") } else { text.to_owned() }
+}
+
+/// A bar for what takes a while; it moves on a terminal only.
+pub(super) fn progress_bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{bar:30} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(1).with_style(style)
 }

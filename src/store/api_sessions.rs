@@ -206,7 +206,7 @@ pub(super) fn session_from_row(row: &SqliteRow) -> Result<ApiSessionRecord, Stor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::PasswordHash;
+    use crate::crypto::{DigestKey, PasswordHash};
     use crate::model::{AccessPoints, CustomerId, MfaRequirement, Permissions, SessionLifetime};
     use crate::store::{ImportedKey, Index, NewCustomer, NewUser};
 
@@ -367,7 +367,7 @@ mod tests {
         };
         import.add_keys(&[key], "api".parse().unwrap()).await.unwrap();
         assert_eq!(world.sessions().await, [1, 2]);
-        import.commit().await.unwrap();
+        import.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         assert_eq!(world.sessions().await, [2]);
     }
 

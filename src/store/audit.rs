@@ -1,4 +1,4 @@
-//! The audit trail's rows: appended in the change that they tell of, and read back.
+//! The audit trail's rows: appended in the change that they tell of. Read back in `audit_reading`.
 //!
 //! Each row's `mac` covers the row and the `mac` before it, so that the trail cannot be changed unnoticed by anybody who
 //! holds the store alone. The writer's lock puts the rows in one order, whoever writes. What an event means is `auth`'s.
@@ -6,12 +6,23 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Mutation, Store, StoreError};
+use super::{Mutation, StoreError};
 use crate::crypto::DigestKey;
 use crate::model::{CustomerId, KeyDigest, Timestamp, UserId};
 
-/// What the first row is chained to.
-const GENESIS: [u8; 32] = [0; 32];
+/// Where a trail ends: what the next row is chained to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditEnd {
+    /// The newest row's number; 0 of an empty trail.
+    pub sequence: i64,
+    /// The newest row's `mac`; zeros of an empty trail.
+    pub mac: [u8; 32],
+}
+
+impl AuditEnd {
+    /// Of a trail without rows.
+    pub const EMPTY: Self = Self { sequence: 0, mac: [0; 32] };
+}
 
 /// What one row tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,30 +102,29 @@ impl AuditRow {
                 subject_id: user("subject_id")?,
                 details: row.try_get("details")?,
             },
-            mac: mac.try_into().map_err(|_| StoreError::Corrupt("audit trail"))?,
+            // One of another length is no row's; zeros are none either, so that checking the chain names the row.
+            mac: mac.try_into().unwrap_or_default(),
         })
     }
 }
 
-impl Store {
-    /// At most `count` rows behind `after` (0: from the first on), in their order.
-    pub async fn audit_rows(&self, after: i64, count: u32) -> Result<Vec<AuditRow>, StoreError> {
-        sqlx::query("SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?")
-            .bind(after)
-            .bind(count)
-            .fetch_all(&self.readers)
-            .await?
-            .iter()
-            .map(AuditRow::from_row)
-            .collect()
+impl Mutation {
+    /// Appends rows to the trail; they become durable with the change.
+    pub async fn append_audit(&mut self, entries: &[AuditEntry], key: &DigestKey) -> Result<(), StoreError> {
+        append(self.connection(), entries, key).await
     }
 }
 
-impl Mutation {
-    /// Appends a row to the trail; it becomes durable with the change.
-    pub async fn append_audit(&mut self, entry: &AuditEntry, key: &DigestKey) -> Result<(), StoreError> {
-        let (last, previous) = last_row(self.connection()).await?;
-        let sequence = last + 1;
+/// Appends rows within a transaction that holds the writer's lock.
+pub(super) async fn append(
+    connection: &mut SqliteConnection,
+    entries: &[AuditEntry],
+    key: &DigestKey,
+) -> Result<(), StoreError> {
+    let AuditEnd { mut sequence, mut mac } = last_row(connection).await?;
+    for entry in entries {
+        sequence += 1;
+        mac = entry.mac(key, sequence, &mac);
         sqlx::query(
             "INSERT INTO audit (sequence, at, customer_id, actor, actor_id, entrance, client_ip, event, subject, \
              subject_id, details, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -130,21 +140,22 @@ impl Mutation {
         .bind(&entry.subject)
         .bind(entry.subject_id.map(|id| id.0))
         .bind(&entry.details)
-        .bind(entry.mac(key, sequence, &previous).as_slice())
-        .execute(self.connection())
+        .bind(mac.as_slice())
+        .execute(&mut *connection)
         .await?;
-        Ok(())
     }
+    Ok(())
 }
 
 /// The number and the `mac` of the newest row.
-async fn last_row(connection: &mut SqliteConnection) -> Result<(i64, [u8; 32]), StoreError> {
+pub(super) async fn last_row(connection: &mut SqliteConnection) -> Result<AuditEnd, StoreError> {
     let row = sqlx::query("SELECT sequence, mac FROM audit ORDER BY sequence DESC LIMIT 1")
         .fetch_optional(connection)
         .await?;
-    let Some(row) = row else { return Ok((0, GENESIS)) };
+    let Some(row) = row else { return Ok(AuditEnd::EMPTY) };
     let mac: &[u8] = row.try_get("mac")?;
-    Ok((row.try_get("sequence")?, mac.try_into().map_err(|_| StoreError::Corrupt("audit trail"))?))
+    let mac = mac.try_into().map_err(|_| StoreError::Corrupt("audit trail"))?;
+    Ok(AuditEnd { sequence: row.try_get("sequence")?, mac })
 }
 
 #[cfg(test)]
@@ -169,7 +180,7 @@ mod tests {
     #[test]
     fn s100_the_mac_covers_every_field_its_place_and_the_row_before() {
         let key = DigestKey::new([7; 32]);
-        let mac = entry().mac(&key, 5, &GENESIS);
+        let mac = entry().mac(&key, 5, &AuditEnd::EMPTY.mac);
         let others = [
             AuditEntry { at: Timestamp::from_unix_milliseconds(1), ..entry() },
             AuditEntry { customer: None, ..entry() },
@@ -182,11 +193,11 @@ mod tests {
             AuditEntry { details: "{\"a\":\"b\"}".into(), ..entry() },
         ];
         for other in others {
-            assert_ne!(other.mac(&key, 5, &GENESIS), mac, "{other:?}");
+            assert_ne!(other.mac(&key, 5, &AuditEnd::EMPTY.mac), mac, "{other:?}");
         }
-        assert_ne!(entry().mac(&key, 6, &GENESIS), mac);
+        assert_ne!(entry().mac(&key, 6, &AuditEnd::EMPTY.mac), mac);
         assert_ne!(entry().mac(&key, 5, &mac), mac);
-        assert_ne!(entry().mac(&DigestKey::new([8; 32]), 5, &GENESIS), mac);
-        assert_eq!(entry().mac(&key, 5, &GENESIS), mac);
+        assert_ne!(entry().mac(&DigestKey::new([8; 32]), 5, &AuditEnd::EMPTY.mac), mac);
+        assert_eq!(entry().mac(&key, 5, &AuditEnd::EMPTY.mac), mac);
     }
 }

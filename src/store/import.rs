@@ -11,8 +11,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::audit::{self, AuditEntry};
 use super::feed::{self, Subject};
 use super::{Store, StoreError, api_sessions};
+use crate::crypto::DigestKey;
 use crate::model::{
     AccessPoints, CustomerHandle, CustomerId, KeyDigest, KeyId, Login, Revision, ServiceScope, Timestamp,
     UserId,
@@ -180,9 +182,17 @@ impl KeyImport {
         Ok(())
     }
 
-    /// Makes everything visible at once, and ends password access to the API, and what it opened, for the users that
-    /// got a first key.
-    pub async fn commit(self) -> Result<Revision, StoreError> {
+    /// Makes everything visible at once with its rows in the audit trail, and ends password access to the API, and what
+    /// it opened, for the users that got a first key. Takes everything back where that fails.
+    pub async fn commit(self, told: &[AuditEntry], audit_key: &DigestKey) -> Result<Revision, StoreError> {
+        let committed = self.publish(told, audit_key).await;
+        if committed.is_err() {
+            self.abandon().await?;
+        }
+        committed
+    }
+
+    async fn publish(&self, told: &[AuditEntry], audit_key: &DigestKey) -> Result<Revision, StoreError> {
         let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
             "UPDATE users SET password_off_by_key = TRUE WHERE NOT password_off_by_key \
@@ -193,6 +203,7 @@ impl KeyImport {
         .await?;
         api_sessions::end_all_lost_sessions(&mut transaction).await?;
         sqlx::query("DELETE FROM imports WHERE id = ?").bind(self.id).execute(&mut *transaction).await?;
+        audit::append(&mut transaction, told, audit_key).await?;
         let revision = feed::append(&mut transaction, Subject::Everything).await?;
         transaction.commit().await?;
         Ok(revision)
@@ -286,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn r8_the_password_is_off_for_those_who_got_a_key() {
         let (_folder, store) = store().await;
-        staged(&store).await.commit().await.unwrap();
+        staged(&store).await.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         let users = store.users().await.unwrap();
         let off: Vec<_> = users.iter().map(|user| user.password_off_by_key).collect();
         assert_eq!(off, [false, true, true]);
@@ -302,7 +313,7 @@ mod tests {
         drop(running);
         assert_eq!(store.known_digests(&[KeyDigest([1; 32])]).await.unwrap(), []);
         // The same customer, users and keys again: nothing of the dead one stands in the way.
-        staged(&store).await.commit().await.unwrap();
+        staged(&store).await.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         assert_eq!(store.list_keys(None).await.unwrap().len(), 2);
     }
 
@@ -327,7 +338,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_dead_import_left_does_not_keep_a_customer_from_being_deleted() {
         let (_folder, store) = store().await;
-        staged(&store).await.commit().await.unwrap();
+        staged(&store).await.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         let users = store.users().await.unwrap();
         let import = store.begin_import(NOW).await.unwrap();
         let late = ImportedUser {

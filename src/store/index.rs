@@ -277,6 +277,7 @@ pub(super) async fn missing_changes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::DigestKey;
     use crate::model::{AccessPoints, AllowList, KeyId, MfaRequirement, Permissions};
     use crate::store::{NewCustomer, NewUser};
 
@@ -449,7 +450,7 @@ mod tests {
         import.add_keys(&keys, "api".parse().unwrap()).await.unwrap();
         let before = Index::load(&store).await.unwrap();
         assert_eq!(before.size(), IndexSize { keys: 0, users: 1 });
-        import.commit().await.unwrap();
+        import.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         let after = Index::load(&store).await.unwrap();
         assert_eq!(after.size(), IndexSize { keys: 2, users: 2 });
         assert!(after.lookup_user("acme/alex").unwrap().state().password_off_by_key);
@@ -470,7 +471,7 @@ mod tests {
         drop(cut_off);
         let again = store.begin_import(NOW).await.unwrap();
         again.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
-        again.commit().await.unwrap();
+        again.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_some());
     }
 
