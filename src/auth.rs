@@ -29,6 +29,7 @@ mod rights;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
+mod usage_meter;
 mod users;
 
 pub use access::{AccessCell, AccessTable};
@@ -52,4 +53,5 @@ pub use live_sessions::LiveSession;
 pub use passwords::PasswordFault;
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
+pub use usage_meter::{CollectedUsage, CountedUse};
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};

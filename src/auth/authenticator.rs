@@ -20,6 +20,7 @@ use super::password_turns::PasswordTurns;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge, refusal_for};
 use super::rate_limit::{Quota, RateLimit, TermsChange};
 use super::throttle::FailureThrottle;
+use super::usage_meter::{CollectedUsage, UsageMeter};
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
 use crate::crypto::{DigestKey, KeyRing, random, recognise_key};
@@ -45,6 +46,7 @@ pub struct Authenticator {
     throttle: FailureThrottle,
     rate_limit: RateLimit,
     live_sessions: LiveSessions,
+    usage: UsageMeter,
     key_uses: mpsc::Sender<KeyUse>,
     session_orders: SessionOrders,
     session_lifetime: SessionLifetime,
@@ -87,6 +89,7 @@ impl Authenticator {
             throttle: FailureThrottle::new(&parts.limits, throttle_key),
             rate_limit: RateLimit::new(&parts.limits),
             live_sessions: LiveSessions::default(),
+            usage: UsageMeter::default(),
             index: parts.index,
             key_ring: parts.key_ring,
             policy: ArcSwap::from_pointee(parts.policy),
@@ -130,13 +133,21 @@ impl Authenticator {
             }
         };
         match decision {
-            Ok(permit) => Decision::Allow(permit),
-            Err(denial) => Decision::Deny(denial),
+            Ok(permit) => {
+                self.usage.count_admission(&permit);
+                Decision::Allow(permit)
+            }
+            Err(denial) => {
+                self.usage.count_refusal(denial, service);
+                Decision::Deny(denial)
+            }
         }
     }
 
-    /// Takes a request of an `IsProxy` session from its key's limit; how long to wait before it may be sent.
+    /// Counts a request of an `IsProxy` session, and takes it from its key's limit; how long to wait before it may be
+    /// sent.
     pub fn take_request_in_turn(&self, permit: &Permit) -> Duration {
+        self.usage.count_request(permit);
         let Proof::Key(digest) = permit.proof() else { return Duration::ZERO };
         // A key that is gone has no limit; its session is about to end.
         self.index.meter_request(&digest, |meter| self.rate_limit.take_in_turn(meter)).unwrap_or_default()
@@ -162,6 +173,11 @@ impl Authenticator {
     /// Ends the open sessions whose key's time is over; to be called at least once a second.
     pub fn end_expired_sessions(&self) -> u64 {
         self.live_sessions.end_expired(self.clock.now(), |permit| self.standing(permit))
+    }
+
+    /// Takes out what was counted since the last time; for one caller, every few seconds.
+    pub fn collect_usage(&self) -> CollectedUsage {
+        self.usage.collect()
     }
 
     /// Sessions that are open.

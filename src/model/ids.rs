@@ -12,7 +12,7 @@ pub struct CustomerId(pub i64);
 pub struct UserId(pub i64);
 
 /// Whose credential was presented, where a gateway knew it, whether it was right or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Recognised {
     /// This key.
     Key(KeyId),
