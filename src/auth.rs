@@ -15,6 +15,7 @@ mod change;
 mod control_plane;
 mod customers;
 mod decision;
+mod evidence;
 mod explanation;
 mod key_import;
 mod key_inspection;
@@ -29,6 +30,7 @@ mod rights;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
+mod usage;
 mod usage_meter;
 mod users;
 
@@ -43,6 +45,7 @@ pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
+pub use evidence::{CredentialEvidence, Evidence, KeyEvidence, KeysEvidence};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
@@ -53,5 +56,6 @@ pub use live_sessions::LiveSession;
 pub use passwords::PasswordFault;
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
+pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};

@@ -19,6 +19,8 @@ mod open;
 mod queries;
 mod records;
 mod refusals;
+mod usage;
+mod usage_queries;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use api_sessions::SessionUse;
@@ -34,3 +36,7 @@ pub use marks::StoreMark;
 pub use mutation::Mutation;
 pub use open::{Store, StoreError};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
+pub use usage::{
+    SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
+};
+pub use usage_queries::{CredentialTotal, HourOfUse};
