@@ -18,6 +18,7 @@ mod operator;
 mod output;
 mod prompt;
 mod serve;
+mod usage;
 mod user;
 
 use std::process::ExitCode;

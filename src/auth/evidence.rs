@@ -3,6 +3,8 @@
 //! It says what was used, when, from where and how much; what is open at this moment the gateway's `Authenticator`
 //! knows. Whether a credential is let in at all is `access`'s to tell. Callers: the console.
 
+use std::collections::HashMap;
+
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
 use super::usage::{Figures, LetInFrom, PasswordUses, latest_addresses};
@@ -106,15 +108,25 @@ fn password_evidence(
 }
 
 fn each_key(keys: Vec<ListedKey>, totals: &[CredentialTotal], seen: &[SeenAddress]) -> KeysEvidence {
+    // By key: an installation may have given thousands to one user.
+    let mut done: HashMap<Recognised, Vec<CredentialTotal>> = HashMap::new();
+    for total in totals {
+        done.entry(total.whose).or_default().push(*total);
+    }
+    let mut seen_of: HashMap<Recognised, Vec<SeenAddress>> = HashMap::new();
+    for seen in seen {
+        seen_of.entry(seen.whose).or_default().push(*seen);
+    }
     let evidence = keys.into_iter().map(|ListedKey { key, last_use, .. }| {
-        let is_key = |whose| whose == Recognised::Key(key.id);
+        let whose = Recognised::Key(key.id);
+        let totals = done.remove(&whose).unwrap_or_default();
         KeyEvidence {
             id: key.id,
             scope: key.scope,
             last_use,
-            api: figures_of(totals, Service::Api, is_key),
-            isproxy: figures_of(totals, Service::IsProxy, is_key),
-            addresses: latest_addresses(seen.iter().filter(|seen| is_key(seen.whose))),
+            api: figures_of(&totals, Service::Api, |_| true),
+            isproxy: figures_of(&totals, Service::IsProxy, |_| true),
+            addresses: latest_addresses(&seen_of.remove(&whose).unwrap_or_default()),
             description: key.description,
         }
     });
@@ -135,4 +147,97 @@ fn figures_of(
     meant.fold(Figures::default(), |sum, total| {
         sum.and(Figures { requests: total.requests, refusals: total.refusals })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::super::control_plane::tests::{NOW, plane};
+    use super::*;
+    use crate::auth::{Actor, KeyToMake, Means, PasswordEnd, UserActor, UserToMake};
+    use crate::model::{ClientIp, Permission, UserId};
+    use crate::store::{UsageCount, UsageHour};
+
+    fn name(text: &str) -> UserName {
+        text.parse().unwrap()
+    }
+
+    fn ip(last: u8) -> ClientIp {
+        ClientIp::new(std::net::Ipv4Addr::new(192, 0, 2, last).into())
+    }
+
+    /// `acme/alex` made 4 requests by password, 3 by a session, 2 `IS` lines and a refused one by key.
+    async fn used_plane() -> (tempfile::TempDir, ControlPlane, UserId, KeyId) {
+        let (folder, plane) = plane().await;
+        let order = KeyToMake::new(name("acme/alex"), "CI", "api,isproxy".parse().unwrap());
+        let made = plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap();
+        let (user, key) = (plane.user(&name("acme/alex")).await.unwrap().id, made.keys[0].id);
+        let count = |whose, service, requests, refusals| UsageCount {
+            whose,
+            service,
+            hour: UsageHour::of(NOW),
+            requests,
+            refusals,
+        };
+        let counts = [
+            count(Recognised::Password(user), Service::Api, 4, 1),
+            count(Recognised::Session(user), Service::Api, 3, 0),
+            count(Recognised::Key(key), Service::IsProxy, 2, 1),
+        ];
+        plane.store.add_usage(&counts).await.unwrap();
+        let seen = |whose, entrance, last, seconds| SeenAddress {
+            whose,
+            entrance,
+            address: ip(last),
+            at: NOW.plus_seconds(seconds),
+        };
+        let seen = [
+            seen(Recognised::Password(user), AccessPoint::Api, 1, -300),
+            seen(Recognised::Session(user), AccessPoint::Api, 2, -180),
+            seen(Recognised::Key(key), AccessPoint::IsProxy, 3, -60),
+        ];
+        plane.store.note_addresses(&seen).await.unwrap();
+        (folder, plane, user, key)
+    }
+
+    #[tokio::test]
+    async fn the_evidence_tells_each_credential_apart_and_takes_sessions_for_their_passwords() {
+        let (_folder, plane, user, key) = used_plane().await;
+        plane.note_console_use(Recognised::Password(user), ip(4)).await.unwrap();
+        let evidence = plane.evidence_for(&name("acme/alex")).await.unwrap();
+        let api = &evidence.api_password;
+        assert_eq!(api.figures, Figures { requests: 7, refusals: 1 });
+        assert_eq!(api.addresses.iter().map(|seen| seen.address).collect::<Vec<_>>(), [ip(2), ip(1)]);
+        assert_eq!(api.last_use.unwrap().at, NOW.plus_seconds(-180));
+        assert_eq!(
+            (evidence.isproxy_password.last_use, evidence.isproxy_password.figures.requests),
+            (None, 0)
+        );
+        assert_eq!(evidence.console_password.unwrap().address, ip(4));
+        let KeysEvidence::Each(keys) = evidence.keys else { panic!() };
+        assert_eq!((keys.len(), keys[0].id, keys[0].description.as_str()), (1, key, "CI"));
+        assert_eq!(keys[0].isproxy, Figures { requests: 2, refusals: 1 });
+        assert_eq!((keys[0].api, keys[0].addresses[0].address), (Figures::default(), ip(3)));
+    }
+
+    #[tokio::test]
+    async fn who_may_see_the_user_and_not_its_keys_learns_how_many_there_are() {
+        let (_folder, plane, ..) = used_plane().await;
+        let clerk = UserToMake {
+            permissions: [Permission::ManageUser].into_iter().collect(),
+            ..UserToMake::new(name("acme/clerk"))
+        };
+        plane.create_user(clerk).await.unwrap();
+        let clerk = plane.user(&name("acme/clerk")).await.unwrap();
+        let asking = plane.acting_as(Actor::User(UserActor {
+            id: clerk.id,
+            name: clerk.name,
+            client_ip: ip(9),
+            means: Means::Console { authenticated_at: NOW },
+        }));
+        let evidence = asking.evidence_for(&name("acme/alex")).await.unwrap();
+        assert_eq!(evidence.api_password.figures.requests, 7);
+        assert!(matches!(evidence.keys, KeysEvidence::Together { count: 1, last_used_at: None }));
+    }
 }

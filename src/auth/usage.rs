@@ -244,3 +244,95 @@ impl Figures {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::super::control_plane::tests::{NOW, plane};
+    use super::*;
+    use crate::auth::{Actor, KeyToMake, Means, PasswordEnd, UserActor};
+    use crate::store::UsageCount;
+
+    fn name(text: &str) -> UserName {
+        text.parse().unwrap()
+    }
+
+    fn acting(plane: &ControlPlane, user: &UserRecord) -> ControlPlane {
+        plane.acting_as(Actor::User(UserActor {
+            id: user.id,
+            name: user.name.clone(),
+            client_ip: ClientIp::new("192.0.2.1".parse().unwrap()),
+            means: Means::Console { authenticated_at: NOW },
+        }))
+    }
+
+    async fn add(plane: &ControlPlane, whose: Recognised, service: Service, hours_ago: i64, requests: u64) {
+        let hour = UsageHour::of(NOW).plus(-hours_ago);
+        let count = UsageCount { whose, service, hour, requests, refusals: 1 };
+        plane.store.add_usage(&[count]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn thirty_days_and_48_hours_are_told_with_their_gaps_and_what_is_older_is_not() {
+        let (_folder, plane) = plane().await;
+        let order = KeyToMake::new(name("acme/alex"), "CI", "api".parse().unwrap());
+        let key = plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id;
+        let whose = Recognised::Key(key);
+        for (service, hours_ago, requests) in [
+            (Service::Api, 0, 1),
+            (Service::IsProxy, 47, 10),
+            (Service::Api, 48, 100),
+            (Service::Api, 30 * 24, 1_000),
+        ] {
+            add(&plane, whose, service, hours_ago, requests).await;
+        }
+        let usage = plane.usage_of_key(key).await.unwrap();
+        assert_eq!(usage.total, Figures { requests: 111, refusals: 3 });
+        assert_eq!((usage.api.requests, usage.isproxy.requests), (101, 10));
+        assert_eq!((usage.days.len(), usage.hours.len()), (30, 48));
+        let sum = |periods: &[Period]| periods.iter().map(|period| period.figures.requests).sum::<u64>();
+        assert_eq!((sum(&usage.days), sum(&usage.hours)), (111, 11));
+        // 2027-01-15T08:00:00Z.
+        assert_eq!(usage.days[0].starts_at.to_string(), "2026-12-17T00:00:00Z");
+        assert_eq!(usage.days[29].starts_at.to_string(), "2027-01-15T00:00:00Z");
+        assert_eq!(usage.hours[47], Period { starts_at: NOW, figures: Figures { requests: 1, refusals: 1 } });
+        assert_eq!(usage.password, PasswordUses::default());
+        assert_eq!(plane.usage_of_user(&name("acme/alex")).await.unwrap().total, usage.total);
+        let all = plane.usage_of_customer(&"acme".parse().unwrap()).await.unwrap();
+        assert_eq!((all.total, all.addresses.len()), (usage.total, 0));
+    }
+
+    #[tokio::test]
+    async fn usage_is_told_to_those_who_may_see_whose_it_is() {
+        let (_folder, plane) = plane().await;
+        let order = KeyToMake::new(name("acme/alex"), "CI", "api".parse().unwrap());
+        let key = plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0].id;
+        let alex = plane.user(&name("acme/alex")).await.unwrap();
+        let admin = plane.user(&name("acme/admin")).await.unwrap();
+        plane
+            .note_console_use(Recognised::Password(alex.id), ClientIp::new("192.0.2.1".parse().unwrap()))
+            .await
+            .unwrap();
+        let acme = "acme".parse().unwrap();
+        let (by_alex, by_admin) = (acting(&plane, &alex), acting(&plane, &admin));
+        let own = by_alex.usage_of_user(&alex.name).await.unwrap();
+        assert_eq!(own.password.at(AccessPoint::Console).unwrap().at, NOW);
+        assert!(matches!(by_alex.usage_of_key(key).await, Err(ControlError::Forbidden(_))));
+        assert!(matches!(by_alex.usage_of_customer(&acme).await, Err(ControlError::Forbidden(_))));
+        assert!(by_alex.usage_of_user(&admin.name).await.is_err());
+        assert!(by_alex.last_seen(&[admin.clone()]).await.is_err());
+        by_admin.usage_of_key(key).await.unwrap();
+        by_admin.usage_of_customer(&acme).await.unwrap();
+        let seen = by_admin.last_seen(&[admin, alex.clone()]).await.unwrap();
+        assert_eq!((seen.len(), seen.get(&alex.id)), (1, Some(&NOW)));
+        let other = crate::auth::CustomerToMake {
+            mfa: Some(crate::model::MfaRequirement::Optional),
+            ..crate::auth::CustomerToMake::new("beta".parse().unwrap())
+        };
+        plane.create_customer(other).await.unwrap();
+        let stranger = acting(&plane, &plane.user(&name("beta/admin")).await.unwrap());
+        assert!(matches!(stranger.usage_of_key(key).await, Err(ControlError::UnknownKey(_))));
+        assert!(matches!(stranger.usage_of_customer(&acme).await, Err(ControlError::UnknownCustomer(_))));
+    }
+}
