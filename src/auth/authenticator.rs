@@ -144,10 +144,15 @@ impl Authenticator {
         }
     }
 
-    /// Counts a request of an `IsProxy` session, and takes it from its key's limit; how long to wait before it may be
-    /// sent.
+    /// Counts `requests` of an `IsProxy` session in the usage of its credential.
+    pub fn count_requests(&self, permit: &Permit, requests: u32) {
+        if requests > 0 {
+            self.usage.count_requests(permit, requests);
+        }
+    }
+
+    /// Takes a request of an `IsProxy` session from its key's limit; how long to wait before it may be sent.
     pub fn take_request_in_turn(&self, permit: &Permit) -> Duration {
-        self.usage.count_request(permit);
         let Proof::Key(digest) = permit.proof() else { return Duration::ZERO };
         // A key that is gone has no limit; its session is about to end.
         self.index.meter_request(&digest, |meter| self.rate_limit.take_in_turn(meter)).unwrap_or_default()

@@ -321,7 +321,7 @@ mod tests {
         assert!(matches!(by_alex.usage_of_key(key).await, Err(ControlError::Forbidden(_))));
         assert!(matches!(by_alex.usage_of_customer(&acme).await, Err(ControlError::Forbidden(_))));
         assert!(by_alex.usage_of_user(&admin.name).await.is_err());
-        assert!(by_alex.last_seen(&[admin.clone()]).await.is_err());
+        assert!(by_alex.last_seen(std::slice::from_ref(&admin)).await.is_err());
         by_admin.usage_of_key(key).await.unwrap();
         by_admin.usage_of_customer(&acme).await.unwrap();
         let seen = by_admin.last_seen(&[admin, alex.clone()]).await.unwrap();

@@ -82,17 +82,17 @@ impl UsageMeter {
     /// A credential was let in. At `IsProxy` its requests count, and not what logs in for them.
     pub(super) fn count_admission(&self, permit: &Permit) {
         match permit.service() {
-            Service::Api => self.count_request(permit),
+            Service::Api => self.count_requests(permit, 1),
             Service::IsProxy => {
                 self.count(permit.recognised(), Service::IsProxy, |counts| counts.saw(permit.client_ip()));
             }
         }
     }
 
-    /// A request was let in.
-    pub(super) fn count_request(&self, permit: &Permit) {
+    /// So many requests were let in.
+    pub(super) fn count_requests(&self, permit: &Permit, requests: u32) {
         self.count(permit.recognised(), permit.service(), |counts| {
-            counts.requests = counts.requests.saturating_add(1);
+            counts.requests = counts.requests.saturating_add(requests);
             counts.saw(permit.client_ip());
         });
     }
@@ -253,8 +253,8 @@ mod tests {
             assert!(matches!(world.key(&text, Service::Api).await, Decision::Allow(_)));
         }
         let Decision::Allow(permit) = world.key(&text, Service::IsProxy).await else { panic!() };
-        for _ in 0..3 {
-            world.authenticator.take_request_in_turn(&permit);
+        for requests in [2, 0, 1] {
+            world.authenticator.count_requests(&permit, requests);
         }
         let Decision::Allow(permit) = world.password(PASSWORD, Service::IsProxy).await else { panic!() };
         assert_eq!(permit.method(), AuthMethod::Password);
@@ -269,8 +269,8 @@ mod tests {
         assert_eq!(sums(&collected, user, Service::Api), (0, 1));
         assert_eq!(collected.uses.len(), 4);
         let from = |whose, service| {
-            let used = collected.uses.iter().find(|used| (used.whose, used.service) == (whose, service));
-            used.unwrap().addresses().collect::<Vec<_>>()
+            let found = collected.uses.iter().find(|used| (used.whose, used.service) == (whose, service));
+            found.unwrap().addresses().collect::<Vec<_>>()
         };
         assert_eq!(from(user, Service::IsProxy), [ip(1)], "a login without a line is a use all the same");
         assert!(from(user, Service::Api).is_empty(), "where guesses come from is not kept");
