@@ -11,6 +11,7 @@ mod process;
 mod refusals;
 mod reload;
 mod source;
+mod usage;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -19,6 +19,7 @@ mod control_plane;
 mod customers;
 mod decision;
 mod enrolment;
+mod evidence;
 mod explanation;
 mod failure_groups;
 mod key_import;
@@ -37,6 +38,8 @@ mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
+mod usage;
+mod usage_meter;
 mod users;
 
 pub use access::{AccessCell, AccessTable};
@@ -57,6 +60,7 @@ pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
 pub use enrolment::{AddedMethod, AppSetUp, CodesFor, EnrolmentFault, MfaOverview, ShownCodes};
+pub use evidence::{CredentialEvidence, Evidence, KeyEvidence, KeysEvidence};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use failure_groups::{Failure, FailureGroups, FailureKind};
 pub use key_import::{
@@ -65,7 +69,7 @@ pub use key_import::{
 pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
 pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
-pub use live_sessions::LiveSession;
+pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
 pub use passwords::PasswordFault;
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
@@ -74,4 +78,6 @@ pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SessionLook, SessionStep,
     SignInFault, SignedIn, UsedFactor,
 };
+pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
+pub use usage_meter::{CollectedUsage, CountedUse};
 pub use users::{Activation, DeletedUser, FirstPassword, MadeUser, UserChanges, UserToMake, mfa_state};

@@ -19,6 +19,7 @@ mod operator;
 mod output;
 mod prompt;
 mod serve;
+mod usage;
 mod user;
 
 use std::process::ExitCode;

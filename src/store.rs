@@ -6,10 +6,10 @@
 mod acknowledgement;
 mod api_sessions;
 mod audit;
+mod audit_reading;
 mod ceremonies;
 mod console_sessions;
 mod facts;
-mod audit_reading;
 mod feed;
 mod follower;
 mod import;
@@ -27,14 +27,16 @@ mod queries;
 mod records;
 mod recovery_codes;
 mod refusals;
+mod usage;
+mod usage_queries;
 mod used_tokens;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use api_sessions::SessionUse;
-pub use ceremonies::CeremonyRecord;
-pub use facts::StoreFact;
 pub use audit::{AuditEnd, AuditEntry, AuditRow};
 pub use audit_reading::{Among, AuditFilter};
+pub use ceremonies::CeremonyRecord;
+pub use facts::StoreFact;
 pub use feed::{Change, Subject};
 pub use follower::{Follower, FollowerError, FollowerEvents};
 pub use import::{ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
@@ -50,4 +52,8 @@ pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
+pub use usage::{
+    SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
+};
+pub use usage_queries::{CredentialTotal, HourOfUse};
 pub use used_tokens::Use;

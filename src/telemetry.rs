@@ -10,6 +10,8 @@ mod request_id;
 
 pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
 pub use logging::init_logging;
-pub use metrics::{DoorMetrics, Metrics, ReloadOutcome, ThreadGauge, UnkeptRefusals, UpstreamGauge};
+pub use metrics::{
+    DoorMetrics, Metrics, ReloadOutcome, ThreadGauge, UncountedUses, UnkeptRefusals, UpstreamGauge,
+};
 pub use refusals::{KeptRefusal, RefusalDetails, RefusalRecorder};
 pub use request_id::{InvalidRequestId, RequestId, RequestIds};

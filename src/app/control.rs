@@ -1,5 +1,5 @@
 //! The control plane beside the doors: follows the change feed, keeps API sessions, ends what expires, writes key
-//! uses, answers ops.
+//! uses and usage, answers ops.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
+use super::usage::keep_usage;
 use crate::auth::{ControlPlane, SessionKeeper};
 use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
@@ -66,7 +67,9 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     tasks.spawn(log_audit_head(plane.clone(), stop.clone()));
     let (unkept, failures) = (shared.metrics.unkept_refusals(), shared.failures.clone());
     tasks.spawn(RefusalKeeper { plane, unkept, failures }.run(refused, stop.clone()));
-    tasks.spawn(write_key_uses(store, noted_uses, stop.clone()));
+    tasks.spawn(write_key_uses(store.clone(), noted_uses, stop.clone()));
+    let uncounted = shared.metrics.uncounted_uses();
+    tasks.spawn(keep_usage(shared.clone(), store, uncounted, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));
     for socket in ops {
         let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;

@@ -17,12 +17,13 @@ use tokio::sync::mpsc;
 use super::api_sessions::SessionOrders;
 use super::attempt::{Attempt, Credential, PresentedKey};
 use super::decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Proof, Refusal};
-use super::live_sessions::{LiveSession, LiveSessions, Standing};
+use super::live_sessions::{LiveSession, LiveSessions, OpenSessions, OpenedBy, Standing};
 use super::password_check::{PasswordChecker, PasswordCheckerError, QueueFull};
 use super::password_turns::PasswordTurns;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge, refusal_for};
 use super::rate_limit::{Quota, RateLimit, TermsChange};
 use super::throttle::FailureThrottle;
+use super::usage_meter::{CollectedUsage, UsageMeter};
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
 use crate::crypto::{DigestKey, KeyRing, random, recognise_key};
@@ -55,6 +56,7 @@ pub struct Authenticator {
     throttle: FailureThrottle,
     rate_limit: RateLimit,
     live_sessions: LiveSessions,
+    usage: UsageMeter,
     key_uses: mpsc::Sender<KeyUse>,
     session_orders: SessionOrders,
     session_lifetime: SessionLifetime,
@@ -98,6 +100,7 @@ impl Authenticator {
             throttle: FailureThrottle::new(&parts.limits, throttle_key),
             rate_limit: RateLimit::new(&parts.limits),
             live_sessions: LiveSessions::default(),
+            usage: UsageMeter::default(),
             index: parts.index,
             key_ring: parts.key_ring,
             policy: ArcSwap::from_pointee(parts.policy),
@@ -154,8 +157,21 @@ impl Authenticator {
             }
         };
         match decision {
-            Ok(permit) => Decision::Allow(permit),
-            Err(denial) => Decision::Deny(denial),
+            Ok(permit) => {
+                self.usage.count_admission(&permit);
+                Decision::Allow(permit)
+            }
+            Err(denial) => {
+                self.usage.count_refusal(denial, service);
+                Decision::Deny(denial)
+            }
+        }
+    }
+
+    /// Counts `requests` of an `IsProxy` session in the usage of its credential.
+    pub fn count_requests(&self, permit: &Permit, requests: u32) {
+        if requests > 0 {
+            self.usage.count_requests(permit, requests);
         }
     }
 
@@ -188,9 +204,19 @@ impl Authenticator {
         self.live_sessions.end_expired(self.clock.now(), |permit| self.standing(permit))
     }
 
+    /// Takes out what was counted since the last time; for one caller, every few seconds.
+    pub fn collect_usage(&self) -> CollectedUsage {
+        self.usage.collect()
+    }
+
     /// Sessions that are open.
     pub fn open_sessions(&self) -> usize {
         self.live_sessions.count()
+    }
+
+    /// What `whose` credentials have open at this gateway now. Walks over all that is open: for a page, not for a door.
+    pub fn open_sessions_of(&self, whose: OpenedBy) -> OpenSessions {
+        self.live_sessions.count_of(whose)
     }
 
     fn authenticate_key(
@@ -495,6 +521,26 @@ mod tests {
         assert_eq!(world.authenticator.open_sessions(), 1);
         drop(session);
         assert_eq!(world.authenticator.open_sessions(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_open_is_told_by_key_user_and_customer_with_what_opened_it() {
+        let world = World::new(Limits::default()).await;
+        let (text, record) = world.add_key("isproxy").await;
+        let (_, other) = world.add_key("isproxy").await;
+        let by_key = permit(world.key(&text, Service::IsProxy).await);
+        let by_password = permit(world.password(PASSWORD, Service::IsProxy).await);
+        let of = |whose| world.authenticator.open_sessions_of(whose);
+        let open: Vec<_> =
+            [&by_key, &by_key, &by_password].map(|permit| world.authenticator.open_session(permit)).into();
+        let key = of(OpenedBy::Key(record.id));
+        assert_eq!((key.isproxy.by_key, key.total()), (2, 2));
+        assert_eq!(of(OpenedBy::Key(other.id)), OpenSessions::default());
+        let user = of(OpenedBy::User(world.user));
+        assert_eq!((user.isproxy.by_password, user.isproxy.total(), user.api.total()), (1, 3, 0));
+        assert_eq!(of(OpenedBy::Customer(by_key.user().customer().id())), user);
+        drop(open);
+        assert_eq!(of(OpenedBy::User(world.user)).total(), 0);
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 
 use super::Permit;
-use super::decision::Proof;
-use crate::model::Timestamp;
+use super::decision::{AuthMethod, Proof};
+use crate::model::{CustomerId, KeyId, Service, Timestamp, UserId};
 use crate::store::Subject;
 
 /// The register of open sessions of this process.
@@ -44,6 +44,63 @@ pub(super) enum Standing {
     Admitted(Option<Timestamp>),
     /// It must end.
     Ended,
+}
+
+/// Whose open sessions are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// Those of a key.
+    Key(KeyId),
+    /// Those of a user, by whatever credential.
+    User(UserId),
+    /// Those of a customer's users.
+    Customer(CustomerId),
+}
+
+/// What is open at this gateway: `IsProxy` sessions, and answers and WebSockets of the API once they are a second old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenSessions {
+    /// At the API.
+    pub api: OpenAtDoor,
+    /// At `IsProxy`.
+    pub isproxy: OpenAtDoor,
+}
+
+/// What is open at one door, by what opened it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenAtDoor {
+    /// By API keys.
+    pub by_key: usize,
+    /// By passwords.
+    pub by_password: usize,
+    /// By API sessions, which end with their password.
+    pub by_session: usize,
+}
+
+impl OpenAtDoor {
+    /// In all.
+    pub const fn total(self) -> usize {
+        self.by_key + self.by_password + self.by_session
+    }
+}
+
+impl OpenSessions {
+    /// At both doors.
+    pub const fn total(self) -> usize {
+        self.api.total() + self.isproxy.total()
+    }
+
+    fn count(&mut self, permit: &Permit) {
+        let door = match permit.service() {
+            Service::Api => &mut self.api,
+            Service::IsProxy => &mut self.isproxy,
+        };
+        match permit.method() {
+            AuthMethod::ApiKey(_) => door.by_key += 1,
+            AuthMethod::Password => door.by_password += 1,
+            AuthMethod::Session => door.by_session += 1,
+        }
+    }
 }
 
 impl LiveSession {
@@ -96,6 +153,17 @@ impl LiveSessions {
         self.open.len()
     }
 
+    /// What is open of `whose`; one that was told to end is not counted.
+    pub(super) fn count_of(&self, whose: OpenedBy) -> OpenSessions {
+        let mut open = OpenSessions::default();
+        for session in self.open.iter() {
+            if whose.opened(&session.permit) && !session.ended.is_cancelled() {
+                open.count(&session.permit);
+            }
+        }
+        open
+    }
+
     fn end_where(&self, concerned: impl Fn(&Open) -> bool, judge: impl Fn(&Permit) -> Standing) -> u64 {
         let mut ended = 0;
         for mut open in self.open.iter_mut() {
@@ -112,6 +180,16 @@ impl LiveSessions {
             }
         }
         ended
+    }
+}
+
+impl OpenedBy {
+    fn opened(self, permit: &Permit) -> bool {
+        match self {
+            Self::Key(id) => permit.key_id() == Some(id),
+            Self::User(id) => permit.user().id() == id,
+            Self::Customer(id) => permit.user().customer().id() == id,
+        }
     }
 }
 

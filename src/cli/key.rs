@@ -11,7 +11,7 @@ use self::create::{CreateArguments, create};
 use self::rotate::{RotateArguments, rotate};
 use super::import::{ImportArguments, import};
 use super::operator::{ConfigArgument, Operator};
-use super::{UsageError, output, prompt};
+use super::{UsageError, output, prompt, usage};
 use crate::auth::policy::Verdict;
 use crate::auth::{KeyState, KeyTest, MissingStore};
 use crate::model::{ClientIp, KeyId, Timestamp, UserName};
@@ -43,7 +43,7 @@ enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show a key; never its text
+    /// Show a key and what it did within 30 days; never its text
     #[command(after_help = "Example: latchkey key show key_0c1x8n4t7q2vz")]
     Show {
         /// The key's id
@@ -153,11 +153,17 @@ fn list(operator: &Operator, user: Option<&UserName>, json: bool) -> Result<()> 
 
 fn show(operator: &Operator, id: KeyId, json: bool) -> Result<()> {
     let listed = operator.run(operator.control.key(id))?;
+    let done = operator.run(operator.control.usage_of_key(id))?;
     let now = operator.control.clock.now();
     if json {
-        return output::data(&as_json(&listed, now).to_string());
+        let mut shown = as_json(&listed, now);
+        if let Some(members) = shown.as_object_mut() {
+            members.insert(String::from("usage"), usage::as_json(&done));
+        }
+        return output::data(&shown.to_string());
     }
-    output::data(&describe(&listed, now))
+    output::data(&describe(&listed, now))?;
+    output::data(&usage::describe(&done, "last used    ".len()))
 }
 
 fn describe(listed: &ListedKey, now: Timestamp) -> String {

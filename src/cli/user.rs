@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::operator::{ConfigArgument, Operator};
-use super::{output, prompt};
+use super::{output, prompt, usage};
 use crate::auth::{AccessCell, Activation, FirstPassword, MissingStore, UserChanges, UserToMake, mfa_state};
 use crate::model::{
     AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permission,
@@ -41,7 +41,7 @@ enum UserCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show a user
+    /// Show a user and what its credentials did within 30 days
     #[command(after_help = "Example: latchkey user show acme/alex")]
     Show {
         /// CUSTOMER/LOGIN
@@ -348,8 +348,14 @@ fn list(operator: &Operator, customer: Option<&CustomerHandle>, json: bool) -> R
 
 fn show(operator: &Operator, name: &UserName, json: bool) -> Result<()> {
     let user = operator.run(operator.control.user(name))?;
+    let done = operator.run(operator.control.usage_of_user(name))?;
     if json {
-        return output::data(&as_json(&user).to_string());
+        let mut shown = as_json(&user);
+        if let Some(members) = shown.as_object_mut() {
+            members.insert(String::from("usage"), usage::as_json(&done));
+            members.insert(String::from("password_last_used"), usage::password_uses_as_json(&done));
+        }
+        return output::data(&shown.to_string());
     }
     let keys = operator.run(operator.control.list_keys(Some(name)))?.len();
     let password = match (&user.password_hash, user.password_off_by_key) {
@@ -369,7 +375,14 @@ fn show(operator: &Operator, name: &UserName, json: bool) -> Result<()> {
         if user.active { "active" } else { "deactivated" },
         output::or_dash(&user.allow_list.to_string()),
         user.created_at,
-    ))
+    ))?;
+    for (place, entrance) in
+        [("console", AccessPoint::Console), ("api", AccessPoint::Api), ("isproxy", AccessPoint::IsProxy)]
+    {
+        let name = if entrance == AccessPoint::Console { "password" } else { "" };
+        output::data(&format!("{name:<12}last used at {place}: {}", usage::password_use(&done, entrance)))?;
+    }
+    output::data(&usage::describe(&done, "allow-list  ".len()))
 }
 
 fn access(operator: &Operator, name: &UserName, json: bool) -> Result<()> {

@@ -4,7 +4,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::feed::{self, Subject};
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
-use super::{Store, StoreError, queries};
+use super::{Store, StoreError, queries, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
     AccessPoints, AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, Permissions,
@@ -231,6 +231,7 @@ impl Mutation {
             .execute(&mut *self.transaction)
             .await?;
         self.delete_api_sessions_of(id).await?;
+        usage::delete_of_user(&mut self.transaction, id).await?;
         sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
         self.touch(Subject::User(id));
         Ok(())
@@ -281,6 +282,7 @@ impl Mutation {
             .bind(id)
             .execute(&mut *self.transaction)
             .await?;
+        usage::delete_of_key(&mut self.transaction, key.id).await?;
         sqlx::query("INSERT OR REPLACE INTO deleted_keys (digest, key_id, deleted_at) VALUES (?, ?, ?)")
             .bind(key.digest.0.as_slice())
             .bind(id)

@@ -33,6 +33,7 @@ pub struct Metrics {
     feed_revision: Gauge,
     access_log_dropped_lines: Counter,
     unkept_refusals: Counter,
+    uncounted_uses: Counter,
     /// By upstream and server, which come from the configuration alone.
     upstream_servers: Arc<ShownServers>,
     thread_connections: Family<[(&'static str, String); 1], Gauge>,
@@ -42,6 +43,10 @@ pub struct Metrics {
 /// Counts refusals that `latchkey explain` will not find; clones count into the same counter.
 #[derive(Clone, Debug, Default)]
 pub struct UnkeptRefusals(Counter);
+
+/// Counts requests and refusals that are missing from the usage of keys and users; clones count into the same counter.
+#[derive(Clone, Debug, Default)]
+pub struct UncountedUses(Counter);
 
 /// Whether one server of an upstream is asked; clones show the same. It is shown while one of them lives.
 #[derive(Clone, Debug)]
@@ -119,6 +124,10 @@ impl Metrics {
         let help =
             "Refusals that `latchkey explain` does not find: beyond 200 a second, or the store was away";
         registry.register("unkept_refusals", help, unkept_refusals.clone());
+        let uncounted_uses = Counter::default();
+        let help =
+            "Requests and refusals missing from the usage of keys and users: too many credentials at once";
+        registry.register("uncounted_uses", help, uncounted_uses.clone());
         let upstream_servers = Arc::new(ShownServers::default());
         registry.register_collector(Box::new(Arc::clone(&upstream_servers)));
         let thread_connections = Family::default();
@@ -144,6 +153,7 @@ impl Metrics {
             feed_revision,
             access_log_dropped_lines,
             unkept_refusals,
+            uncounted_uses,
             upstream_servers,
             thread_connections,
             config_reloads,
@@ -153,6 +163,11 @@ impl Metrics {
     /// The counter of refusals that are not kept.
     pub fn unkept_refusals(&self) -> UnkeptRefusals {
         UnkeptRefusals(self.unkept_refusals.clone())
+    }
+
+    /// The counter of what the usage of keys and users misses.
+    pub fn uncounted_uses(&self) -> UncountedUses {
+        UncountedUses(self.uncounted_uses.clone())
     }
 
     /// A gauge of the server `server` of the upstream `upstream`, at first unhealthy. Of several that live, the latest
@@ -263,6 +278,13 @@ impl UnkeptRefusals {
     /// How many there were since the start.
     pub fn count(&self) -> u64 {
         self.0.get()
+    }
+}
+
+impl UncountedUses {
+    /// So many more are missing.
+    pub fn add(&self, uses: u64) {
+        self.0.inc_by(uses);
     }
 }
 
@@ -402,9 +424,10 @@ mod tests {
         metrics.set_index(1, 2, Revision(3));
         metrics.set_access_log_dropped_lines(4);
         metrics.unkept_refusals().add(5);
+        metrics.uncounted_uses().add(6);
         assert_eq!(names(&metrics.render()), before);
-        // By door 2 connections, 5 answers, 2 reasons; then 5 single ones, 2 outcomes of reloads and the build.
-        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 5 + 2 + 1);
+        // By door 2 connections, 5 answers, 2 reasons; then 6 single ones, 2 outcomes of reloads and the build.
+        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 6 + 2 + 1);
     }
 
     #[test]
@@ -415,12 +438,14 @@ mod tests {
         metrics.set_access_log_dropped_lines(6);
         metrics.unkept_refusals().add(3);
         metrics.unkept_refusals().add(2);
+        metrics.uncounted_uses().add(6);
         let text = metrics.render();
         assert_eq!(value(&text, "latchkey_keys"), Some(10_000));
         assert_eq!(value(&text, "latchkey_users"), Some(12));
         assert_eq!(value(&text, "latchkey_feed_revision"), Some(345));
         assert_eq!(value(&text, "latchkey_access_log_dropped_lines_total"), Some(7));
         assert_eq!(value(&text, "latchkey_unkept_refusals_total"), Some(5));
+        assert_eq!(value(&text, "latchkey_uncounted_uses_total"), Some(6));
         let build = format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         assert_eq!(value(&text, &build), Some(1));
     }

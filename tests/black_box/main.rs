@@ -1,7 +1,7 @@
 //! Black-box tests: the real binary, seen only as an operator or a client sees it.
 //!
 //! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `client_address`, `keys`, `live_streams`, `mfa`,
-//! `users`, `readme`), by real client, and what must be repeated to be believed (`loops`); all stand on `harness`.
+//! `usage`, `users`, `readme`), by real client, and what must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,4 +24,5 @@ mod mfa;
 mod operation;
 mod readme;
 mod throttles;
+mod usage;
 mod users;

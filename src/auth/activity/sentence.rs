@@ -63,6 +63,7 @@ impl Told<'_> {
             Kind::KeyEnabled => format!("enabled {}{} again", self.key(), self.unless_own("of")),
             Kind::KeyDeleted => format!("deleted {}{}", self.key(), self.unless_own("of")),
             Kind::SignedIn => format!("signed in{}", self.with("factor", " with ")),
+            Kind::IdentityConfirmed => String::from("confirmed who it is, before a change"),
             Kind::SignedOut => String::from("signed out"),
             Kind::SessionsEnded => format!("ended the open console sessions{}", self.unless_own("of")),
             Kind::SignInFailed | Kind::SecondFactorFailed | Kind::Throttled => self.of_failure(kind),

@@ -220,7 +220,9 @@ impl<'d> Connection<'d> {
                     return Some(phase);
                 }
             }
-            if !self.session.is_logged_in() && !self.session.awaits_upstream() {
+            if !self.session.is_logged_in() && !self.session.awaits_upstream() && self.permit.is_some() {
+                // What it was asked for is counted while it is known whose it is.
+                self.tell_journal();
                 self.permit = None;
             }
             if !self.take_upstream_line(now) && !self.take_client_line(now) {
@@ -347,6 +349,9 @@ impl<'d> Connection<'d> {
 
     fn tell_journal(&mut self) {
         let tally = self.session.take_tally();
+        if let Some(permit) = &self.permit {
+            self.door.authenticator.count_requests(permit, tally.asked);
+        }
         let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
         self.journal.answered(self.door, &tally, permit);
     }

@@ -6,6 +6,8 @@ use crate::auth::DenialReason;
 /// Answers since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Requests for the upstream.
+    pub asked: u32,
     /// Replies to `IS`, and answers that begin with 100.
     pub succeeded: u32,
     /// Answers that begin with 400.

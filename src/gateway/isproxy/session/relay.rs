@@ -95,6 +95,7 @@ impl Session {
         if domain.len() > reply::MAX_NAME_BYTES {
             return self.refuse_too_long(now);
         }
+        self.tally.asked += 1;
         self.pending.add(domain.as_bytes(), now);
         self.relay(&[b"IS ", domain.as_bytes(), b"\r\n"]);
     }

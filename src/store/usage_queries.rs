@@ -1,0 +1,221 @@
+//! Reading what credentials did; nothing here changes anything.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::usage::{self, SeenAddress, UsageHour};
+use super::{Store, StoreError};
+use crate::model::{ClientIp, CustomerId, KeyId, Recognised, Service, Timestamp, UserId};
+
+/// What was done at one door in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourOfUse {
+    /// The hour.
+    pub hour: UsageHour,
+    /// The door.
+    pub service: Service,
+    /// Requests that were let in.
+    pub requests: u64,
+    /// Requests and logins that were refused.
+    pub refusals: u64,
+}
+
+/// What one credential did at one door, in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialTotal {
+    /// Whose credential it is.
+    pub whose: Recognised,
+    /// The door.
+    pub service: Service,
+    /// Requests that were let in.
+    pub requests: u64,
+    /// Requests and logins that were refused.
+    pub refusals: u64,
+}
+
+impl Store {
+    /// What a key did from the hour `since` on, oldest first.
+    pub async fn usage_of_key(&self, key: KeyId, since: UsageHour) -> Result<Vec<HourOfUse>, StoreError> {
+        sqlx::query(
+            "SELECT hour, service, requests, refusals FROM usage_hours \
+             WHERE kind = 'key' AND subject_id = ? AND hour >= ? ORDER BY hour, service",
+        )
+        .bind(key.to_stored())
+        .bind(since.0)
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(hour_from_row)
+        .collect()
+    }
+
+    /// What a user's password, sessions and present keys did from the hour `since` on, oldest first.
+    pub async fn usage_of_user(&self, user: UserId, since: UsageHour) -> Result<Vec<HourOfUse>, StoreError> {
+        sqlx::query(
+            "SELECT hour, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
+             SELECT hour, service, requests, refusals FROM usage_hours \
+             WHERE kind IN ('password', 'session') AND subject_id = ?1 AND hour >= ?2 \
+             UNION ALL \
+             SELECT h.hour, h.service, h.requests, h.refusals FROM visible_keys k CROSS JOIN usage_hours h \
+             ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 WHERE k.user_id = ?1) \
+             GROUP BY hour, service ORDER BY hour, service",
+        )
+        .bind(user.0)
+        .bind(since.0)
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(hour_from_row)
+        .collect()
+    }
+
+    /// What the passwords, sessions and keys of a customer's present users did from the hour `since` on, oldest first.
+    pub async fn usage_of_customer(
+        &self,
+        customer: CustomerId,
+        since: UsageHour,
+    ) -> Result<Vec<HourOfUse>, StoreError> {
+        sqlx::query(
+            "SELECT hour, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
+             SELECT h.hour, h.service, h.requests, h.refusals FROM visible_users u CROSS JOIN usage_hours h \
+             ON h.kind IN ('password', 'session') AND h.subject_id = u.id AND h.hour >= ?2 WHERE u.customer_id = ?1 \
+             UNION ALL \
+             SELECT h.hour, h.service, h.requests, h.refusals FROM visible_users u \
+             CROSS JOIN visible_keys k ON k.user_id = u.id CROSS JOIN usage_hours h \
+             ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 WHERE u.customer_id = ?1) \
+             GROUP BY hour, service ORDER BY hour, service",
+        )
+        .bind(customer.0)
+        .bind(since.0)
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(hour_from_row)
+        .collect()
+    }
+
+    /// What each credential of a user did from the hour `since` on; those that did nothing are left out.
+    pub async fn credential_totals(
+        &self,
+        user: UserId,
+        since: UsageHour,
+    ) -> Result<Vec<CredentialTotal>, StoreError> {
+        sqlx::query(
+            "SELECT kind, subject_id, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
+             SELECT kind, subject_id, service, requests, refusals FROM usage_hours \
+             WHERE kind IN ('password', 'session') AND subject_id = ?1 AND hour >= ?2 \
+             UNION ALL \
+             SELECT h.kind, h.subject_id, h.service, h.requests, h.refusals FROM visible_keys k \
+             CROSS JOIN usage_hours h ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 \
+             WHERE k.user_id = ?1) GROUP BY kind, subject_id, service ORDER BY kind, subject_id, service",
+        )
+        .bind(user.0)
+        .bind(since.0)
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(|row| {
+            let HourOfUse { service, requests, refusals, .. } = figures_from_row(row, UsageHour(0))?;
+            let whose = usage::subject(row.try_get("kind")?, row.try_get("subject_id")?)?;
+            Ok(CredentialTotal { whose, service, requests, refusals })
+        })
+        .collect()
+    }
+
+    /// From where a key was let in since `since`, newest first; ten addresses an entrance.
+    pub async fn addresses_of_key(
+        &self,
+        key: KeyId,
+        since: Timestamp,
+    ) -> Result<Vec<SeenAddress>, StoreError> {
+        sqlx::query(
+            "SELECT * FROM usage_addresses WHERE kind = 'key' AND subject_id = ? AND used_at > ? \
+             ORDER BY used_at DESC, address",
+        )
+        .bind(key.to_stored())
+        .bind(since.unix_milliseconds())
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(address_from_row)
+        .collect()
+    }
+
+    /// From where a user's password, sessions and present keys were let in since `since`, newest first; ten addresses
+    /// a credential and entrance.
+    pub async fn addresses_of_user(
+        &self,
+        user: UserId,
+        since: Timestamp,
+    ) -> Result<Vec<SeenAddress>, StoreError> {
+        sqlx::query(
+            "SELECT * FROM (SELECT a.* FROM usage_addresses a \
+             WHERE a.kind IN ('password', 'session') AND a.subject_id = ?1 AND a.used_at > ?2 \
+             UNION ALL \
+             SELECT a.* FROM visible_keys k CROSS JOIN usage_addresses a \
+             ON a.kind = 'key' AND a.subject_id = k.id AND a.used_at > ?2 WHERE k.user_id = ?1) \
+             ORDER BY used_at DESC, address",
+        )
+        .bind(user.0)
+        .bind(since.unix_milliseconds())
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(address_from_row)
+        .collect()
+    }
+
+    /// When each of `users` last came in with whatever it was, in one query; who did not is left out.
+    pub async fn last_seen(
+        &self,
+        users: impl Iterator<Item = UserId>,
+    ) -> Result<HashMap<UserId, Timestamp>, StoreError> {
+        sqlx::query(
+            "SELECT user_id, MAX(at) AS at FROM ( \
+             SELECT a.subject_id AS user_id, a.used_at AS at FROM json_each(?1) j CROSS JOIN usage_addresses a \
+             ON a.kind IN ('password', 'session') AND a.subject_id = j.value \
+             UNION ALL \
+             SELECT k.user_id, l.used_at FROM json_each(?1) j CROSS JOIN visible_keys k ON k.user_id = j.value \
+             CROSS JOIN key_last_used l ON l.key_id = k.id) GROUP BY user_id",
+        )
+        .bind(users.map(|user| Value::from(user.0)).collect::<Value>().to_string())
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(|row| {
+            let at = Timestamp::from_unix_milliseconds(row.try_get("at")?);
+            Ok((UserId(row.try_get("user_id")?), at))
+        })
+        .collect()
+    }
+}
+
+fn hour_from_row(row: &SqliteRow) -> Result<HourOfUse, StoreError> {
+    figures_from_row(row, UsageHour(row.try_get("hour")?))
+}
+
+fn figures_from_row(row: &SqliteRow, hour: UsageHour) -> Result<HourOfUse, StoreError> {
+    let count = |column| {
+        let stored: i64 = row.try_get(column)?;
+        u64::try_from(stored).map_err(|_| StoreError::Corrupt("count"))
+    };
+    Ok(HourOfUse {
+        hour,
+        service: row.try_get::<&str, _>("service")?.parse().map_err(|_| StoreError::Corrupt("service"))?,
+        requests: count("requests")?,
+        refusals: count("refusals")?,
+    })
+}
+
+fn address_from_row(row: &SqliteRow) -> Result<SeenAddress, StoreError> {
+    let address = row.try_get::<&str, _>("address")?.parse().map_err(|_| StoreError::Corrupt("address"))?;
+    Ok(SeenAddress {
+        whose: usage::subject(row.try_get("kind")?, row.try_get("subject_id")?)?,
+        entrance: usage::entrance(row.try_get("entrance")?)?,
+        address: ClientIp::new(address),
+        at: Timestamp::from_unix_milliseconds(row.try_get("used_at")?),
+    })
+}
