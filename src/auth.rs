@@ -49,7 +49,7 @@ pub use key_import::{
 pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
 pub use live_sessions::LiveSession;
-pub use passwords::PasswordFault;
+pub use passwords::{OwnNames, PasswordFault, check_password};
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};

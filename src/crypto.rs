@@ -16,7 +16,7 @@ mod totp;
 pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
 pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
 pub use master_key::{MasterKey, MasterKeyError, WrapError};
-pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password};
+pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password, normalise_password};
 pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};
 pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};
