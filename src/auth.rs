@@ -26,6 +26,7 @@ mod passwords;
 pub mod policy;
 mod rate_limit;
 mod rights;
+mod security_events;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
@@ -52,4 +53,5 @@ pub use live_sessions::LiveSession;
 pub use passwords::{OwnNames, PasswordFault, check_password};
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
+pub use security_events::{SecurityEvent, SecurityEventSink};
 pub use users::{Activation, DeletedUser, UserChanges, UserToMake, mfa_state};
