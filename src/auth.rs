@@ -33,6 +33,7 @@ mod passwords;
 pub mod policy;
 mod rate_limit;
 mod rights;
+mod security_events;
 mod security_keys;
 mod sign_in;
 #[cfg(test)]
@@ -70,13 +71,14 @@ pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
 pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
-pub use passwords::PasswordFault;
+pub use passwords::{OwnNames, PasswordFault, check_password};
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
+pub use security_events::{SecurityEvent, SecurityEventSink};
 pub use security_keys::{SecurityKeys, SecurityKeysError};
 pub use sign_in::{
-    ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SessionLook, SessionStep,
-    SignInFault, SignedIn, UsedFactor,
+    ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
+    SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,
 };
 pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};

@@ -3,6 +3,7 @@
 //! No I/O and no policy. Callers: `auth` and `store`; protocol modules never name this module.
 
 mod digest;
+mod event_signature;
 mod key_text;
 mod master_key;
 mod password;
@@ -14,9 +15,10 @@ mod token;
 mod totp;
 
 pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
+pub use event_signature::sign_event;
 pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
 pub use master_key::{MasterKey, MasterKeyError, WrapError};
-pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password};
+pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password, normalise_password};
 pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};
 pub use sealing::{SealError, SealingKey};
 pub use session_key::{draw_session_key, is_session_key};

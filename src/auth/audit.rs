@@ -250,6 +250,10 @@ impl Event {
         self
     }
 
+    pub(super) const fn kind(&self) -> EventKind {
+        self.kind
+    }
+
     /// The row that tells of it.
     pub(super) fn entry(&self, actor: &Actor, now: Timestamp) -> AuditEntry {
         let details = self.details.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into()));

@@ -13,7 +13,7 @@ use super::decision::DenialReason;
 use super::policy::{Circumstances, Entrance, KeyFacts, Verdict, judge};
 use super::rights::{Action, Asker, Forbidden, Via, allow};
 use crate::model::{ApiKeyRecord, Revision, Timestamp};
-use crate::store::{Mutation, UserRecord};
+use crate::store::{Mutation, NoticeRecord, UserRecord};
 
 /// For how long a sign-in counts as fresh (S96), in seconds.
 const FRESH_FOR_SECONDS: i64 = 600;
@@ -195,6 +195,12 @@ impl Change {
     pub(super) async fn commit_noted(mut self) -> Result<Revision, ControlError> {
         let entries: Vec<_> =
             self.events.iter().map(|event| event.entry(&self.plane.actor, self.now)).collect();
+        for (event, entry) in self.events.iter().zip(&entries) {
+            if let (Some(user), Some(_)) = (entry.subject_id, event.kind().security_notice()) {
+                let (event, client_ip) = (entry.event.clone(), entry.client_ip.clone());
+                self.mutation.insert_notice(user, &NoticeRecord { at: self.now, event, client_ip }).await?;
+            }
+        }
         self.mutation.append_audit(&entries, &self.plane.key_ring.audit).await?;
         Ok(self.mutation.commit().await?)
     }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::actor::{Actor, Means, UserActor};
 use super::authenticator::Authenticator;
 use super::control_plane::{ControlError, ControlPlane};
+use super::failure_groups::FailureGroups;
 use super::security_keys::SecurityKeys;
 use crate::crypto::{SealError, TokenPurpose, draw_token};
 use crate::model::{ClientIp, Secret, Timestamp, TokenDigest};
@@ -25,6 +26,8 @@ pub struct ConsoleAccess {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) security_keys: Option<Arc<SecurityKeys>>,
     pub(super) terms: SessionTerms,
+    /// Where failed sign-ins are counted for the audit trail.
+    pub(super) failures: FailureGroups,
     /// One recovery set is hashed at a time, so that nobody fills the machine's memory with them (S43).
     pub(super) hashing: Arc<Semaphore>,
 }
@@ -54,12 +57,14 @@ impl ConsoleAccess {
         authenticator: Arc<Authenticator>,
         security_keys: Option<SecurityKeys>,
         terms: SessionTerms,
+        failures: FailureGroups,
     ) -> Self {
         Self {
             plane,
             authenticator,
             security_keys: security_keys.map(Arc::new),
             terms,
+            failures,
             hashing: Arc::new(Semaphore::new(1)),
         }
     }

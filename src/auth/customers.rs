@@ -4,7 +4,7 @@
 
 use super::audit::{Event, EventKind};
 use super::control_plane::{ControlError, ControlPlane, require_customer, require_user};
-use super::passwords::{check_password, hash_off_thread};
+use super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::rights::{Action, Forbidden};
 use super::users::FirstPassword;
 use crate::model::{
@@ -75,14 +75,15 @@ impl ControlPlane {
         let created_at = order.created_on.unwrap_or(now);
         let mfa = order.mfa.unwrap_or_else(|| self.policy.mfa_required.requirement_for(created_at));
         let gives_link = matches!(order.admin_password, FirstPassword::Link);
+        let admin = UserName { customer: order.handle.clone(), login: first_login()? };
         let password_hash = match order.admin_password {
             FirstPassword::Chosen(password) => {
-                check_password(&password, MfaState::derive(false, MfaRequirement::Optional, mfa))?;
+                let state = MfaState::derive(false, MfaRequirement::Optional, mfa);
+                check_password(&password, state, &OwnNames::new(&admin, "", ""))?;
                 Some(hash_off_thread(password).await?)
             }
             FirstPassword::None | FirstPassword::Link => None,
         };
-        let admin = UserName { customer: order.handle.clone(), login: first_login()? };
         let mut change = self.begin().await?;
         let handle = order.handle.to_string();
         let customer = change.insert_customer(&NewCustomer { handle: order.handle, mfa, created_at }).await?;

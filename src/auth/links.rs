@@ -9,7 +9,7 @@ use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::console_access::ConsoleAccess;
 use super::control_plane::{ControlError, ControlPlane, require_user};
-use super::passwords::{check_password, hash_off_thread};
+use super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::rights::Action;
 use super::users::mfa_state;
 use crate::crypto::{TokenPurpose, draw_token, is_token};
@@ -111,7 +111,7 @@ impl ConsoleAccess {
         if followed.purpose != LinkPurpose::Password {
             return Ok(None);
         }
-        check_password(&password, mfa_state(&followed.user))?;
+        check_password(&password, mfa_state(&followed.user), &OwnNames::of(&followed.user))?;
         let user = &followed.user;
         let means = Means::Link;
         let actor = UserActor { id: user.id, name: user.name.clone(), means, client_ip };
@@ -143,7 +143,8 @@ impl ConsoleAccess {
         present: Secret<String>,
         new: Secret<String>,
     ) -> Result<Secret<String>, super::sign_in::SignInFault> {
-        check_password(&new, mfa_state(&session.user)).map_err(ControlError::from)?;
+        check_password(&new, mfa_state(&session.user), &OwnNames::of(&session.user))
+            .map_err(ControlError::from)?;
         self.require_password(session, present).await?;
         let hash = hash_off_thread(new).await?;
         // The present password was shown just now: that is as fresh as it gets for this.

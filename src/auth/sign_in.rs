@@ -14,7 +14,7 @@ mod session;
 
 pub use confirm::ConfirmFault;
 pub use factors::{FactorRefusal, PresentedFactor, UsedFactor};
-pub use session::{ConsoleSession, SessionLook, SessionStep};
+pub use session::{ConsoleSession, SecurityNotice, SessionLook, SessionStep};
 
 use super::access::user_facts;
 use super::actor::{Actor, Means, UserActor};
@@ -23,11 +23,13 @@ use super::authenticator::ConsolePassword;
 use super::change::Change;
 use super::console_access::{ConsoleAccess, SESSIONS_OF_A_USER, Visitor};
 use super::control_plane::{ControlError, ControlPlane};
-use super::decision::DenialReason;
+use super::decision::{DenialReason, Refusal};
+use super::failure_groups::{Failure, FailureKind};
 use super::policy::{Circumstances, Entrance, Verdict, judge};
 use crate::crypto::TokenPurpose;
 use crate::model::{
-    ClientIp, ConsoleSessionRecord, LinkPurpose, Secret, SignInStage, Timestamp, TokenDigest, UserName,
+    ClientIp, ConsoleSessionRecord, LinkPurpose, Recognised, Secret, SignInStage, Timestamp, TokenDigest,
+    UserName,
 };
 use crate::store::{LinkDemand, UserRecord};
 
@@ -115,8 +117,18 @@ impl ConsoleAccess {
             .await;
         match (checked, user) {
             (Ok(true), Some(user)) => self.begin_session(visitor, &user, link).await,
-            (Ok(_), _) => Err(SignInFault::Wrong),
-            (Err(denial), _) => Err(SignInFault::of(denial)),
+            (Ok(_), user) => {
+                let reason = refused.unwrap_or(DenialReason::WrongPassword);
+                self.note_failure(FailureKind::SignIn, visitor.client_ip, user.as_ref(), reason);
+                Err(SignInFault::Wrong)
+            }
+            (Err(denial), user) => {
+                if !matches!(denial.refusal, Refusal::Busy) {
+                    let client_ip = visitor.client_ip;
+                    self.note_failure(FailureKind::Throttled, client_ip, user.as_ref(), denial.reason);
+                }
+                Err(SignInFault::of(denial))
+            }
         }
     }
 
@@ -216,10 +228,10 @@ impl ConsoleAccess {
         Ok(())
     }
 
-    /// `EXPIRY.DIGEST`: good for one user, and no credential.
+    /// `EXPIRY-DIGEST`: good for one user, and no credential.
     pub(super) fn device_token(&self, user: &UserRecord, now: Timestamp) -> Secret<String> {
         let expiry = now.plus_seconds(DEVICE_KNOWN_SECONDS).unix_seconds();
-        Secret::new(format!("{expiry}.{}", self.device_proof(user, expiry)))
+        Secret::new(format!("{expiry}-{}", self.device_proof(user, expiry)))
     }
 
     fn device_proof(&self, user: &UserRecord, expiry: i64) -> String {
@@ -230,11 +242,29 @@ impl ConsoleAccess {
     }
 
     fn is_own_device(&self, user: &UserRecord, device: &str) -> bool {
-        let Some((expiry, proof)) = device.split_once('.') else { return false };
+        let Some((expiry, proof)) = device.split_once('-') else { return false };
         let Ok(expiry) = expiry.parse::<i64>() else { return false };
         let expected = self.device_proof(user, expiry);
         let same: bool = subtle::ConstantTimeEq::ct_eq(expected.as_bytes(), proof.as_bytes()).into();
         same && expiry > self.plane.clock.now().unix_seconds()
+    }
+
+    /// Counts a failed sign-in for the audit trail, together with others like it.
+    pub(super) fn note_failure(
+        &self,
+        kind: FailureKind,
+        client_ip: ClientIp,
+        user: Option<&UserRecord>,
+        reason: DenialReason,
+    ) {
+        self.failures.note(Failure {
+            kind,
+            entrance: "console",
+            client_ip,
+            recognised: user.map(|user| Recognised::Password(user.id)),
+            reason: reason.as_str().into(),
+            at: self.plane.clock.now(),
+        });
     }
 
     /// Ends this session.
@@ -257,7 +287,6 @@ impl ConsoleAccess {
 
 impl SignInFault {
     pub(super) fn of(denial: super::decision::Denial) -> Self {
-        use super::decision::Refusal;
         match denial.refusal {
             Refusal::TooManyFailures { retry_after_seconds } => {
                 Self::Wait { seconds: retry_after_seconds.get() }

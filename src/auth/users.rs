@@ -8,7 +8,7 @@ use super::change::Change;
 use super::control_plane::{
     ControlError, ControlPlane, check_language, check_text, require_customer, require_user,
 };
-use super::passwords::{check_password, hash_off_thread};
+use super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::rights::{Action, Forbidden, NewRights};
 use crate::model::{
     AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
@@ -149,7 +149,8 @@ impl ControlPlane {
         let gives_link = matches!(order.password, FirstPassword::Link);
         let password_hash = match order.password {
             FirstPassword::Chosen(password) => {
-                check_password(&password, MfaState::derive(false, order.mfa, record.mfa))?;
+                let names = OwnNames::new(&order.name, &order.full_name, &order.email);
+                check_password(&password, MfaState::derive(false, order.mfa, record.mfa), &names)?;
                 Some(hash_off_thread(password).await?)
             }
             FirstPassword::None | FirstPassword::Link => None,
@@ -251,7 +252,7 @@ impl ControlPlane {
     ) -> Result<Revision, ControlError> {
         let user = self.user(name).await?;
         self.require(Action::SetPassword(&user)).await?;
-        check_password(&password, mfa_state(&user))?;
+        check_password(&password, mfa_state(&user), &OwnNames::of(&user))?;
         // Hashed before the change begins: nobody should wait for the writer's lock meanwhile.
         let hash = hash_off_thread(password).await?;
         let mut change = self.begin().await?;

@@ -5,6 +5,7 @@
 use argon2::password_hash::{PasswordHasher, phc};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use super::random;
@@ -43,9 +44,19 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
+/// The form in which a password is hashed, NFC: one and the same whichever way a keyboard composes `ü` (NIST SP 800-63B
+/// §3.1.1.2). ASCII stays as it is.
+pub fn normalise_password(password: &Secret<String>) -> Secret<String> {
+    // Room for what composes to more bytes than it had, so that no copy is left behind in growing.
+    let mut text = String::with_capacity(password.expose().len().saturating_mul(3));
+    text.extend(password.expose().nfc());
+    Secret::new(text)
+}
+
 /// Hashes `password` with a salt of its own.
 pub fn hash_password(password: &Secret<String>) -> Result<PasswordHash, PasswordHashError> {
     let salt = random::bytes::<16>()?;
+    let password = normalise_password(password);
     let hash = Argon2::default()
         .hash_password_with_salt(password.expose().as_bytes(), &salt)
         .map_err(PasswordHashError::Argon2)?;
@@ -61,7 +72,7 @@ pub struct HashingMemory(Vec<Block>);
 impl HashingMemory {
     /// Is `password` the one behind `hash`? A stored text that is no PHC string matches nothing.
     pub fn verify(&mut self, password: &Secret<String>, hash: &PasswordHash) -> bool {
-        self.matches(password.expose().as_bytes(), hash).unwrap_or(false)
+        self.matches(normalise_password(password).expose().as_bytes(), hash).unwrap_or(false)
     }
 
     fn matches(&mut self, password: &[u8], hash: &PasswordHash) -> Option<bool> {
@@ -106,6 +117,19 @@ mod tests {
         for stored in ["not a hash", "$argon2id$v=19$m=1,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", cut] {
             assert!(!memory.verify(&password, &PasswordHash::from_stored(stored.to_owned())), "{stored}");
         }
+    }
+
+    #[test]
+    fn s42_a_password_is_the_same_however_its_characters_are_composed() {
+        let [composed, decomposed] = ["gr\u{fc}ner \u{212b}ngstrom", "gru\u{308}ner A\u{30a}ngstrom"]
+            .map(|text| Secret::new(text.to_owned()));
+        let hash = hash_password(&decomposed).unwrap();
+        let mut memory = HashingMemory::default();
+        assert!(memory.verify(&composed, &hash));
+        assert!(memory.verify(&decomposed, &hash));
+        assert!(!memory.verify(&Secret::new(String::from("gruner Angstrom")), &hash));
+        let ascii = Secret::new(String::from("a password of the tests"));
+        assert_eq!(normalise_password(&ascii), ascii);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{Mutation, StoreError};
+use super::{Mutation, Store, StoreError};
 use crate::model::{Timestamp, UserId};
 
 /// Kept for one user at most; the oldest go first.
@@ -39,15 +39,16 @@ impl Mutation {
         .await?;
         Ok(())
     }
+}
 
-    /// Takes out what a user is to be shown, oldest first.
-    pub async fn take_notices(&mut self, user: UserId) -> Result<Vec<NoticeRecord>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM notices WHERE user_id = ? ORDER BY id")
+impl Store {
+    /// What a user has not been shown yet, oldest first.
+    pub async fn notices_of(&self, user: UserId) -> Result<Vec<NoticeRecord>, StoreError> {
+        sqlx::query("SELECT * FROM notices WHERE user_id = ? ORDER BY id")
             .bind(user.0)
-            .fetch_all(self.connection())
-            .await?;
-        sqlx::query("DELETE FROM notices WHERE user_id = ?").bind(user.0).execute(self.connection()).await?;
-        rows.iter()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
             .map(|row| {
                 Ok(NoticeRecord {
                     at: Timestamp::from_unix_milliseconds(row.try_get("at")?),
@@ -56,5 +57,11 @@ impl Mutation {
                 })
             })
             .collect()
+    }
+
+    /// They were shown.
+    pub async fn forget_notices_of(&self, user: UserId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM notices WHERE user_id = ?").bind(user.0).execute(&self.writer).await?;
+        Ok(())
     }
 }

@@ -5,6 +5,8 @@ use super::super::authenticator::ConsolePassword;
 use super::super::change::Change;
 use super::super::console_access::{ConsoleAccess, SESSIONS_OF_A_USER};
 use super::super::control_plane::ControlError;
+use super::super::decision::DenialReason;
+use super::super::failure_groups::FailureKind;
 use super::SignInFault;
 use super::factors::{FactorRefusal, PresentedFactor};
 use super::session::ConsoleSession;
@@ -79,7 +81,11 @@ impl ConsoleAccess {
             .await;
         match checked {
             Ok(true) => Ok(()),
-            Ok(false) => Err(SignInFault::Wrong),
+            Ok(false) => {
+                let (kind, reason) = (FailureKind::SignIn, DenialReason::WrongPassword);
+                self.note_failure(kind, session.client_ip, Some(&session.user), reason);
+                Err(SignInFault::Wrong)
+            }
             Err(denial) => Err(SignInFault::of(denial)),
         }
     }

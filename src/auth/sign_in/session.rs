@@ -2,6 +2,7 @@
 //!
 //! Looked up in the store and judged anew at each request, so that whatever ends a user's access ends it here too.
 
+use super::super::audit::EventKind;
 use super::super::console_access::ConsoleAccess;
 use super::super::control_plane::{ControlError, ControlPlane};
 use super::super::policy::Verdict;
@@ -39,6 +40,17 @@ pub enum SessionStep {
     SetUp,
     /// Everything that its user may do.
     Open,
+}
+
+/// A security event for its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityNotice {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What, as a sentence.
+    pub text: &'static str,
+    /// From which address; empty: from none.
+    pub client_ip: String,
 }
 
 /// What is behind a token.
@@ -115,6 +127,21 @@ impl ConsoleAccess {
     /// The user's open sessions, the one that was used last first.
     pub async fn sessions_of(&self, user: &UserRecord) -> Result<Vec<ConsoleSessionRecord>, ControlError> {
         Ok(self.plane.store.console_sessions_of(user.id).await?)
+    }
+
+    /// Security events that the session's user has not been shown yet, oldest first, in words.
+    pub async fn notices(&self, session: &ConsoleSession) -> Result<Vec<SecurityNotice>, ControlError> {
+        let records = self.plane.store.notices_of(session.user.id).await?;
+        let notices = records.into_iter().filter_map(|record| {
+            let kind = EventKind::ALL.into_iter().find(|kind| kind.as_str() == record.event)?;
+            Some(SecurityNotice { at: record.at, text: kind.security_notice()?, client_ip: record.client_ip })
+        });
+        Ok(notices.collect())
+    }
+
+    /// They were shown.
+    pub async fn forget_notices(&self, session: &ConsoleSession) -> Result<(), ControlError> {
+        Ok(self.plane.store.forget_notices_of(session.user.id).await?)
     }
 
     /// The control plane, acting for the session's user.
