@@ -205,6 +205,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         clock: clock.clone(),
         policy: config.policy.clone(),
         actor: Actor::Gateway,
+        once: None,
     };
     let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
         index: Arc::clone(&index),

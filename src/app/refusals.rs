@@ -98,6 +98,7 @@ mod tests {
             clock: clock.clone(),
             policy: Policy::default(),
             actor: Actor::Gateway,
+            once: None,
         };
         RefusalKeeper { plane, unkept: unkept.clone(), failures: FailureGroups::default() }
     }

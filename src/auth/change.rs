@@ -12,8 +12,9 @@ use super::control_plane::{ControlError, ControlPlane};
 use super::decision::DenialReason;
 use super::policy::{Circumstances, Entrance, KeyFacts, Verdict, judge};
 use super::rights::{Action, Asker, Forbidden, Via, allow};
+use crate::crypto::TokenPurpose;
 use crate::model::{ApiKeyRecord, Revision, Timestamp};
-use crate::store::{Mutation, NoticeRecord, UserRecord};
+use crate::store::{Mutation, NoticeRecord, Use, UserRecord};
 
 /// For how long a sign-in counts as fresh (S96), in seconds.
 const FRESH_FOR_SECONDS: i64 = 600;
@@ -25,6 +26,8 @@ pub(super) struct Change {
     mutation: Mutation,
     standing: Standing,
     events: Vec<Event>,
+    /// The name of what it makes, for whoever sends the same again.
+    made: String,
     plane: ControlPlane,
     now: Timestamp,
 }
@@ -57,7 +60,17 @@ impl ControlPlane {
     /// The same control plane, acting for `actor`.
     #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Self {
-        Self { actor, ..self.clone() }
+        Self { actor, once: None, ..self.clone() }
+    }
+
+    /// The same control plane, for a form or call with this `token`: sent again, it makes nothing again (S97).
+    ///
+    /// A token is its actor's own; another's that reads the same is another one.
+    #[must_use]
+    pub fn once(&self, token: &str) -> Self {
+        let text = format!("{} {token}", self.actor.name());
+        let once = self.key_ring.console.digest_token(TokenPurpose::Form, &text);
+        Self { once: Some(once), ..self.clone() }
     }
 
     /// Begins a change for the plane's actor; fails if that one is not let in any more.
@@ -74,14 +87,21 @@ impl ControlPlane {
                 self.standing_of(asker, user, key)?
             }
         };
-        Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now: self.clock.now() })
+        Ok(Change {
+            mutation,
+            standing,
+            events: Vec::new(),
+            made: String::new(),
+            plane: self.clone(),
+            now: self.clock.now(),
+        })
     }
 
     /// Begins a change that asks for no right, for what anybody may do who once came in: signing out.
     pub(super) async fn begin_unjudged(&self) -> Result<Change, ControlError> {
         let mutation = self.store.mutate().await?;
         let (standing, now) = (Standing::Nobody, self.clock.now());
-        Ok(Change { mutation, standing, events: Vec::new(), plane: self.clone(), now })
+        Ok(Change { mutation, standing, events: Vec::new(), made: String::new(), plane: self.clone(), now })
     }
 
     /// Writes an event into the audit trail that no change of the store goes with, such as one of the gateway's own.
@@ -180,6 +200,11 @@ impl Change {
         self.now
     }
 
+    /// Says what the change makes, by a name that is no secret.
+    pub(super) fn makes(&mut self, name: impl ToString) {
+        self.made = name.to_string();
+    }
+
     /// Notes an event beside that of [`Change::commit`], in the order of noting.
     pub(super) fn note(&mut self, event: Event) {
         self.events.push(event);
@@ -193,6 +218,11 @@ impl Change {
 
     /// Makes all durable with the events that were noted.
     pub(super) async fn commit_noted(mut self) -> Result<Revision, ControlError> {
+        if let Some(once) = self.plane.once
+            && let Use::Again(made) = self.mutation.use_token(once, &self.made, self.now).await?
+        {
+            return Err(ControlError::MadeBefore(made));
+        }
         let entries: Vec<_> =
             self.events.iter().map(|event| event.entry(&self.plane.actor, self.now)).collect();
         for (event, entry) in self.events.iter().zip(&entries) {

@@ -12,6 +12,7 @@ use super::authenticator::Authenticator;
 use super::control_plane::{ControlError, ControlPlane};
 use super::failure_groups::FailureGroups;
 use super::security_keys::SecurityKeys;
+use super::sign_in::ConsoleSession;
 use crate::crypto::{SealError, TokenPurpose, draw_token};
 use crate::model::{ClientIp, Secret, Timestamp, TokenDigest};
 use crate::store::UserRecord;
@@ -98,6 +99,21 @@ impl ConsoleAccess {
         let token = draw_token()?;
         let digest = self.digest(purpose, token.expose());
         Ok((token, digest))
+    }
+
+    /// What every form of this session carries, so that no other page can send one (S85).
+    pub fn form_proof(&self, session: &ConsoleSession) -> Secret<String> {
+        use base64::Engine;
+        let TokenDigest(session) = session.record.digest;
+        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let TokenDigest(proof) = self.digest(TokenPurpose::Form, &engine.encode(session));
+        Secret::new(engine.encode(proof))
+    }
+
+    /// Does a form that says `proof` come from a page of this session?
+    pub fn is_form_of(&self, session: &ConsoleSession, proof: &str) -> bool {
+        let expected = self.form_proof(session);
+        subtle::ConstantTimeEq::ct_eq(expected.expose().as_bytes(), proof.as_bytes()).into()
     }
 
     /// Draws a token for a form that makes something: sent twice, it makes it once.

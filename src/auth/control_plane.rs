@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Policy, StoreLocation};
 use crate::crypto::random::RandomError;
 use crate::crypto::{KeyRing, SealError};
-use crate::model::{CustomerHandle, KeyId, UserName};
+use crate::model::{CustomerHandle, KeyId, TokenDigest, UserName};
 use crate::store::{CustomerRecord, Mutation, Store, StoreError, UserRecord};
 
 /// Everything that reading and changing customers, users and keys needs. Clones share the store.
@@ -29,6 +29,8 @@ pub struct ControlPlane {
     pub policy: Policy,
     /// On whose behalf.
     pub actor: Actor,
+    /// The form or call that the next change comes from, which may make something once; `None`: no form.
+    pub once: Option<TokenDigest>,
 }
 
 /// What to do where no store is yet.
@@ -105,6 +107,9 @@ pub enum ControlError {
     /// The network to remove is not in the list.
     #[error("{0} is not in the list")]
     NotListed(ipnet::IpNet),
+    /// The same form or call was sent before, and has made this; nothing was made again.
+    #[error("this was sent before, and has made `{0}`; nothing was made again")]
+    MadeBefore(String),
     /// The actor may not do this.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -146,7 +151,7 @@ impl ControlPlane {
         };
         store.clear_dead_imports().await?;
         let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
-        Ok(Self { store, key_ring, clock, policy: config.policy.clone(), actor })
+        Ok(Self { store, key_ring, clock, policy: config.policy.clone(), actor, once: None })
     }
 }
 
@@ -202,6 +207,7 @@ pub(super) mod tests {
             clock: Clock::given(NOW),
             policy: Policy::default(),
             actor: Actor::Operator(String::from("tester")),
+            once: None,
         };
         let order = super::super::CustomerToMake {
             mfa: Some(crate::model::MfaRequirement::Optional),

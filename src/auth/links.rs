@@ -45,6 +45,7 @@ impl ControlPlane {
         let mut change = self.begin().await?;
         let user = require_user(&mut change, name).await?;
         change.require(Action::IssueLink(&user))?;
+        change.makes(&user.name);
         // After a reset the link of the sign-in is what the user needs, and a new password beside it is not.
         let purpose = if user.link_required { LinkPurpose::SignIn } else { LinkPurpose::Password };
         let token = self.put_link(&mut change, &user, purpose).await?;
@@ -72,6 +73,7 @@ impl ControlPlane {
         let mut change = self.begin().await?;
         let mut user = require_user(&mut change, name).await?;
         change.require(Action::ResetMfa(&user))?;
+        change.makes(&user.name);
         user.mfa = MfaRequirement::Required;
         change.update_user(&user).await?;
         change.delete_mfa_methods_of(user.id).await?;

@@ -204,6 +204,9 @@ impl ConsoleAccess {
             change.note(Event::new(EventKind::SignedIn).about(&user).with("factor", "password alone"));
         }
         change.commit_noted().await?;
+        if stage == SignInStage::Full {
+            self.note_entry(&user, visitor.client_ip).await;
+        }
         let device = (stage == SignInStage::Full).then(|| self.device_token(&user, now));
         Ok(SignedIn { token, stage, device })
     }
@@ -265,6 +268,13 @@ impl ConsoleAccess {
             reason: reason.as_str().into(),
             at: self.plane.clock.now(),
         });
+    }
+
+    /// Notes that a password opened the console; lost without harm.
+    pub(super) async fn note_entry(&self, user: &UserRecord, client_ip: ClientIp) {
+        if let Err(error) = self.plane.note_console_use(Recognised::Password(user.id), client_ip).await {
+            tracing::warn!(%error, "the use of the console could not be noted");
+        }
     }
 
     /// Ends this session.

@@ -179,6 +179,7 @@ impl ControlPlane {
             StoreError::Exists(_) => ControlError::UserExists(order.name.clone()),
             other => other.into(),
         })?;
+        change.makes(&order.name);
         change.note(created_event(&new, id, &order.name));
         let link = if gives_link {
             let user = require_user(&mut change, &order.name).await?;

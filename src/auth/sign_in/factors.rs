@@ -94,6 +94,7 @@ impl ConsoleAccess {
             Ok(factor) => {
                 let signed_in = self.finish(&mut change, record, &user, factor).await?;
                 change.commit_noted().await?;
+                self.note_entry(&user, session.client_ip).await;
                 Ok((signed_in, factor))
             }
             Err(refusal) => {
