@@ -98,6 +98,7 @@
     for (const secret of all("[data-secret]")) {
       if ("value" in secret && secret.tagName !== "LI") secret.value = "";
       else secret.replaceChildren("Not shown again.");
+      secret.removeAttribute("href");
     }
     for (const field of all("input[autocomplete$=password], input[name=credential]")) field.value = "";
   });

@@ -61,7 +61,8 @@ mod tests {
         assert_eq!(lookup(stylesheet_path()), Some(STYLESHEET));
         assert_eq!(lookup(script_path()), Some(SCRIPT));
         assert_eq!(lookup(icon_path()), Some(ICON));
-        assert!(stylesheet_path().starts_with("/assets/console-") && stylesheet_path().ends_with(".css"));
+        let hash = stylesheet_path().strip_prefix("/assets/console-").unwrap().strip_suffix(".css").unwrap();
+        assert!(hash.len() == 12 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
         for unknown in ["/assets/console.css", "/assets/", "", "/assets/../Cargo.toml"] {
             assert_eq!(lookup(unknown), None, "{unknown}");
         }

@@ -26,7 +26,7 @@ pub(crate) fn sample_frame() -> Frame {
 /// Renders `page`, holds it against the rules of all pages, and gives its HTML back.
 pub(crate) fn check_page(name: &str, page: &impl Template) -> String {
     let html = page.render().unwrap();
-    if let Some(folder) = std::env::var_os("LATCHKEY_PAGES") {
+    if let Some(folder) = std::env::var_os("LATCHKEY_PAGES").filter(|folder| !folder.is_empty()) {
         write_page(&PathBuf::from(folder), name, &html);
     }
     let tags = tags_of(&html);

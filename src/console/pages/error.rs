@@ -106,7 +106,8 @@ mod tests {
         ];
         let link_over = (ErrorPage::link_over(Frame::new("", "token")), "older than 24 hours");
         for (page, text) in pages.into_iter().chain([link_over]) {
-            let html = check_page(&format!("error-{}-{}", page.status, page.frame.title), &page);
+            let html =
+                check_page(&format!("error-{}-{}", page.status, page.frame.title.replace(' ', "-")), &page);
             assert!(html.contains(text), "{html}");
             assert!(html.contains(&format!(r#"href="{}""#, page.way_on.href)), "{html}");
         }
