@@ -60,7 +60,7 @@ pub use console_access::{ConsoleAccess, SessionTerms, Visitor};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};
 pub use decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Refusal};
-pub use enrolment::{AddedMethod, AppSetUp, CodesFor, EnrolmentFault, MfaOverview, ShownCodes};
+pub use enrolment::{AddedMethod, AppSetUp, EnrolmentFault, MfaOverview, ShownCodes};
 pub use evidence::{CredentialEvidence, Evidence, KeyEvidence, KeysEvidence};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use failure_groups::{Failure, FailureGroups, FailureKind};

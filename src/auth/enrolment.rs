@@ -14,7 +14,7 @@ mod recovery;
 
 pub use app::AppSetUp;
 pub use methods::MfaOverview;
-pub use recovery::{CodesFor, ShownCodes};
+pub use recovery::ShownCodes;
 
 use super::audit::{Event, EventKind};
 use super::change::Change;
@@ -63,12 +63,9 @@ pub enum EnrolmentFault {
     /// There is no such method, or not any more.
     #[error("there is no such method any more")]
     UnknownMethod,
-    /// Without MFA the password must be longer (S42).
-    #[error("without MFA a password has at least 15 characters, and yours is shorter; change it first")]
-    PasswordTooShort,
-    /// The password is not right.
-    #[error("the password is not correct")]
-    WrongPassword,
+    /// The last method goes only with a password that may stand alone (S42).
+    #[error("without MFA a password has at least 15 characters; choose one")]
+    PasswordMissing,
     /// The store failed, or the user may not do this now.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -165,21 +162,12 @@ impl ConsoleAccess {
         if let Some(hashes) = hashes {
             change.replace_recovery_set(new.user, &hashes, now).await?;
         }
-        let token = self.rotate(&mut change, session, session.record.authenticated_at).await?;
-        let digest = self.digest(crate::crypto::TokenPurpose::Session, token.expose());
-        change.end_console_sessions(new.user, Some(digest)).await?;
+        let token = self.rotate_alone(&mut change, session).await?;
         let added = Event::new(EventKind::MfaMethodAdded).about(&session.user);
         change.note(added.with("kind", new.kind.name()).with("name", new.name));
         let name = new.name.to_owned();
         self.settle(change).await?;
         Ok(AddedMethod { token, name, is_first })
-    }
-
-    /// Makes a change durable and waits until this gateway's doors have it.
-    async fn settle(&self, change: Change) -> Result<(), ControlError> {
-        let revision = change.commit_noted().await?;
-        self.authenticator.applied(revision).await;
-        Ok(())
     }
 }
 

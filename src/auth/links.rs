@@ -11,6 +11,7 @@ use super::console_access::ConsoleAccess;
 use super::control_plane::{ControlError, ControlPlane, require_user};
 use super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::rights::Action;
+use super::sign_in::ConsoleSession;
 use super::users::mfa_state;
 use crate::crypto::{TokenPurpose, draw_token, is_token};
 use crate::model::{ClientIp, LinkPurpose, MfaRequirement, Revision, Secret, UserName};
@@ -138,28 +139,24 @@ impl ConsoleAccess {
         Ok(Some(user.name))
     }
 
-    /// Changes the session's user's own password; other sessions end. `None`: the present one is not right.
+    /// Changes the session's user's own password; other sessions end. The session is to be fresh (S96).
     pub async fn change_own_password(
         &self,
-        session: &super::sign_in::ConsoleSession,
-        present: Secret<String>,
+        session: &ConsoleSession,
         new: Secret<String>,
-    ) -> Result<Secret<String>, super::sign_in::SignInFault> {
-        check_password(&new, mfa_state(&session.user), &OwnNames::of(&session.user))
-            .map_err(ControlError::from)?;
-        self.require_password(session, present).await?;
+    ) -> Result<Secret<String>, ControlError> {
+        let user = &session.user;
+        check_password(&new, mfa_state(user), &OwnNames::of(user))?;
+        let plane = self.plane_in(session);
+        plane.require(Action::OwnPassword(user)).await?;
         let hash = hash_off_thread(new).await?;
-        // The present password was shown just now: that is as fresh as it gets for this.
-        let plane = self.plane_of(&session.user, session.client_ip, self.plane.clock.now());
         let mut change = plane.begin().await?;
         let user = require_user(&mut change, &session.user.name).await?;
         change.require(Action::OwnPassword(&user))?;
-        change.set_password(user.id, &hash, None).await.map_err(ControlError::from)?;
-        let token = self.rotate(&mut change, session, session.record.authenticated_at).await?;
-        let digest = self.digest(TokenPurpose::Session, token.expose());
-        change.end_console_sessions(user.id, Some(digest)).await.map_err(ControlError::from)?;
-        let revision = change.commit(Event::new(EventKind::PasswordChanged).about(&user)).await?;
-        self.authenticator.applied(revision).await;
+        change.set_password(user.id, &hash, None).await?;
+        let token = self.rotate_alone(&mut change, session).await?;
+        change.note(Event::new(EventKind::PasswordChanged).about(&user));
+        self.settle(change).await?;
         Ok(token)
     }
 }

@@ -82,11 +82,6 @@ pub fn check_password(
     }
 }
 
-/// Has `password` the length that it needs without MFA beside it?
-pub(super) fn is_long_enough_alone(password: &Secret<String>) -> bool {
-    password.expose().chars().count() >= ALONE_MIN_CHARACTERS
-}
-
 /// Hashes a password that was checked, off the async threads: it takes some 20 ms of one core.
 pub(super) async fn hash_off_thread(password: Secret<String>) -> Result<PasswordHash, ControlError> {
     tokio::task::spawn_blocking(move || hash_password(&password))

@@ -3,12 +3,13 @@
 use super::super::audit::{Event, EventKind};
 use super::super::console_access::ConsoleAccess;
 use super::super::control_plane::{ControlError, ControlPlane};
-use super::super::passwords::is_long_enough_alone;
+use super::super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::super::rights::Action;
-use super::super::sign_in::{ConsoleSession, SignInFault};
+use super::super::sign_in::ConsoleSession;
 use super::super::users::mfa_state;
 use super::{EnrolmentFault, method_name};
 use crate::model::{MethodId, MethodKind, MethodRecord, MfaRequirement, MfaState, Secret, UserName};
+use crate::store::UserRecord;
 
 /// A user's second factors.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ impl ControlPlane {
     /// What `name` has set up.
     pub async fn mfa_overview(&self, name: &UserName) -> Result<MfaOverview, ControlError> {
         let user = self.user(name).await?;
-        let required = user.mfa == MfaRequirement::Required || user.customer_mfa == MfaRequirement::Required;
+        let required = is_required(&user);
         Ok(MfaOverview {
             state: mfa_state(&user),
             requirement: if required { MfaRequirement::Required } else { MfaRequirement::Optional },
@@ -64,23 +65,21 @@ impl ControlPlane {
 }
 
 impl ConsoleAccess {
-    /// Removes one of the session's user's own methods; other sessions end. The last one takes the password, which must
-    /// be long enough to stand alone (S42), and the recovery codes go with it.
+    /// Removes one of the session's user's own methods; other sessions end. With the last one MFA is off: the recovery
+    /// codes go with it, and `new_password` must be long enough to stand alone (S42).
     pub async fn remove_own_method(
         &self,
         session: &ConsoleSession,
         id: MethodId,
-        password: Option<Secret<String>>,
+        new_password: Option<Secret<String>>,
     ) -> Result<Secret<String>, EnrolmentFault> {
         let plane = self.plane_in(session);
-        let stands_alone = match password {
+        plane.require(Action::OwnMfa(&session.user)).await?;
+        let hash = match new_password {
             Some(password) => {
-                let is_long = is_long_enough_alone(&password);
-                self.require_password(session, password).await.map_err(|fault| match fault {
-                    SignInFault::Control(error) => EnrolmentFault::Control(error),
-                    _ => EnrolmentFault::WrongPassword,
-                })?;
-                Some(is_long)
+                check_password(&password, MfaState::Off, &OwnNames::of(&session.user))
+                    .map_err(ControlError::from)?;
+                Some(hash_off_thread(password).await?)
             }
             None => None,
         };
@@ -88,22 +87,24 @@ impl ConsoleAccess {
         let methods = change.mfa_methods_of(user.id).await?;
         let method = methods.iter().find(|method| method.id == id).ok_or(EnrolmentFault::UnknownMethod)?;
         if methods.len() == 1 {
-            let required =
-                user.mfa == MfaRequirement::Required || user.customer_mfa == MfaRequirement::Required;
-            match (required, stands_alone) {
-                (true, _) => return Err(EnrolmentFault::LastOfRequired),
-                (false, None) => return Err(EnrolmentFault::WrongPassword),
-                (false, Some(false)) => return Err(EnrolmentFault::PasswordTooShort),
-                (false, Some(true)) => change.delete_recovery_set(user.id).await?,
+            if is_required(&user) {
+                return Err(EnrolmentFault::LastOfRequired);
             }
+            let hash = hash.ok_or(EnrolmentFault::PasswordMissing)?;
+            change.set_password(user.id, &hash, None).await?;
+            change.delete_recovery_set(user.id).await?;
+            change.note(Event::new(EventKind::PasswordChanged).about(&user));
         }
         change.delete_mfa_method(user.id, id).await?;
-        let token = self.rotate(&mut change, session, session.record.authenticated_at).await?;
-        let digest = self.digest(crate::crypto::TokenPurpose::Session, token.expose());
-        change.end_console_sessions(user.id, Some(digest)).await?;
+        let token = self.rotate_alone(&mut change, session).await?;
         let event = Event::new(EventKind::MfaMethodRemoved).about(&user);
         change.note(event.with("kind", method.kind.name()).with("name", &method.name));
         self.settle(change).await?;
         Ok(token)
     }
+}
+
+/// Is MFA demanded of `user`, by whomever?
+fn is_required(user: &UserRecord) -> bool {
+    user.mfa == MfaRequirement::Required || user.customer_mfa == MfaRequirement::Required
 }

@@ -4,6 +4,7 @@ use super::super::audit::{Event, EventKind};
 use super::super::change::Change;
 use super::super::console_access::ConsoleAccess;
 use super::super::control_plane::ControlError;
+use super::super::rights::Action;
 use super::super::sign_in::ConsoleSession;
 use super::EnrolmentFault;
 use crate::crypto::{RecoveryCodes, RecoveryHash};
@@ -14,23 +15,8 @@ use crate::store::UserRecord;
 const SAVED: u8 = b'+';
 const SHOWN: u8 = b'-';
 
-/// What codes are drawn for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodesFor {
-    /// The first method; they live once it is proved.
-    FirstMethod,
-    /// In the place of those there are; they live once they are said to be saved.
-    Replacement,
-}
-
-impl CodesFor {
-    const fn purpose(self) -> &'static str {
-        match self {
-            Self::FirstMethod => "recovery codes",
-            Self::Replacement => "new recovery codes",
-        }
-    }
-}
+/// The ceremony of the codes that come with a first method.
+const PURPOSE: &str = "recovery codes";
 
 /// Codes to be saved.
 #[derive(Debug)]
@@ -40,26 +26,21 @@ pub struct ShownCodes {
 }
 
 impl ConsoleAccess {
-    /// Draws codes; within the same set-up they stay the same.
+    /// Draws the codes that come with a first method; within the same set-up they stay the same.
     ///
     /// # Errors
-    /// [`EnrolmentFault::UnknownMethod`] where a first method is there already, or none is whose codes could be replaced.
-    pub async fn show_recovery_codes(
-        &self,
-        session: &ConsoleSession,
-        codes_for: CodesFor,
-    ) -> Result<ShownCodes, EnrolmentFault> {
+    /// [`EnrolmentFault::UnknownMethod`] where a first method is there already.
+    pub async fn show_recovery_codes(&self, session: &ConsoleSession) -> Result<ShownCodes, EnrolmentFault> {
         let plane = self.plane_in(session);
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
-        require_fitting(&user, codes_for)?;
-        let purpose = codes_for.purpose();
-        let state = self.ceremony_in(&mut change, session, &user, purpose).await?;
+        require_none(&user)?;
+        let state = self.ceremony_in(&mut change, session, &user, PURPOSE).await?;
         let codes = if let Some(state) = state {
             codes_of(&state)?
         } else {
             let codes = RecoveryCodes::draw().map_err(ControlError::from)?;
             let state = state_of(&codes, SHOWN);
-            self.remember(&mut change, session, &user, (purpose, state.expose())).await?;
+            self.remember(&mut change, session, &user, (PURPOSE, state.expose())).await?;
             change.commit_noted().await?;
             codes
         };
@@ -70,36 +51,32 @@ impl ConsoleAccess {
     pub async fn confirm_codes_saved(&self, session: &ConsoleSession) -> Result<(), EnrolmentFault> {
         let plane = self.plane_in(session);
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
-        require_fitting(&user, CodesFor::FirstMethod)?;
-        let purpose = CodesFor::FirstMethod.purpose();
-        let state = self.ceremony_in(&mut change, session, &user, purpose).await?;
+        require_none(&user)?;
+        let state = self.ceremony_in(&mut change, session, &user, PURPOSE).await?;
         let codes = codes_of(&state.ok_or(EnrolmentFault::Expired)?)?;
-        self.remember(&mut change, session, &user, (purpose, state_of(&codes, SAVED).expose())).await?;
+        self.remember(&mut change, session, &user, (PURPOSE, state_of(&codes, SAVED).expose())).await?;
         change.commit_noted().await?;
         Ok(())
     }
 
-    /// Puts the codes that were shown in the place of those there are, which work no more (S36).
-    pub async fn replace_recovery_codes(&self, session: &ConsoleSession) -> Result<(), EnrolmentFault> {
+    /// Puts new codes in the place of those there are, which work no more (S36).
+    pub async fn replace_recovery_codes(
+        &self,
+        session: &ConsoleSession,
+    ) -> Result<ShownCodes, EnrolmentFault> {
         let plane = self.plane_in(session);
-        let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
-        require_fitting(&user, CodesFor::Replacement)?;
-        let purpose = CodesFor::Replacement.purpose();
-        let state = self.ceremony_in(&mut change, session, &user, purpose).await?;
-        let codes = codes_of(&state.ok_or(EnrolmentFault::Expired)?)?;
-        drop(change);
+        plane.require(Action::OwnMfa(&session.user)).await?;
+        let codes = RecoveryCodes::draw().map_err(ControlError::from)?;
+        let shown = ShownCodes { codes: codes.shown() };
         let hashes = self.hash_codes(codes).await?;
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
-        require_fitting(&user, CodesFor::Replacement)?;
-        // Whoever was faster has used it up.
-        if self.ceremony_in(&mut change, session, &user, purpose).await?.is_none() {
-            return Err(EnrolmentFault::Expired);
+        if !user.mfa_active {
+            return Err(EnrolmentFault::UnknownMethod);
         }
-        change.delete_ceremony(session.record.digest, purpose).await?;
         let now = change.now();
         change.replace_recovery_set(user.id, &hashes, now).await?;
         change.commit(Event::new(EventKind::RecoveryCodesReplaced).about(&user)).await?;
-        Ok(())
+        Ok(shown)
     }
 
     /// The codes that come with a first method, where they were saved; `None`: it is not the first one.
@@ -112,7 +89,7 @@ impl ConsoleAccess {
         if user.mfa_active {
             return Ok(None);
         }
-        let state = self.ceremony_in(change, session, user, CodesFor::FirstMethod.purpose()).await?;
+        let state = self.ceremony_in(change, session, user, PURPOSE).await?;
         let state = state.ok_or(EnrolmentFault::CodesFirst)?;
         if state.expose().first() != Some(&SAVED) {
             return Err(EnrolmentFault::CodesFirst);
@@ -131,9 +108,9 @@ impl ConsoleAccess {
     }
 }
 
-fn require_fitting(user: &UserRecord, codes_for: CodesFor) -> Result<(), EnrolmentFault> {
-    let is_for_first = codes_for == CodesFor::FirstMethod;
-    if user.mfa_active == is_for_first { Err(EnrolmentFault::UnknownMethod) } else { Ok(()) }
+/// Fails where a first method is there already: its codes are never shown again.
+fn require_none(user: &UserRecord) -> Result<(), EnrolmentFault> {
+    if user.mfa_active { Err(EnrolmentFault::UnknownMethod) } else { Ok(()) }
 }
 
 fn state_of(codes: &RecoveryCodes, mark: u8) -> Secret<Vec<u8>> {

@@ -90,6 +90,25 @@ impl ConsoleAccess {
         }
     }
 
+    /// Lets the session go on under a new token, as fresh as it was, and ends every other one of its user.
+    pub(in crate::auth) async fn rotate_alone(
+        &self,
+        change: &mut Change,
+        session: &ConsoleSession,
+    ) -> Result<Secret<String>, ControlError> {
+        let token = self.rotate(change, session, session.record.authenticated_at).await?;
+        let digest = self.digest(TokenPurpose::Session, token.expose());
+        change.end_console_sessions(session.user.id, Some(digest)).await?;
+        Ok(token)
+    }
+
+    /// Makes a change durable and waits until this gateway's doors have it.
+    pub(in crate::auth) async fn settle(&self, change: Change) -> Result<(), ControlError> {
+        let revision = change.commit_noted().await?;
+        self.authenticator.applied(revision).await;
+        Ok(())
+    }
+
     /// Lets the session go on under a new token (S84), as authenticated at `authenticated_at`.
     pub(in crate::auth) async fn rotate(
         &self,
