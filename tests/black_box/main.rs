@@ -1,6 +1,6 @@
 //! Black-box tests: the real binary, seen only as an operator or a client sees it.
 //!
-//! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `client_address`, `keys`, `live_streams`, `mfa`,
+//! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `audit`, `client_address`, `keys`, `live_streams`, `mfa`,
 //! `users`, `readme`), by real client, and what must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 
 mod api;
 mod api_sessions;
+mod audit;
 mod client_address;
 mod clients;
 mod harness;

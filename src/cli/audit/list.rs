@@ -80,7 +80,7 @@ pub(super) fn list(operator: &Operator, arguments: &ListArguments) -> Result<()>
         output::note("nothing of that happened");
     }
     while arguments.follow {
-        operator.run(tokio::time::sleep(LOOK_EVERY));
+        operator.run(async { tokio::time::sleep(LOOK_EVERY).await });
         last = show_after(operator, &filter, last, format)?;
     }
     Ok(())
