@@ -389,7 +389,7 @@ mod tests {
             "gateway",
             ALEX,
             PHONE,
-            "disabled MFA method “Phone” of ALEX, because too many attempts had failed",
+            "disabled MFA method “Phone” of alex, because too many attempts had failed",
         ),
         ("mfa.added", ALEX, ALEX, PHONE, "set up MFA method “Phone”"),
         ("mfa.removed", ALEX, ALEX, &[], "removed an MFA method"),
