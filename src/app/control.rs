@@ -29,7 +29,7 @@ const LOOK_FOR_EXPIRED_EVERY: Duration = Duration::from_millis(250);
 /// Uses of keys are written at most this often.
 const WRITE_KEY_USES_EVERY: Duration = Duration::from_secs(5);
 /// The head of the audit trail is logged so often (S100).
-const LOG_AUDIT_HEAD_EVERY: Duration = Duration::from_secs(60 * 60);
+const LOG_AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
 
 /// What the control plane is started with.
 pub(super) struct Parts {

@@ -145,21 +145,16 @@ impl ControlPlane {
 
     /// What to ask the store for, if the actor may see it.
     async fn wanted(&self, filter: &ActivityFilter) -> Result<AuditFilter, ControlError> {
-        let customer = match &filter.customer {
-            Some(handle) => {
-                let customer = self.customer_record(handle).await?.id;
-                self.require(Action::ViewActivity(customer)).await.map_err(|error| match error {
-                    ControlError::Forbidden(Forbidden::Unknown) => {
-                        ControlError::UnknownCustomer(handle.clone())
-                    }
-                    other => other,
-                })?;
-                Some(customer)
-            }
-            None => {
-                self.require(Action::Operate).await?;
-                None
-            }
+        let customer = if let Some(handle) = &filter.customer {
+            let customer = self.customer_record(handle).await?.id;
+            self.require(Action::ViewActivity(customer)).await.map_err(|error| match error {
+                ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
+                other => other,
+            })?;
+            Some(customer)
+        } else {
+            self.require(Action::Operate).await?;
+            None
         };
         let among = |result| match result {
             ActivityResult::Failed => Among::These,

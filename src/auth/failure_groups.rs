@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::audit::{Event, EventKind};
@@ -247,11 +248,11 @@ async fn user_of<'u>(
         None => None,
     };
     let Some(id) = id else { return Ok(None) };
-    if !users.contains_key(&id) {
-        let user = plane.store.user_by_id(id).await?;
-        users.insert(id, user);
+    Ok(match users.entry(id) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(plane.store.user_by_id(id).await?),
     }
-    Ok(users.get(&id).and_then(Option::as_ref))
+    .as_ref())
 }
 
 #[cfg(test)]

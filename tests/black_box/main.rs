@@ -2,6 +2,8 @@
 //!
 //! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `client_address`, `keys`, `live_streams`, `mfa`,
 //! `usage`, `users`, `readme`), by real client, and what must be repeated to be believed (`loops`); all stand on `harness`.
+//! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `audit`, `client_address`, `keys`, `live_streams`, `mfa`,
+//! `users`, `readme`), by real client, and what must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +15,7 @@
 
 mod api;
 mod api_sessions;
+mod audit;
 mod client_address;
 mod clients;
 mod harness;

@@ -275,170 +275,166 @@ mod tests {
         Told { event, actor, subject, client_ip, details: &details, naming: Naming::Login }.sentence()
     }
 
+    /// Event, actor, subject, details; the sentence.
+    type Case =
+        (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
+    const OPERATOR: &str = "operator:root";
+    const ADMIN: &str = "acme/admin";
+    const ALEX: &str = "acme/alex";
+    const KEY: &[(&str, &str)] = &[("description", "Billing server"), ("key", "key_0c1x8n4t7q2vz")];
+    const PHONE: &[(&str, &str)] = &[("name", "Phone"), ("method", "totp")];
+    const SPAN: &[(&str, &str)] = &[
+        ("count", "14"),
+        ("first", "2027-01-15T10:02:03Z"),
+        ("last", "2027-01-15T10:05:59Z"),
+        ("reason", "wrong_password"),
+    ];
+
+    const CASES: &[Case] = &[
+        ("customer.created", OPERATOR, "acme", &[], "created customer acme"),
+        (
+            "customer.mfa_changed",
+            OPERATOR,
+            "acme",
+            &[("mfa", "required")],
+            "required MFA of all users of acme",
+        ),
+        ("customer.mfa_changed", OPERATOR, "acme", &[("mfa", "optional")], "made MFA optional for acme"),
+        (
+            "customer.deleted",
+            OPERATOR,
+            "acme",
+            &[("users", "2"), ("keys", "1")],
+            "deleted customer acme with 2 users and 1 API key",
+        ),
+        ("user.created", ADMIN, ALEX, &[("administrator", "false")], "created user alex"),
+        ("user.created", ADMIN, ALEX, &[("administrator", "true")], "created administrator alex"),
+        ("user.updated", ADMIN, ALEX, &[], "changed the data of alex"),
+        ("user.permissions_changed", ADMIN, ALEX, &[("administrator", "true")], "made alex an administrator"),
+        (
+            "user.permissions_changed",
+            ADMIN,
+            ALEX,
+            &[("permissions", "VIEW_AUDIT")],
+            "set the permissions of alex to VIEW_AUDIT",
+        ),
+        ("user.permissions_changed", ADMIN, ALEX, &[("permissions", "")], "took all permissions from alex"),
+        ("user.mfa_required", ADMIN, ALEX, &[], "required MFA of alex"),
+        ("user.mfa_made_optional", ADMIN, ALEX, &[], "made MFA optional for alex"),
+        ("user.deactivated", ADMIN, ALEX, &[], "deactivated user alex"),
+        ("user.reactivated", ADMIN, ALEX, &[], "reactivated user alex"),
+        ("user.deleted", ADMIN, ALEX, &[("keys", "0")], "deleted user alex"),
+        ("user.deleted", ADMIN, ALEX, &[("keys", "3")], "deleted user alex with 3 API keys"),
+        ("password.changed", ALEX, ALEX, &[], "changed the own password"),
+        ("password.changed", OPERATOR, ALEX, &[], "set the password of alex"),
+        ("password.allowed", OPERATOR, ALEX, &[], "let the password of alex open the API again"),
+        (
+            "password.ended_by_key",
+            OPERATOR,
+            ALEX,
+            &[],
+            "ended the access of alex to the API by password, with a first API key",
+        ),
+        ("link.issued", ADMIN, ALEX, &[], "made a one-time link for alex"),
+        ("link.used", ALEX, ALEX, &[], "used a one-time link"),
+        ("key.created", ADMIN, ALEX, KEY, "created API key “Billing server” for alex"),
+        ("key.created", ALEX, ALEX, KEY, "created API key “Billing server”"),
+        ("key.created", ADMIN, ALEX, &[], "created an API key for alex"),
+        ("key.replaced", ADMIN, ALEX, KEY, "replaced API key “Billing server” of alex"),
+        ("key.disabled", ADMIN, ALEX, KEY, "disabled API key “Billing server” of alex"),
+        ("key.enabled", ADMIN, ALEX, KEY, "enabled API key “Billing server” of alex again"),
+        ("key.deleted", ADMIN, ALEX, KEY, "deleted API key “Billing server” of alex"),
+        (
+            "key.imported",
+            OPERATOR,
+            "acme",
+            &[("keys", "5"), ("new_users", "1")],
+            "imported 5 API keys for acme with 1 new user",
+        ),
+        (
+            "allow_list.changed",
+            ADMIN,
+            ALEX,
+            &[("after", "192.0.2.0/24")],
+            "set the IP whitelist of alex to 192.0.2.0/24",
+        ),
+        (
+            "allow_list.changed",
+            ADMIN,
+            ALEX,
+            &[("after", "")],
+            "emptied the IP whitelist of alex: every address is accepted",
+        ),
+        (
+            "allow_list.changed",
+            ADMIN,
+            ALEX,
+            &[("key", "key_1"), ("after", "::1/128")],
+            "set the IP whitelist of API key key_1 of alex to ::1/128",
+        ),
+        ("sign_in.done", ALEX, ALEX, &[("factor", "a security key")], "signed in with a security key"),
+        (
+            "sign_in.failed",
+            "unknown",
+            ALEX,
+            SPAN,
+            "14 failed sign-ins as alex from 198.51.100.9 between 10:02 and 10:05 UTC: the password is wrong, or none is set",
+        ),
+        ("sign_in.failed", "unknown", "", &[], "1 failed sign-in from 198.51.100.9"),
+        ("sign_in.ended", ALEX, ALEX, &[], "signed out"),
+        ("sessions.ended", ADMIN, ALEX, &[], "ended the open console sessions of alex"),
+        ("mfa.failed", ALEX, ALEX, &[("count", "2")], "2 failed second factors as alex from 198.51.100.9"),
+        (
+            "mfa.disabled",
+            "gateway",
+            ALEX,
+            PHONE,
+            "disabled MFA method “Phone” of alex, because too many attempts had failed",
+        ),
+        ("mfa.added", ALEX, ALEX, PHONE, "set up MFA method “Phone”"),
+        ("mfa.removed", ALEX, ALEX, &[], "removed an MFA method"),
+        ("mfa.renamed", ALEX, ALEX, PHONE, "renamed MFA method “Phone”"),
+        ("mfa.reset", ADMIN, ALEX, &[], "took all MFA methods of alex away"),
+        ("recovery_codes.replaced", ALEX, ALEX, &[], "drew new recovery codes"),
+        ("recovery_codes.used", ALEX, ALEX, &[], "used a recovery code"),
+        (
+            "throttle.engaged",
+            "unknown",
+            "",
+            &[("count", "3"), ("reason", "too_many_failures")],
+            "3 attempts were throttled from 198.51.100.9: too many failed credentials from this address",
+        ),
+        (
+            "configuration.applied",
+            "gateway",
+            "",
+            &[("changed", "nothing")],
+            "read the configuration again; nothing had changed",
+        ),
+        (
+            "configuration.applied",
+            "gateway",
+            "",
+            &[("changed", "limits")],
+            "put a changed configuration in force: limits",
+        ),
+        (
+            "configuration.refused",
+            "gateway",
+            "",
+            &[("faults", "2")],
+            "refused a changed configuration with 2 faults",
+        ),
+    ];
+
     #[test]
     fn every_kind_has_a_sentence() {
-        let (op, admin, alex) = ("operator:root", "acme/admin", "acme/alex");
-        let key: &[(&str, &str)] = &[("description", "Billing server"), ("key", "key_0c1x8n4t7q2vz")];
-        let phone: &[(&str, &str)] = &[("name", "Phone"), ("method", "totp")];
-        let span: &[(&str, &str)] = &[
-            ("count", "14"),
-            ("first", "2027-01-15T10:02:03Z"),
-            ("last", "2027-01-15T10:05:59Z"),
-            ("reason", "wrong_password"),
-        ];
-        let cases = [
-            ("customer.created", op, "acme", &[][..], "created customer acme"),
-            ("customer.mfa_changed", op, "acme", &[("mfa", "required")], "required MFA of all users of acme"),
-            ("customer.mfa_changed", op, "acme", &[("mfa", "optional")], "made MFA optional for acme"),
-            (
-                "customer.deleted",
-                op,
-                "acme",
-                &[("users", "2"), ("keys", "1")],
-                "deleted customer acme with 2 users and 1 API key",
-            ),
-            ("user.created", admin, alex, &[("administrator", "false")], "created user alex"),
-            ("user.created", admin, alex, &[("administrator", "true")], "created administrator alex"),
-            ("user.updated", admin, alex, &[], "changed the data of alex"),
-            (
-                "user.permissions_changed",
-                admin,
-                alex,
-                &[("administrator", "true")],
-                "made alex an administrator",
-            ),
-            (
-                "user.permissions_changed",
-                admin,
-                alex,
-                &[("permissions", "VIEW_AUDIT")],
-                "set the permissions of alex to VIEW_AUDIT",
-            ),
-            (
-                "user.permissions_changed",
-                admin,
-                alex,
-                &[("permissions", "")],
-                "took all permissions from alex",
-            ),
-            ("user.mfa_required", admin, alex, &[], "required MFA of alex"),
-            ("user.mfa_made_optional", admin, alex, &[], "made MFA optional for alex"),
-            ("user.deactivated", admin, alex, &[], "deactivated user alex"),
-            ("user.reactivated", admin, alex, &[], "reactivated user alex"),
-            ("user.deleted", admin, alex, &[("keys", "0")], "deleted user alex"),
-            ("user.deleted", admin, alex, &[("keys", "3")], "deleted user alex with 3 API keys"),
-            ("password.changed", alex, alex, &[], "changed the own password"),
-            ("password.changed", op, alex, &[], "set the password of alex"),
-            ("password.allowed", op, alex, &[], "let the password of alex open the API again"),
-            (
-                "password.ended_by_key",
-                op,
-                alex,
-                &[],
-                "ended the access of alex to the API by password, with a first API key",
-            ),
-            ("link.issued", admin, alex, &[], "made a one-time link for alex"),
-            ("link.used", alex, alex, &[], "used a one-time link"),
-            ("key.created", admin, alex, key, "created API key “Billing server” for alex"),
-            ("key.created", alex, alex, key, "created API key “Billing server”"),
-            ("key.created", admin, alex, &[], "created an API key for alex"),
-            ("key.replaced", admin, alex, key, "replaced API key “Billing server” of alex"),
-            ("key.disabled", admin, alex, key, "disabled API key “Billing server” of alex"),
-            ("key.enabled", admin, alex, key, "enabled API key “Billing server” of alex again"),
-            ("key.deleted", admin, alex, key, "deleted API key “Billing server” of alex"),
-            (
-                "key.imported",
-                op,
-                "acme",
-                &[("keys", "5"), ("new_users", "1")],
-                "imported 5 API keys for acme with 1 new user",
-            ),
-            (
-                "allow_list.changed",
-                admin,
-                alex,
-                &[("after", "192.0.2.0/24")],
-                "set the IP whitelist of alex to 192.0.2.0/24",
-            ),
-            (
-                "allow_list.changed",
-                admin,
-                alex,
-                &[("after", "")],
-                "emptied the IP whitelist of alex: every address is accepted",
-            ),
-            (
-                "allow_list.changed",
-                admin,
-                alex,
-                &[("key", "key_1"), ("after", "::1/128")],
-                "set the IP whitelist of API key key_1 of alex to ::1/128",
-            ),
-            ("sign_in.done", alex, alex, &[("factor", "a security key")], "signed in with a security key"),
-            (
-                "sign_in.failed",
-                "unknown",
-                alex,
-                span,
-                "14 failed sign-ins as alex from 198.51.100.9 between 10:02 and 10:05 UTC: the password is wrong, or none is set",
-            ),
-            ("sign_in.failed", "unknown", "", &[], "1 failed sign-in from 198.51.100.9"),
-            ("sign_in.ended", alex, alex, &[], "signed out"),
-            ("sessions.ended", admin, alex, &[], "ended the open console sessions of alex"),
-            (
-                "mfa.failed",
-                alex,
-                alex,
-                &[("count", "2")],
-                "2 failed second factors as alex from 198.51.100.9",
-            ),
-            (
-                "mfa.disabled",
-                "gateway",
-                alex,
-                phone,
-                "disabled MFA method “Phone” of alex, because too many attempts had failed",
-            ),
-            ("mfa.added", alex, alex, phone, "set up MFA method “Phone”"),
-            ("mfa.removed", alex, alex, &[], "removed an MFA method"),
-            ("mfa.renamed", alex, alex, phone, "renamed MFA method “Phone”"),
-            ("mfa.reset", admin, alex, &[], "took all MFA methods of alex away"),
-            ("recovery_codes.replaced", alex, alex, &[], "drew new recovery codes"),
-            ("recovery_codes.used", alex, alex, &[], "used a recovery code"),
-            (
-                "throttle.engaged",
-                "unknown",
-                "",
-                &[("count", "3"), ("reason", "too_many_failures")],
-                "3 attempts were throttled from 198.51.100.9: too many failed credentials from this address",
-            ),
-            (
-                "configuration.applied",
-                "gateway",
-                "",
-                &[("changed", "nothing")],
-                "read the configuration again; nothing had changed",
-            ),
-            (
-                "configuration.applied",
-                "gateway",
-                "",
-                &[("changed", "limits")],
-                "put a changed configuration in force: limits",
-            ),
-            (
-                "configuration.refused",
-                "gateway",
-                "",
-                &[("faults", "2")],
-                "refused a changed configuration with 2 faults",
-            ),
-        ];
-        for (event, actor, subject, details, expected) in cases {
-            assert_eq!(told(event, actor, subject, details), expected, "{event}");
+        for (event, actor, subject, details, expected) in CASES {
+            assert_eq!(told(event, actor, subject, details), *expected, "{event}");
         }
         for kind in EventKind::ALL {
-            assert!(cases.iter().any(|(event, ..)| *event == kind.as_str()), "{kind:?} is not in the table");
+            assert!(CASES.iter().any(|(event, ..)| *event == kind.as_str()), "{kind:?} is not in the table");
         }
     }
 

@@ -76,14 +76,16 @@ pub(super) fn list(operator: &Operator, arguments: &ListArguments) -> Result<()>
         output::text(render_activity_csv_head())?;
     }
     let mut last = show_after(operator, &filter, 0, format)?;
-    if last == 0 && !arguments.follow {
-        output::note("nothing of that happened");
+    if !arguments.follow {
+        if last == 0 {
+            output::note("nothing of that happened");
+        }
+        return Ok(());
     }
-    while arguments.follow {
-        operator.run(tokio::time::sleep(LOOK_EVERY));
+    loop {
+        operator.run(async { tokio::time::sleep(LOOK_EVERY).await });
         last = show_after(operator, &filter, last, format)?;
     }
-    Ok(())
 }
 
 /// Shows all rows behind `after`; answers the number of the last one that was shown.
