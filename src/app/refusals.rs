@@ -57,7 +57,7 @@ pub(super) async fn keep_refusals(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClientIp, Service, Timestamp};
+    use crate::model::{AccessPoint, ClientIp, Timestamp};
     use crate::telemetry::{AccessRecord, RefusalDetails, RefusalRecorder, RequestId, RequestIds};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -68,7 +68,7 @@ mod tests {
         let refused = (0..count).map(|_| {
             let record = AccessRecord {
                 at: NOW,
-                service: Service::Api,
+                service: AccessPoint::Api,
                 listener: "api",
                 request_id: ids.next_id(),
                 client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),
