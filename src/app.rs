@@ -4,6 +4,7 @@
 
 mod changes;
 mod check;
+mod consoles;
 mod control;
 mod doors;
 mod generation;
@@ -28,11 +29,13 @@ use crate::auth::{
 };
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol, StoreLocation};
+use crate::crypto::KeyRing;
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, KeyUse, Store, StoreMark};
 use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
 pub use check::find_unusable;
+use consoles::ConsoleStore;
 use control::HealthChecks;
 use generation::Generation;
 use reload::Reloader;
@@ -50,6 +53,8 @@ pub struct Gateway {
     control: Runtime,
     addresses: Vec<(String, SocketAddr)>,
     doors: Vec<JoinHandle<()>>,
+    /// Ends, like the doors, once it is drained.
+    console: Option<tokio::task::JoinHandle<()>>,
     readiness: tokio::sync::watch::Sender<Readiness>,
     /// Ends accepting and lets open connections finish.
     drain: CancellationToken,
@@ -94,7 +99,8 @@ impl Gateway {
         let hangup = control.block_on(async { hangup_signal() })?;
         let reading = source.read(&FileMarks::default());
         let config = Arc::new(reading.config?);
-        let Opened { shared, store, noted_uses, refused, session_keeper } = open_shared(&control, &config)?;
+        let opened = open_shared(&control, &config)?;
+        let Opened { shared, store, key_ring, noted_uses, refused, session_keeper } = opened;
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
 
         let bound = bind_all(&config)?;
@@ -113,7 +119,13 @@ impl Gateway {
             stop: stop_control.clone(),
             tasks: control_tasks.clone(),
         }))?;
+        let console_sockets = consoles::console_sockets(&config, &bound)?;
         let doors = doors::spawn(&shared, &generation, bound, &drain)?;
+        let console_store = ConsoleStore { store: store.clone(), key_ring };
+        let inside = control.enter();
+        let consoles = consoles::spawn(&shared, console_store, &generation, console_sockets, &drain)?;
+        drop(inside);
+        let (consoles, console) = consoles.unzip();
         let reloader = Reloader {
             shared,
             source,
@@ -122,6 +134,7 @@ impl Gateway {
             present: generation,
             orders: doors.orders,
             slots: doors.slots,
+            consoles,
             health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
         };
         control.block_on(async {
@@ -130,7 +143,7 @@ impl Gateway {
         });
         readiness.send_replace(Readiness::Ready);
         let doors = doors.handles;
-        Ok(Self { control, addresses, doors, readiness, drain, stop_control, control_tasks, store })
+        Ok(Self { control, addresses, doors, console, readiness, drain, stop_control, control_tasks, store })
     }
 
     /// Where each listener listens, in the order of the configuration.
@@ -154,6 +167,9 @@ impl Gateway {
         for door in self.doors {
             failed |= door.join().is_err();
         }
+        if let Some(console) = self.console {
+            failed |= self.control.block_on(console).is_err();
+        }
         self.stop_control.cancel();
         self.control_tasks.close();
         self.control.block_on(async {
@@ -169,6 +185,7 @@ impl Gateway {
 struct Opened {
     shared: Shared,
     store: Store,
+    key_ring: Arc<KeyRing>,
     noted_uses: tokio::sync::mpsc::Receiver<KeyUse>,
     refused: tokio::sync::mpsc::Receiver<KeptRefusal>,
     session_keeper: SessionKeeper,
@@ -192,7 +209,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     });
     let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
         index: Arc::clone(&index),
-        key_ring,
+        key_ring: Arc::clone(&key_ring),
         policy: config.policy.clone(),
         limits,
         clock: clock.clone(),
@@ -208,7 +225,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
     let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
     let shared = Shared { clock, index, authenticator, metrics, access_log, refusals };
-    Ok(Opened { shared, store, noted_uses, refused, session_keeper })
+    Ok(Opened { shared, store, key_ring, noted_uses, refused, session_keeper })
 }
 
 /// A demo's credentials were printed on a terminal: nobody else may reach it (S103).

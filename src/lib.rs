@@ -18,6 +18,8 @@ pub mod auth;
 pub mod gateway;
 pub mod ops;
 
+pub mod console;
+
 pub mod installation;
 
 pub mod app;
