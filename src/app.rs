@@ -4,6 +4,7 @@
 
 mod changes;
 mod check;
+mod consoles;
 mod control;
 mod doors;
 mod generation;
@@ -52,6 +53,8 @@ pub struct Gateway {
     control: Runtime,
     addresses: Vec<(String, SocketAddr)>,
     doors: Vec<JoinHandle<()>>,
+    /// Ends, like the doors, once it is drained.
+    console: Option<tokio::task::JoinHandle<()>>,
     readiness: tokio::sync::watch::Sender<Readiness>,
     /// Ends accepting and lets open connections finish.
     drain: CancellationToken,
@@ -119,7 +122,11 @@ impl Gateway {
             stop: stop_control.clone(),
             tasks: control_tasks.clone(),
         }))?;
+        let console_sockets = consoles::console_sockets(&config, &bound)?;
         let doors = doors::spawn(&shared, &generation, bound, &drain)?;
+        let consoles =
+            control.block_on(consoles::spawn(&shared, &plane, &generation, console_sockets, &drain))?;
+        let (consoles, console) = consoles.unzip();
         let reloader = Reloader {
             shared,
             plane,
@@ -129,6 +136,7 @@ impl Gateway {
             present: generation,
             orders: doors.orders,
             slots: doors.slots,
+            consoles,
             health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
         };
         control.block_on(async {
@@ -137,7 +145,7 @@ impl Gateway {
         });
         readiness.send_replace(Readiness::Ready);
         let doors = doors.handles;
-        Ok(Self { control, addresses, doors, readiness, drain, stop_control, control_tasks, store })
+        Ok(Self { control, addresses, doors, console, readiness, drain, stop_control, control_tasks, store })
     }
 
     /// Where each listener listens, in the order of the configuration.
@@ -160,6 +168,9 @@ impl Gateway {
         let mut failed = false;
         for door in self.doors {
             failed |= door.join().is_err();
+        }
+        if let Some(console) = self.console {
+            failed |= self.control.block_on(console).is_err();
         }
         self.stop_control.cancel();
         self.control_tasks.close();
@@ -209,7 +220,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     };
     let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
         index: Arc::clone(&index),
-        key_ring,
+        key_ring: Arc::clone(&key_ring),
         policy: config.policy.clone(),
         limits,
         clock: clock.clone(),

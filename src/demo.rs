@@ -1,4 +1,5 @@
-//! `latchkey demo`: everything in one process on loopback — sample upstreams, the gateway, a customer with a key.
+//! `latchkey demo`: everything in one process on loopback — sample upstreams, the gateway, the console, a customer with
+//! a key.
 //!
 //! The first start makes credentials and hands them out once; later starts use the same data. Prints nothing itself:
 //! `cli` shows the [`Report`].
@@ -84,6 +85,8 @@ pub struct Report {
     pub api_tls: String,
     /// The line protocol; `STARTTLS` is offered.
     pub isproxy: SocketAddr,
+    /// The web console, by the name that security keys work under.
+    pub console: String,
     /// Liveness, readiness and metrics.
     pub ops: String,
     /// What clients are told to trust.
@@ -144,6 +147,7 @@ impl Demo {
             api: format!("http://{}", address("api")?),
             api_tls: format!("https://{}", address("api-tls")?),
             isproxy: address("isproxy")?,
+            console: format!("http://localhost:{}", address("console")?.port()),
             ops: format!("http://{}", address("ops")?),
             ca_certificate: certificates.authority,
             config: config_path,
@@ -199,6 +203,14 @@ fn port(options: &DemoOptions, offset: u16) -> Result<u16> {
         .ok_or_else(|| anyhow!("--port-base {} leaves no room for 7 ports; at most 65529", options.port_base))
 }
 
+/// The console's port, which its public URL names: where any free one will do, one that is free now.
+fn console_port(options: &DemoOptions) -> Result<u16> {
+    match port(options, 3)? {
+        0 => Ok(TcpListener::bind(SocketAddr::new(options.address, 0))?.local_addr()?.port()),
+        chosen => Ok(chosen),
+    }
+}
+
 /// Makes the folder; with `--reset` an earlier demo's is deleted first, and nothing that is not a demo's.
 fn prepare_folder(options: &DemoOptions) -> Result<()> {
     let folder = &options.data_dir;
@@ -227,6 +239,7 @@ fn is_a_demos(folder: &Path) -> Result<bool> {
 
 fn configuration(options: &DemoOptions, upstreams: &SampleUpstreams) -> Result<String> {
     let at = |offset| Ok::<_, anyhow::Error>(SocketAddr::new(options.address, port(options, offset)?));
+    let console = SocketAddr::new(options.address, console_port(options)?);
     let tls = "tls: { certificate: certs/server.crt, private_key: certs/server.key }";
     Ok(format!(
         "{FIRST_LINE}
@@ -252,6 +265,10 @@ listeners:
     {tls}
     plaintext_credentials: allow
     upstream: availability
+  - name: console
+    protocol: console
+    address: \"{console}\"
+    public_url: \"http://localhost:{console_port}\"
   - name: ops
     protocol: ops
     address: \"{ops}\"
@@ -267,6 +284,7 @@ access_log: {{ path: logs/access.jsonl }}
         api = at(0)?,
         api_tls = at(1)?,
         isproxy = at(2)?,
+        console_port = console.port(),
         ops = at(4)?,
         registry = upstreams.registry_api.local_addr()?,
         availability = upstreams.availability.local_addr()?,

@@ -78,6 +78,14 @@ fn the_gateways_name_neither_store_nor_crypto() {
 }
 
 #[test]
+fn the_console_names_neither_store_nor_crypto() {
+    let offences = offences(&load_modules(), |module, name| {
+        module.is_within("console") && (starts_with(name, "store") || starts_with(name, "crypto"))
+    });
+    assert!(offences.is_empty(), "the console reaches past `auth`:\n{}", offences.join("\n"));
+}
+
+#[test]
 fn the_gateways_do_not_name_each_other() {
     let offences = offences(&load_modules(), |module, name| {
         (module.is_within("gateway::http") && starts_with(name, "gateway::isproxy"))

@@ -3,7 +3,7 @@
 use std::mem::discriminant;
 
 use super::generation::{DoorKind, Generation};
-use crate::config::{Config, Listener};
+use crate::config::{Config, ConsoleListener, Listener};
 
 /// What has changed from `before` to `after` and is in force now: listeners and upstreams by name, and sections.
 pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<String> {
@@ -15,6 +15,14 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
             _ => false,
         };
         if !same {
+            parts.push(format!("listener `{}`", is.listener_name));
+        }
+    }
+    for (was, is) in before.consoles.iter().zip(&after.consoles) {
+        // Its public URL counts from the next start.
+        let is_as_it_was =
+            ConsoleListener { public_url: was.listener.public_url.clone(), ..is.listener.clone() };
+        if was.listener != is_as_it_was {
             parts.push(format!("listener `{}`", is.listener_name));
         }
     }
@@ -37,11 +45,13 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
 fn has_other_certificates(before: &Generation, after: &Generation) -> bool {
     let of_listeners =
         before.doors.iter().zip(&after.doors).any(|(was, is)| was.certificate() != is.certificate());
+    let of_consoles =
+        before.consoles.iter().zip(&after.consoles).any(|(was, is)| was.certificate() != is.certificate());
     let of_upstreams = after.upstreams.iter().any(|is| {
         let was = before.upstreams.iter().find(|was| was.name == is.name);
         was.is_some_and(|was| was.certificates() != is.certificates())
     });
-    of_listeners || of_upstreams
+    of_listeners || of_consoles || of_upstreams
 }
 
 /// What of `wanted` is not in force, because the process was started with `started` and cannot change it.
@@ -68,12 +78,18 @@ pub(super) fn what_needs_a_restart(started: &Config, wanted: &Config) -> Vec<Str
         ("the master key", started.master_key != wanted.master_key),
         ("threads", started.threads != wanted.threads),
         ("access_log", started.access_log != wanted.access_log),
+        ("public_url", have_other_public_urls(started, wanted)),
         ("limits.password_queue", started.limits.password_queue != wanted.limits.password_queue),
         ("limits.api_session…", session_limits(started) != session_limits(wanted)),
     ];
     let differing = sections.into_iter().filter(|(_, differs)| *differs);
     parts.extend(differing.map(|(section, _)| format!("{section} has changed")));
     parts
+}
+
+/// Security keys and cookies belong to it. Where a console comes or goes, that is told already.
+fn have_other_public_urls(started: &Config, wanted: &Config) -> bool {
+    started.public_url().zip(wanted.public_url()).is_some_and(|(was, is)| was != is)
 }
 
 const fn session_limits(config: &Config) -> [u32; 3] {
@@ -96,6 +112,11 @@ mod tests {
                 TEXT.replace("path: /, upstream: second", "path: /v2, upstream: second"),
                 &["listener `internal`"],
             ),
+            (
+                TEXT.replace("public_url: http", "allow_list: [127.0.0.1]\n    public_url: http"),
+                &["listener `console`"],
+            ),
+            (TEXT.replace("localhost:8446", "localhost:8447"), &[]),
             (TEXT.replace("127.0.0.1:9003", "127.0.0.1:9004"), &["upstream `second`"]),
             (TEXT.replace("127.0.0.1:9001", "127.0.0.1:9004"), &["upstream `availability`"]),
             (
@@ -118,6 +139,7 @@ mod tests {
         let told = |text: &str| what_needs_a_restart(&started, &folder.parse(text)).join(", ");
         assert_eq!(told(TEXT), "");
         assert_eq!(told(&TEXT.replace("path: /,", "path: /v2,")), "");
+        assert_eq!(told(&TEXT.replace("localhost:8446", "localhost:8447")), "public_url has changed");
         assert_eq!(
             told(&TEXT.replace("127.0.0.1:8443", "127.0.0.1:8445")),
             "listener `api` is at 127.0.0.1:8443 and not at 127.0.0.1:8445"

@@ -129,6 +129,12 @@ mod tests {
                 "listeners[2].tls.private_key",
                 "does not belong to the certificate",
             ),
+            (
+                "public_url: http:",
+                "tls: { certificate: empty.pem, private_key: one.key }\n    public_url: https:",
+                "listeners[4].tls.certificate",
+                "holds no PEM block with a certificate",
+            ),
         ] {
             let found = found(&folder, &[(from, to)]);
             let [(found_path, found_message)] = found.as_slice() else { panic!("{to}: {found:?}") };

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{
-    Config, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsFiles, Upstream,
-    UpstreamProtocol, UpstreamTls,
+    Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsFiles,
+    Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::net::upstream::UpstreamServers;
 use crate::net::{TlsError, server_config};
 use crate::telemetry::Metrics;
 
-/// What an API listener offers in the TLS handshake, preferred first.
+/// What an API listener and a console offer in the TLS handshake, preferred first.
 const HTTP_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// One configuration, ready to be served by.
@@ -31,6 +31,8 @@ pub(super) struct Generation {
     pub(super) limits: Arc<Limits>,
     /// The listeners that are doors, in the order of the configuration that the process was started with.
     pub(super) doors: Vec<Arc<DoorPlan>>,
+    /// The listeners of the console, likewise.
+    pub(super) consoles: Vec<Arc<ConsolePlan>>,
     /// The upstreams, also those that only a listener asks which goes with a restart.
     pub(super) upstreams: Vec<Arc<UpstreamPlan>>,
 }
@@ -40,6 +42,14 @@ pub(super) struct Generation {
 pub(super) struct DoorPlan {
     pub(super) listener_name: String,
     pub(super) kind: DoorKind,
+    pub(super) tls: Option<ListenerTls>,
+}
+
+/// A listener of the console, ready to be served.
+#[derive(Debug)]
+pub(super) struct ConsolePlan {
+    pub(super) listener_name: String,
+    pub(super) listener: ConsoleListener,
     pub(super) tls: Option<ListenerTls>,
 }
 
@@ -94,8 +104,8 @@ impl Generation {
     /// Everything that keeps `config` from being served by.
     pub(super) fn first(config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
         let mut build = Build { before: None, metrics, faults: Vec::new() };
-        let (limits, upstreams, doors) = build.parts(&config);
-        build.finish(Self { config, limits, doors, upstreams })
+        let Made { limits, upstreams, doors, consoles } = build.parts(&config);
+        build.finish(Self { config, limits, doors, consoles, upstreams })
     }
 
     /// The generation after this one. Listeners that are new in `config` are left out, those that are gone or speak
@@ -105,18 +115,29 @@ impl Generation {
     /// Everything that keeps `config` from being served by; nothing has changed then.
     pub(super) fn successor(&self, config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
         let mut build = Build { before: Some(self), metrics, faults: Vec::new() };
-        let (limits, mut upstreams, made) = build.parts(&config);
+        let Made { limits, mut upstreams, doors: made, consoles } = build.parts(&config);
         let doors: Vec<_> = self
             .doors
             .iter()
             .map(|present| Arc::clone(made.iter().find(|made| made.replaces(present)).unwrap_or(present)))
             .collect();
+        let consoles = self.consoles.iter().map(|present| {
+            let made = consoles.iter().find(|made| made.listener_name == present.listener_name);
+            Arc::clone(made.unwrap_or(present))
+        });
+        let consoles = consoles.collect();
         for asked in doors.iter().flat_map(|door| door.upstreams()) {
             if !upstreams.iter().any(|upstream| Arc::ptr_eq(upstream, asked)) {
                 upstreams.push(Arc::clone(asked));
             }
         }
-        build.finish(Self { config, limits, doors, upstreams })
+        build.finish(Self { config, limits, doors, consoles, upstreams })
+    }
+
+    fn tls_of_listener(&self, name: &str) -> Option<&ListenerTls> {
+        let door = self.doors.iter().find(|door| door.listener_name == name);
+        let console = self.consoles.iter().find(|console| console.listener_name == name);
+        door.and_then(|door| door.tls.as_ref()).or_else(|| console.and_then(|console| console.tls.as_ref()))
     }
 
     /// The upstreams of this generation that `other` does not have.
@@ -139,6 +160,13 @@ impl DoorPlan {
         }
     }
 
+    /// What stands in the files of its certificate; `None`: it offers none.
+    pub(super) fn certificate(&self) -> Option<&FileContents> {
+        self.tls.as_ref().map(|tls| &tls.contents)
+    }
+}
+
+impl ConsolePlan {
     /// What stands in the files of its certificate; `None`: it offers none.
     pub(super) fn certificate(&self) -> Option<&FileContents> {
         self.tls.as_ref().map(|tls| &tls.contents)
@@ -171,13 +199,22 @@ struct Build<'a> {
     faults: Vec<Fault>,
 }
 
+/// What a configuration is made into.
+struct Made {
+    limits: Arc<Limits>,
+    upstreams: Vec<Arc<UpstreamPlan>>,
+    doors: Vec<Arc<DoorPlan>>,
+    consoles: Vec<Arc<ConsolePlan>>,
+}
+
 impl Build<'_> {
-    fn parts(&mut self, config: &Config) -> (Arc<Limits>, Vec<Arc<UpstreamPlan>>, Vec<Arc<DoorPlan>>) {
+    fn parts(&mut self, config: &Config) -> Made {
         let same = self.before.map(|before| &before.limits).filter(|before| ***before == config.limits);
         let limits = same.map_or_else(|| Arc::new(config.limits.clone()), Arc::clone);
         let upstreams = self.upstreams(config, &limits);
         let doors = self.doors(config, &upstreams);
-        (limits, upstreams, doors)
+        let consoles = self.consoles(config);
+        Made { limits, upstreams, doors, consoles }
     }
 
     fn finish(self, generation: Generation) -> Result<Generation, Unusable> {
@@ -256,6 +293,17 @@ impl Build<'_> {
         doors
     }
 
+    fn consoles(&mut self, config: &Config) -> Vec<Arc<ConsolePlan>> {
+        let mut consoles = Vec::new();
+        for listener in &config.listeners {
+            let ListenerProtocol::Console(console) = &listener.protocol else { continue };
+            let name = listener.name.clone();
+            let tls = self.tls(&name, console.tls.as_ref(), &HTTP_ALPN);
+            consoles.push(Arc::new(ConsolePlan { listener_name: name, listener: console.clone(), tls }));
+        }
+        consoles
+    }
+
     fn routes(
         &mut self,
         listener: &str,
@@ -291,11 +339,11 @@ impl Build<'_> {
     fn tls(&mut self, listener: &str, files: Option<&TlsFiles>, alpn: &[&[u8]]) -> Option<ListenerTls> {
         let files = files?;
         let contents = FileContents::of([&files.certificate, &files.private_key]);
-        let before = self.before.and_then(|before| before.doors.iter().find(|d| d.listener_name == listener));
         // One protocol of a listener stands for one ALPN.
         let offered = |config: &Arc<rustls::ServerConfig>| config.alpn_protocols.iter().eq(alpn);
-        let same = before
-            .and_then(|before| before.tls.as_ref())
+        let same = self
+            .before
+            .and_then(|before| before.tls_of_listener(listener))
             .filter(|tls| tls.contents == contents && offered(&tls.config));
         if let Some(same) = same {
             return Some(same.clone());
@@ -350,7 +398,7 @@ pub(super) mod testing {
 
     use super::*;
 
-    /// A folder with a configuration of two upstreams and three doors, and a certificate.
+    /// A folder with a configuration of three upstreams, three doors and a console, and a certificate.
     pub(in crate::app) struct TestFolder(tempfile::TempDir);
 
     pub(in crate::app) const TEXT: &str = "\
@@ -371,6 +419,10 @@ listeners:
     protocol: http
     address: 127.0.0.1:8444
     routes: [{ path: /, upstream: second }]
+  - name: console
+    protocol: console
+    address: 127.0.0.1:8446
+    public_url: http://localhost:8446
 upstreams:
   - { name: registry, protocol: http, servers: [http://127.0.0.1:9000, http://127.0.0.1:9002] }
   - { name: second, protocol: http, servers: [http://127.0.0.1:9003] }
@@ -485,6 +537,25 @@ mod tests {
         assert!(!Arc::ptr_eq(&before.doors[0], &after.doors[0]));
         assert_eq!(after.upstreams_beside(Some(&before)).count(), 0);
         assert_eq!(before.upstreams_beside(Some(&after)).count(), 0, "`second` is asked still");
+    }
+
+    #[test]
+    fn a_consoles_certificate_is_read_again_with_each_reload() {
+        let folder = TestFolder::new();
+        let text = TEXT.replace(
+            "public_url: http://localhost:8446",
+            "public_url: https://localhost:8446\n    tls: { certificate: one.crt, private_key: one.key }",
+        );
+        let first = Generation::first(folder.parse(&text), &Metrics::default()).unwrap();
+        let same = folder.successor(&first, &text);
+        let certificate =
+            |generation: &Generation| Arc::clone(&generation.consoles[0].tls.as_ref().unwrap().config);
+        assert!(Arc::ptr_eq(&certificate(&first), &certificate(&same)));
+        folder.certify("one");
+        let renewed = folder.successor(&same, &text);
+        assert!(!Arc::ptr_eq(&certificate(&same), &certificate(&renewed)));
+        let gone = folder.successor(&renewed, &text.replace("name: console", "name: other"));
+        assert!(Arc::ptr_eq(&renewed.consoles[0], &gone.consoles[0]), "its socket stays until a restart");
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::Policy;
     use crate::crypto::KeyRing;
-    use crate::model::{ClientIp, Service, Timestamp};
+    use crate::model::{AccessPoint, ClientIp, Timestamp};
     use crate::store::Store;
     use crate::telemetry::{AccessRecord, RefusalDetails, RefusalRecorder, RequestId, RequestIds};
 
@@ -109,7 +109,7 @@ mod tests {
         let refused = (0..count).map(|_| {
             let record = AccessRecord {
                 at: NOW,
-                service: Service::Api,
+                service: AccessPoint::Api,
                 listener: "api",
                 request_id: ids.next_id(),
                 client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::changes::{changed_parts, what_needs_a_restart};
+use super::consoles::Consoles;
 use super::control::HealthChecks;
 use super::doors::{Order, OrderSender, connection_limits};
 use super::generation::Generation;
@@ -47,6 +48,7 @@ pub(super) struct Reloader {
     pub(super) present: Arc<Generation>,
     pub(super) orders: Vec<OrderSender>,
     pub(super) slots: Arc<ConnectionSlots>,
+    pub(super) consoles: Option<Consoles>,
     pub(super) health_checks: HealthChecks,
 }
 
@@ -125,6 +127,9 @@ impl Reloader {
         let limits = &next.limits;
         self.slots.set_limits(connection_limits(limits));
         let ended = self.shared.authenticator.reconfigure(&next.config.policy, limits);
+        if let Some(consoles) = &self.consoles {
+            consoles.put_in_force(&next);
+        }
         let taking_over: Vec<_> = self.orders.iter().map(|thread| order(thread, &next)).collect();
         let all = async {
             for thread in taking_over {

@@ -13,6 +13,8 @@ use super::control_plane::{ControlError, ControlPlane};
 use super::failure_groups::FailureGroups;
 use super::security_keys::SecurityKeys;
 use super::sign_in::ConsoleSession;
+use crate::clock::Clock;
+use crate::config::Policy;
 use crate::crypto::{SealError, TokenPurpose, draw_token};
 use crate::model::{ClientIp, Secret, Timestamp, TokenDigest};
 use crate::store::UserRecord;
@@ -68,6 +70,21 @@ impl ConsoleAccess {
             failures,
             hashing: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Where the time comes from.
+    pub const fn clock(&self) -> &Clock {
+        &self.plane.clock
+    }
+
+    /// The rules that are in force.
+    pub fn policy(&self) -> Policy {
+        self.authenticator.policy()
+    }
+
+    /// Who judges credentials, and knows what is open.
+    pub const fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
     }
 
     /// Can security keys be used at this console's address?

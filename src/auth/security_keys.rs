@@ -13,9 +13,11 @@ use webauthn_rs::prelude::{
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 use webauthn_rs_proto::UserVerificationPolicy;
 
+use super::control_plane::ControlPlane;
 use crate::config::{PublicUrl, UserVerification};
 use crate::crypto::DigestKey;
 use crate::model::UserId;
+use crate::store::{StoreError, StoreFact};
 
 /// How long the browser waits for the person, in seconds; the challenge lives as long (S33).
 pub(super) const CHALLENGE_LIVES_SECONDS: i64 = 300;
@@ -44,6 +46,9 @@ pub enum SecurityKeysError {
         /// Whose keys.
         holders: Vec<String>,
     },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The crate refuses the address.
     #[error("security keys cannot be used at this address: {0}")]
     Address(#[from] WebauthnError),
@@ -202,6 +207,26 @@ impl SecurityKeys {
     fn require_verification(&self, verified: bool) -> Result<(), NoProof> {
         let missing = self.verification == UserVerification::Required && !verified;
         if missing { Err(NoProof::NotVerified) } else { Ok(()) }
+    }
+}
+
+impl ControlPlane {
+    /// What registers and checks security keys for the console at `public_url`; `None`: browsers offer none there.
+    ///
+    /// # Errors
+    /// [`SecurityKeysError::OtherRelyingParty`] where keys were registered for another name (S101).
+    pub async fn security_keys(
+        &self,
+        public_url: &PublicUrl,
+    ) -> Result<Option<SecurityKeys>, SecurityKeysError> {
+        let fixed = self.store.fact(StoreFact::RelyingParty).await?;
+        match SecurityKeys::new(public_url, fixed.as_deref(), self.policy.security_key_user_verification) {
+            Err(SecurityKeysError::OtherRelyingParty { rp_id, host, .. }) => {
+                let holders = self.store.holders_of_security_keys().await?;
+                Err(SecurityKeysError::OtherRelyingParty { rp_id, host, holders })
+            }
+            other => other,
+        }
     }
 }
 

@@ -12,9 +12,9 @@ use super::{UsageError, output};
 use crate::demo::{Demo, DemoOptions, EarlierData, LoadKeys, Report};
 use crate::telemetry::init_logging;
 
-/// Run everything in one process: sample upstreams, the gateway, a customer with a key
+/// Run everything in one process: sample upstreams, the gateway, the console, a customer with a key
 ///
-/// Ports from --port-base: +0 API, +1 API over TLS, +2 IsProxy, +4 ops, +5 and +6 the sample upstreams.
+/// Ports from --port-base: +0 API, +1 API over TLS, +2 IsProxy, +3 the console, +4 ops, +5 and +6 the sample upstreams.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: latchkey demo --port-base 9700 --data-dir /tmp/demo")]
 pub(super) struct DemoArguments {
@@ -65,8 +65,7 @@ fn as_json(report: &Report) -> String {
         "api": report.api,
         "api_tls": report.api_tls,
         "isproxy": report.isproxy.to_string(),
-        // There is no console in this version.
-        "console": null,
+        "console": report.console,
         "ops": report.ops,
         "ca_certificate": report.ca_certificate,
         "user": report.user,
@@ -79,12 +78,12 @@ fn as_json(report: &Report) -> String {
 
 fn as_text(report: &Report) -> String {
     let (ca, config) = (report.ca_certificate.display(), report.config.display());
-    let Report { api, api_tls, isproxy, ops, user, .. } = report;
+    let Report { api, api_tls, isproxy, console, ops, user, .. } = report;
     // As it was called, so that what is printed can be pasted where `latchkey` is in no PATH.
     let latchkey = std::env::args().next().unwrap_or_else(|| String::from("latchkey"));
     let places = format!(
         "Latchkey is ready.\n\n  API             {api}\n  API over TLS    {api_tls}\n  IsProxy         {isproxy}\n  \
-         ops             {ops}\n  CA certificate  {ca}\n  configuration   {config}\n"
+         console         {console}\n  ops             {ops}\n  CA certificate  {ca}\n  configuration   {config}\n"
     );
     let Some(credentials) = &report.credentials else {
         return format!(

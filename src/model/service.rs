@@ -129,6 +129,26 @@ pub enum AccessPoint {
     IsProxy,
 }
 
+impl AccessPoint {
+    /// The name used in logs, metrics and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Api => Service::Api.as_str(),
+            Self::IsProxy => Service::IsProxy.as_str(),
+        }
+    }
+
+    /// The door of the data plane that it is; `None`: the console.
+    pub const fn service(self) -> Option<Service> {
+        match self {
+            Self::Console => None,
+            Self::Api => Some(Service::Api),
+            Self::IsProxy => Some(Service::IsProxy),
+        }
+    }
+}
+
 impl From<Service> for AccessPoint {
     fn from(service: Service) -> Self {
         match service {

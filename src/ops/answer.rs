@@ -65,7 +65,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::model::{ClientIp, Service, Timestamp};
+    use crate::model::{AccessPoint, ClientIp, Timestamp};
     use crate::telemetry::{AccessLog, AccessRecord, Metrics, RequestIds};
 
     fn state() -> OpsState {
@@ -114,7 +114,7 @@ mod tests {
         let writer = log.writer();
         writer.write(&AccessRecord {
             at: Timestamp::from_unix_milliseconds(0),
-            service: Service::Api,
+            service: AccessPoint::Api,
             listener: "api",
             request_id: RequestIds::new(1).next_id(),
             client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),

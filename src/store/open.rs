@@ -69,6 +69,17 @@ pub enum StoreError {
     Exists(String),
 }
 
+impl StoreError {
+    /// Can the store be read, and only not be written: a full disk, a failing one, a file that may not be changed?
+    pub fn is_unwritable(&self) -> bool {
+        // SQLITE_READONLY, SQLITE_IOERR and SQLITE_FULL; the low byte of an extended code is the plain one.
+        const UNWRITABLE: [i32; 3] = [8, 10, 13];
+        let Self::Engine(sqlx::Error::Database(error)) = self else { return false };
+        let code = error.code().and_then(|code| code.parse::<i32>().ok());
+        code.is_some_and(|code| UNWRITABLE.contains(&(code & 0xff)))
+    }
+}
+
 impl Store {
     /// Opens the store at `path`, making it and its folder if need be, and brings its schema up to date.
     pub async fn open_or_create(path: &Path) -> Result<Self, StoreError> {

@@ -1,4 +1,4 @@
-//! The access log: one JSON object a line, the same members for both doors.
+//! The access log: one JSON object a line, the same members for both doors and the console.
 //!
 //! A door thread writes into its own buffer; full buffers go through a bounded channel to one writing thread, the
 //! only one that touches the file. A slow or failing disk therefore costs lines, which are counted, and never a
@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::time::Duration;
 
 use super::RequestId;
-use crate::model::{ClientIp, KeyId, Service, Timestamp};
+use crate::model::{AccessPoint, ClientIp, KeyId, Timestamp};
 
 /// A buffer of this many bytes is handed on.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -27,13 +27,13 @@ const WAITING_BUFFERS: usize = 64;
 /// How long the end of the log may wait for the disk.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// One request at a door: what is written about it. Borrowed, so that writing it copies each part once.
+/// One request at a door or the console: what is written about it. Borrowed, so that writing it copies each part once.
 #[derive(Clone, Debug)]
 pub struct AccessRecord<'a> {
     /// When the request came; the member `time`, RFC 3339 in UTC with milliseconds.
     pub at: Timestamp,
-    /// Which door.
-    pub service: Service,
+    /// Which entrance.
+    pub service: AccessPoint,
     /// The listener's name.
     pub listener: &'a str,
     /// The request's name; for `IsProxy` the session's.
@@ -271,7 +271,7 @@ mod tests {
     pub(super) fn sample() -> AccessRecord<'static> {
         AccessRecord {
             at: "2026-11-23T10:20:30.456Z".parse::<Timestamp>().unwrap(),
-            service: Service::Api,
+            service: AccessPoint::Api,
             listener: "api",
             request_id: super::super::RequestIds::new(1).next_id(),
             client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),

@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::model::{Revision, Service};
+use crate::model::{AccessPoint, Revision};
 
 /// 1xx to 5xx.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -87,7 +87,7 @@ pub struct DoorMetrics {
 #[derive(Debug)]
 struct Doors {
     reasons: Arc<[&'static str]>,
-    sets: Mutex<Vec<(Service, Arc<DoorCounts>)>>,
+    sets: Mutex<Vec<(AccessPoint, Arc<DoorCounts>)>>,
 }
 
 /// One thread's counts at one door. Aligned, so that two threads' counts never share a cache line.
@@ -194,8 +194,8 @@ impl Metrics {
         self.config_reloads.get_or_create(&outcome.labels()).inc();
     }
 
-    /// A new set of counts for `service`. Each door thread asks for one once, at its start.
-    pub fn door(&self, service: Service) -> DoorMetrics {
+    /// A new set of counts for `door`. Each door thread asks for one once, at its start, and so does the console.
+    pub fn door(&self, door: impl Into<AccessPoint>) -> DoorMetrics {
         let reasons = Arc::clone(&self.doors.reasons);
         let counts = Arc::new(DoorCounts {
             connections_opened: AtomicU64::new(0),
@@ -205,7 +205,7 @@ impl Metrics {
         });
         // A poisoned list is still whole: a push is all that ever happens to it.
         let mut sets = self.doors.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.push((service, Arc::clone(&counts)));
+        sets.push((door.into(), Arc::clone(&counts)));
         DoorMetrics { reasons, counts }
     }
 
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn connections_are_counted_by_door() {
         let metrics = Metrics::new(&[]);
-        let (api, isproxy) = (metrics.door(Service::Api), metrics.door(Service::IsProxy));
+        let (api, isproxy) = (metrics.door(AccessPoint::Api), metrics.door(AccessPoint::IsProxy));
         for _ in 0..3 {
             api.connection_opened();
         }
@@ -361,7 +361,7 @@ mod tests {
         let metrics = Metrics::new(&[]);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                let door = metrics.door(Service::Api);
+                let door = metrics.door(AccessPoint::Api);
                 scope.spawn(move || (0..1_000).for_each(|_| door.answered(200)));
             }
         });
@@ -374,15 +374,15 @@ mod tests {
     #[test]
     fn a_connection_may_end_in_another_thread_than_it_began_in() {
         let metrics = Metrics::new(&[]);
-        metrics.door(Service::Api).connection_opened();
-        metrics.door(Service::Api).connection_closed();
+        metrics.door(AccessPoint::Api).connection_opened();
+        metrics.door(AccessPoint::Api).connection_closed();
         assert_eq!(value(&metrics.render(), "latchkey_connections{door=\"api\"}"), Some(0));
     }
 
     #[test]
     fn answers_are_counted_by_class_and_what_is_none_is_not() {
         let metrics = Metrics::new(&[]);
-        let door = metrics.door(Service::IsProxy);
+        let door = metrics.door(AccessPoint::IsProxy);
         for status in [0, 99, 100, 101, 204, 304, 400, 499, 503, 599, 600, u16::MAX] {
             door.answered(status);
         }
@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn denials_are_counted_by_reason_and_unnamed_ones_together() {
         let metrics = Metrics::new(&["unknown_key", "key_expired"]);
-        let door = metrics.door(Service::Api);
+        let door = metrics.door(AccessPoint::Api);
         door.denied("key_expired");
         door.denied("key_expired");
         door.denied("full_moon");
@@ -416,7 +416,7 @@ mod tests {
             lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
         };
         let before = names(&metrics.render());
-        let door = metrics.door(Service::Api);
+        let door = metrics.door(AccessPoint::Api);
         door.connection_opened();
         door.answered(418);
         door.denied("unknown_key");
@@ -426,8 +426,9 @@ mod tests {
         metrics.unkept_refusals().add(5);
         metrics.uncounted_uses().add(6);
         assert_eq!(names(&metrics.render()), before);
-        // By door 2 connections, 5 answers, 2 reasons; then 6 single ones, 2 outcomes of reloads and the build.
-        assert_eq!(before.len(), 2 * (2 + 5 + 2) + 6 + 2 + 1);
+        // By door, and of the console, 2 connections, 5 answers, 2 reasons; then 6 single ones, 2 outcomes of reloads and
+        // the build.
+        assert_eq!(before.len(), 3 * (2 + 5 + 2) + 6 + 2 + 1);
     }
 
     #[test]

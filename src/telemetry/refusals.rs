@@ -78,9 +78,10 @@ impl RefusalRecorder {
         (Self { refusals, second: Arc::default(), clock, unkept }, kept)
     }
 
-    /// Hands a refusal on, whose line in the access log is `record`; never waits. A line without a reason is none.
+    /// Hands a refusal on, whose line in the access log is `record`; never waits. A line without a reason is none, and
+    /// of those of the console nothing is kept: its activity tells them.
     pub fn record(&self, record: &AccessRecord<'_>, details: RefusalDetails) {
-        let Some(reason) = record.reason else { return };
+        let (Some(reason), Some(service)) = (record.reason, record.service.service()) else { return };
         let now = self.clock.now();
         if !self.is_within_bound(now) {
             return self.unkept.add(1);
@@ -88,7 +89,7 @@ impl RefusalRecorder {
         let refusal = KeptRefusal {
             request_id: record.request_id,
             at: now,
-            service: record.service,
+            service,
             listener: record.listener.to_owned(),
             client_ip: record.client_ip,
             via: details.via,
@@ -136,14 +137,14 @@ fn cut(text: &str, bytes: usize) -> String {
 mod tests {
     use super::super::RequestIds;
     use super::*;
-    use crate::model::UserId;
+    use crate::model::{AccessPoint, UserId};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_500);
 
     fn line(request_id: RequestId, target: &str) -> AccessRecord<'_> {
         AccessRecord {
             at: NOW,
-            service: Service::Api,
+            service: AccessPoint::Api,
             listener: "api",
             request_id,
             client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),

@@ -46,6 +46,16 @@ impl ErrorPage {
         Self { way_on: back, ..Self::new(frame, 409, "Changed meanwhile", text) }
     }
 
+    /// 409: what was asked for cannot be, as `text` says.
+    pub fn conflict(frame: Frame, text: &str, back: Link) -> Self {
+        Self { way_on: back, ..Self::new(frame, 409, "Nothing was changed", sentence(text)) }
+    }
+
+    /// 403 for another reason than a missing permission, as `text` says.
+    pub fn not_allowed(frame: Frame, text: &str) -> Self {
+        Self::new(frame, 403, "You may not do this", sentence(text))
+    }
+
     /// 419: the form's token is missing, used or too old.
     pub fn page_expired(frame: Frame, back: Link) -> Self {
         let text = "The page was open too long. Nothing was changed. Try again.";
@@ -79,6 +89,14 @@ impl ErrorPage {
         };
         Self { frame, status, text: text.into(), request_id: None, way_on }
     }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+    let text: String = first.chain(letters).collect();
+    if text.ends_with('.') { text } else { format!("{text}.") }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::denial::Fault;
 use super::open_bodies::{OpenBody, Opened};
 use super::upstream::HttpUpstream;
 use crate::auth::{AuthMethod, Permit};
-use crate::model::{ClientIp, Recognised, Service, Timestamp};
+use crate::model::{AccessPoint, ClientIp, Recognised, Timestamp};
 use crate::telemetry::{AccessRecord, RefusalDetails, RequestId};
 
 /// One request from its head to the end of its answer.
@@ -153,7 +153,7 @@ impl Drop for RequestRecord {
         let permit = self.permit.as_ref();
         let line = AccessRecord {
             at: self.at,
-            service: Service::Api,
+            service: AccessPoint::Api,
             listener: &self.door.name,
             request_id: self.id,
             client_ip: self.client_ip,

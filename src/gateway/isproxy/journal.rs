@@ -8,7 +8,7 @@ use super::server::DoorParts;
 use super::session::EndReason;
 use super::tally::{CommandFault, Tally};
 use crate::auth::{Denial, Permit};
-use crate::model::{ClientIp, Recognised, Service, Timestamp};
+use crate::model::{AccessPoint, ClientIp, Recognised, Timestamp};
 use crate::telemetry::{AccessRecord, RefusalDetails, RequestId};
 
 /// The journal of one session.
@@ -144,7 +144,7 @@ impl Journal {
         let permit = line.permit;
         AccessRecord {
             at: line.at,
-            service: Service::IsProxy,
+            service: AccessPoint::IsProxy,
             listener: &door.listener_name,
             request_id: self.id,
             client_ip: self.client_ip,

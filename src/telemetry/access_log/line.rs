@@ -129,7 +129,7 @@ mod tests {
 
     use super::super::tests::sample;
     use super::*;
-    use crate::model::{ClientIp, Service};
+    use crate::model::{AccessPoint, ClientIp};
 
     fn line_of(record: &AccessRecord<'_>) -> String {
         let mut buffer = Vec::new();
@@ -161,7 +161,7 @@ mod tests {
             line.as_object().unwrap().keys().cloned().collect()
         };
         let refused = AccessRecord {
-            service: Service::IsProxy,
+            service: AccessPoint::IsProxy,
             listener: "isproxy",
             client_ip: ClientIp::new("2001:db8::1".parse().unwrap()),
             method: "LOGIN",

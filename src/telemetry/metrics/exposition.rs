@@ -15,17 +15,17 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::{DoorCounts, Doors, STATUS_CLASSES, ShownServers};
-use crate::model::Service;
+use crate::model::AccessPoint;
 
-const DOORS: [Service; 2] = [Service::Api, Service::IsProxy];
+const DOORS: [AccessPoint; 3] = [AccessPoint::Api, AccessPoint::IsProxy, AccessPoint::Console];
 
 impl Collector for Doors {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Copied out, so that a door that starts does not wait for a slow reader.
         let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let of = |door: Service| -> Vec<&DoorCounts> {
+        let of = |door: AccessPoint| -> Vec<&DoorCounts> {
             sets.iter()
-                .filter(|(service, _)| *service == door)
+                .filter(|(counted, _)| *counted == door)
                 .map(|(_, counts)| Arc::as_ref(counts))
                 .collect()
         };

@@ -29,17 +29,20 @@ pub(super) fn console_listener(
             let help = "or leave `tls` out";
             review.refuse(&url_path, "must be https, because the listener speaks TLS", Some(help));
         }
-        (None, _) if plaintext_credentials == PlaintextCredentials::Refuse => {
-            if address.is_some_and(|address| !address.ip().to_canonical().is_loopback()) {
-                let message =
-                    "passwords would go in clear: there is no `tls`, and the address is not a loopback one";
-                let help = "name a certificate in `tls`; or, behind something trusted that ends TLS, write `plaintext_credentials: allow`";
-                review.refuse(&path.key("address"), message, Some(help));
-            }
+        (None, _) if plaintext_credentials == PlaintextCredentials::Refuse && is_beyond(address) => {
+            let message =
+                "passwords would go in clear: there is no `tls`, and the address is not a loopback one";
+            let help = "name a certificate in `tls`; or, behind something trusted that ends TLS, write `plaintext_credentials: allow`";
+            review.refuse(&path.key("address"), message, Some(help));
         }
         _ => {}
     }
     Some(ConsoleListener { tls, public_url: public_url?, client_address, allow_list })
+}
+
+/// Can others than this machine reach it?
+fn is_beyond(address: Option<SocketAddr>) -> bool {
+    address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
 }
 
 fn public_url(

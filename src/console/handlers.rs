@@ -1,0 +1,41 @@
+//! What is done at each address: one file an area, each with its routes.
+
+mod start;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+
+use super::ConsoleState;
+use super::assets::lookup;
+use super::failure::Failure;
+use super::plain_answer::plain_answer;
+
+/// Every address of a page.
+pub(super) fn routes() -> Router<ConsoleState> {
+    Router::new().merge(start::routes())
+}
+
+/// Style sheet, script and icon: for anybody, and for ever, since their names change with them.
+pub(super) fn assets() -> Router {
+    Router::new().route("/assets/{file}", get(asset))
+}
+
+/// What is at no address.
+pub(super) async fn not_found() -> Failure {
+    Failure::not_found()
+}
+
+async fn asset(Path(file): Path<String>) -> Response {
+    let Some(asset) = lookup(&format!("/assets/{file}")) else {
+        return plain_answer(StatusCode::NOT_FOUND, "not_found", "There is no such file.");
+    };
+    let mut answer = asset.bytes.into_response();
+    let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    answer.headers_mut().insert(CACHE_CONTROL, for_ever);
+    answer
+}
