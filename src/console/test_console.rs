@@ -59,6 +59,7 @@ pub(super) struct Served {
     _world: World,
     pub(super) address: SocketAddr,
     pub(super) state: ConsoleState,
+    pub(super) door: Arc<ConsoleDoor>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
     /// Lets `/wait` answer.
@@ -97,8 +98,13 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
     let go_on = Arc::new(Notify::new());
     let parts = ServerParts { state: state.clone(), access_log, seed: 7, slots: console_slots(&limits, 1) };
     let router = guarded(routes(&go_on), state.clone());
-    let task = tokio::spawn(serve_router(router, vec![BoundConsole { socket, door }], parts, stop.clone()));
-    Served { _world: world, address, state, stop, task, go_on }
+    let task = tokio::spawn(serve_router(
+        router,
+        vec![BoundConsole { socket, door: Arc::clone(&door) }],
+        parts,
+        stop.clone(),
+    ));
+    Served { _world: world, address, state, door, stop, task, go_on }
 }
 
 /// Serves a console at [`URL`] that has the keys `listener`, and `more` beside it.

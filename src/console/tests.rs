@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::test_console::{OWN, Served, URL, config, read_all, seconds_until_closed, serve, serve_with};
+use crate::auth::Actor;
+use crate::config::{Limits, Policy};
 use crate::telemetry::AccessLog;
 
 /// The value of a field of an answer's head.
@@ -146,6 +148,26 @@ async fn s15_a_proxy_header_tells_the_client() {
     let announced = "PROXY TCP4 192.0.2.7 127.0.0.1 1 2\r\nGET /client HTTP/1.1\r\nHost: console.example\r\n";
     assert!(served.ask(announced, "").await.ends_with("\r\n\r\n192.0.2.7"));
     assert_eq!(served.get("/client").await, "", "one without a header is closed");
+}
+
+#[tokio::test]
+async fn a_reload_counts_for_the_next_request_of_an_open_connection() {
+    let served = serve_with("", "").await;
+    let mut kept = served.connect().await;
+    let asks = b"GET /client HTTP/1.1\r\nHost: console.example\r\n\r\n";
+    kept.write_all(asks).await.unwrap();
+    read_until(&mut kept, "127.0.0.1").await;
+    let mut settings = served.door.present().as_ref().clone();
+    settings.listener.allow_list = "192.0.2.0/24".parse().unwrap();
+    served.door.replace(settings);
+    kept.write_all(asks).await.unwrap();
+    assert_eq!(status(&read_until(&mut kept, "address.\n").await), "403");
+    let limits = Limits { console_body_bytes: 1_024, ..Limits::default() };
+    served
+        .state
+        .reconfigure(Policy { key_ends_password_at_isproxy: true, ..Policy::default() }, limits.into());
+    assert!(served.state.control(Actor::Gateway).policy.key_ends_password_at_isproxy);
+    assert_eq!(served.state.limits().console_body_bytes, 1_024);
 }
 
 #[tokio::test]
