@@ -4,7 +4,9 @@
 //! or the time, and nothing decides who may see a page. Called by `app`.
 
 pub mod assets;
+pub mod chart;
 pub mod frame;
 pub mod pages;
+pub mod parts;
 #[cfg(test)]
 pub(crate) mod testing;
