@@ -5,6 +5,13 @@
 
 pub mod error;
 pub mod mfa;
+pub mod one_time_link;
 pub mod profile;
+#[cfg(test)]
+mod samples;
 pub mod sign_in;
+pub mod user;
+pub mod user_form;
+pub mod user_question;
+pub mod users;
 pub mod welcome;
