@@ -3,6 +3,7 @@
 //! The structs hold texts and choices, not records: whoever answers a request fills them in. Form fields are named in
 //! the comment of the page that has the form. Every form also sends `csrf`.
 
+pub mod allow_list;
 pub mod api_keys;
 pub mod connect;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod key_delete;
 pub mod key_made;
 pub mod key_replace;
 pub mod mfa;
+pub mod mfa_admin;
 pub mod one_time_link;
 pub mod profile;
 #[cfg(test)]
