@@ -3,6 +3,7 @@
 //! The structs hold texts and choices, not records: whoever answers a request fills them in. Form fields are named in
 //! the comment of the page that has the form. Every form also sends `csrf`.
 
+pub mod activity;
 pub mod allow_list;
 pub mod api_keys;
 pub mod connect;
@@ -17,6 +18,7 @@ pub mod profile;
 #[cfg(test)]
 mod samples;
 pub mod sign_in;
+pub mod usage;
 pub mod user;
 pub mod user_form;
 pub mod user_question;
