@@ -6,6 +6,7 @@
 
 mod answering;
 pub mod assets;
+pub mod chart;
 mod client;
 pub mod cookies;
 mod failure;
@@ -18,6 +19,7 @@ mod idle;
 mod origin_check;
 mod page;
 pub mod pages;
+pub mod parts;
 mod plain_answer;
 mod request_log;
 mod response_headers;
