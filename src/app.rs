@@ -11,6 +11,7 @@ mod generation;
 mod process;
 mod refusals;
 mod reload;
+pub mod security_hook;
 mod source;
 mod usage;
 
