@@ -6,8 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::test_console::{OWN, Served, URL, config, read_all, seconds_until_closed, serve, serve_with};
-use crate::auth::Actor;
-use crate::config::{Limits, Policy};
+use crate::config::Limits;
 use crate::telemetry::AccessLog;
 
 /// The value of a field of an answer's head.
@@ -163,10 +162,7 @@ async fn a_reload_counts_for_the_next_request_of_an_open_connection() {
     kept.write_all(asks).await.unwrap();
     assert_eq!(status(&read_until(&mut kept, "address.\n").await), "403");
     let limits = Limits { console_body_bytes: 1_024, ..Limits::default() };
-    served
-        .state
-        .reconfigure(Policy { key_ends_password_at_isproxy: true, ..Policy::default() }, limits.into());
-    assert!(served.state.control(Actor::Gateway).policy.key_ends_password_at_isproxy);
+    served.state.reconfigure(limits.into());
     assert_eq!(served.state.limits().console_body_bytes, 1_024);
 }
 
