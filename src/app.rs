@@ -11,7 +11,7 @@ mod generation;
 mod process;
 mod refusals;
 mod reload;
-pub mod security_hook;
+mod security_hook;
 mod source;
 mod usage;
 
@@ -24,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
@@ -40,11 +41,14 @@ pub use check::find_unusable;
 use control::HealthChecks;
 use generation::Generation;
 use reload::Reloader;
+use security_hook::{follow_security_events, tell_security_events};
 pub use source::ConfigSource;
 use source::FileMarks;
 
 /// Uses of keys that may wait to be written; beyond, a use goes unnoted.
 const WAITING_KEY_USES: usize = 65_536;
+/// Security events that are read before those before them are told.
+const SECURITY_EVENTS_AT_ONCE: usize = 1;
 /// Worker threads of the control plane.
 const CONTROL_THREADS: usize = 2;
 
@@ -128,6 +132,10 @@ impl Gateway {
         let consoles =
             control.block_on(consoles::spawn(&shared, &plane, &generation, console_sockets, &drain))?;
         let (consoles, console) = consoles.unzip();
+        let hooks = watch::Sender::new(Arc::clone(&generation.security_hook));
+        let (sender, events) = tokio::sync::mpsc::channel(SECURITY_EVENTS_AT_ONCE);
+        let telling = tell_security_events(events, hooks.subscribe(), stop_control.clone());
+        let following = follow_security_events(store.clone(), sender, stop_control.clone());
         let reloader = Reloader {
             shared,
             plane,
@@ -138,10 +146,13 @@ impl Gateway {
             orders: doors.orders,
             slots: doors.slots,
             consoles,
+            hooks,
             health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
         };
         control.block_on(async {
             reloader.health_checks.spawn(reloader.present.upstreams_beside(None));
+            control_tasks.spawn(telling);
+            control_tasks.spawn(following);
             control_tasks.spawn(reloader.run(hangup, drain.clone()));
         });
         readiness.send_replace(Readiness::Ready);

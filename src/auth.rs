@@ -74,7 +74,7 @@ pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
 pub use passwords::{OwnNames, PasswordFault, check_password};
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
-pub use security_events::{SecurityEvent, SecurityEventSink};
+pub use security_events::SecurityEvent;
 pub use security_keys::{SecurityKeys, SecurityKeysError};
 pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,

@@ -39,6 +39,9 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
             });
             (path.unwrap_or_default(), error.to_string())
         }
+        Fault::SecurityEvents(error) => {
+            (KeyPath::default().key("security_events").key("webhook"), error.to_string())
+        }
         // Told by the configuration itself already.
         Fault::NoUpstream { .. } => (KeyPath::default(), fault.to_string()),
     }

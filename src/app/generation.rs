@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::security_hook::{SecurityHook, WebhookError};
+use crate::clock::Clock;
 use crate::config::{
     Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsFiles,
     Upstream, UpstreamProtocol, UpstreamTls,
@@ -35,6 +37,8 @@ pub(super) struct Generation {
     pub(super) consoles: Vec<Arc<ConsolePlan>>,
     /// The upstreams, also those that only a listener asks which goes with a restart.
     pub(super) upstreams: Vec<Arc<UpstreamPlan>>,
+    /// Whom to tell of security events.
+    pub(super) security_hook: Arc<SecurityHook>,
 }
 
 /// One listener as the door threads open it.
@@ -93,6 +97,8 @@ pub(super) enum Fault {
     Listener(String, TlsError),
     #[error("upstream `{0}` cannot be reached by TLS: {1}")]
     Upstream(String, TlsError),
+    #[error("`security_events` cannot be told: {0}")]
+    SecurityEvents(WebhookError),
     #[error("listener `{listener}`: there is no upstream `{upstream}`")]
     NoUpstream { listener: String, upstream: String },
 }
@@ -104,8 +110,8 @@ impl Generation {
     /// Everything that keeps `config` from being served by.
     pub(super) fn first(config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
         let mut build = Build { before: None, metrics, faults: Vec::new() };
-        let Made { limits, upstreams, doors, consoles } = build.parts(&config);
-        build.finish(Self { config, limits, doors, consoles, upstreams })
+        let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
+        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
     }
 
     /// The generation after this one. Listeners that are new in `config` are left out, those that are gone or speak
@@ -115,7 +121,7 @@ impl Generation {
     /// Everything that keeps `config` from being served by; nothing has changed then.
     pub(super) fn successor(&self, config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
         let mut build = Build { before: Some(self), metrics, faults: Vec::new() };
-        let Made { limits, mut upstreams, doors: made, consoles } = build.parts(&config);
+        let Made { limits, mut upstreams, doors: made, consoles, security_hook } = build.parts(&config);
         let doors: Vec<_> = self
             .doors
             .iter()
@@ -131,7 +137,7 @@ impl Generation {
                 upstreams.push(Arc::clone(asked));
             }
         }
-        build.finish(Self { config, limits, doors, consoles, upstreams })
+        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
     }
 
     fn tls_of_listener(&self, name: &str) -> Option<&ListenerTls> {
@@ -205,6 +211,7 @@ struct Made {
     upstreams: Vec<Arc<UpstreamPlan>>,
     doors: Vec<Arc<DoorPlan>>,
     consoles: Vec<Arc<ConsolePlan>>,
+    security_hook: Arc<SecurityHook>,
 }
 
 impl Build<'_> {
@@ -214,7 +221,12 @@ impl Build<'_> {
         let upstreams = self.upstreams(config, &limits);
         let doors = self.doors(config, &upstreams);
         let consoles = self.consoles(config);
-        Made { limits, upstreams, doors, consoles }
+        let hook = SecurityHook::new(config.security_events.as_ref(), &Clock::system());
+        let security_hook = hook.unwrap_or_else(|error| {
+            self.faults.push(Fault::SecurityEvents(error));
+            SecurityHook::default()
+        });
+        Made { limits, upstreams, doors, consoles, security_hook: Arc::new(security_hook) }
     }
 
     fn finish(self, generation: Generation) -> Result<Generation, Unusable> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use super::consoles::Consoles;
 use super::control::HealthChecks;
 use super::doors::{Order, OrderSender, connection_limits};
 use super::generation::Generation;
+use super::security_hook::SecurityHook;
 use super::source::{ConfigSource, FileMarks};
 use crate::auth::{ControlPlane, Event, EventKind};
 use crate::config::Config;
@@ -49,6 +50,8 @@ pub(super) struct Reloader {
     pub(super) orders: Vec<OrderSender>,
     pub(super) slots: Arc<ConnectionSlots>,
     pub(super) consoles: Option<Consoles>,
+    /// Takes whom to tell of security events from now on.
+    pub(super) hooks: watch::Sender<Arc<SecurityHook>>,
     pub(super) health_checks: HealthChecks,
 }
 
@@ -130,6 +133,7 @@ impl Reloader {
         if let Some(consoles) = &self.consoles {
             consoles.put_in_force(&next);
         }
+        self.hooks.send_replace(Arc::clone(&next.security_hook));
         let taking_over: Vec<_> = self.orders.iter().map(|thread| order(thread, &next)).collect();
         let all = async {
             for thread in taking_over {

@@ -5,6 +5,7 @@
 //! plane's threads.
 
 mod command;
+mod following;
 mod webhook;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::SecurityEvent;
 use crate::clock::Clock;
 use crate::config::{EventCommand, SecurityEvents};
+pub(super) use following::follow_security_events;
 use webhook::Webhook;
 pub use webhook::WebhookError;
 
@@ -27,7 +29,7 @@ const LAST_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Whom to tell; the default tells nobody.
 #[derive(Debug, Default)]
-pub struct SecurityHook {
+pub(super) struct SecurityHook {
     command: Option<EventCommand>,
     webhook: Option<Webhook>,
 }
@@ -72,7 +74,7 @@ impl SecurityHook {
 
 /// Tells what comes out of `events` by the latest `hook`, until `stop` or until nobody is left to bring any; then, for
 /// some seconds, what waits.
-pub async fn tell_security_events(
+pub(super) async fn tell_security_events(
     mut events: mpsc::Receiver<SecurityEvent>,
     hook: watch::Receiver<Arc<SecurityHook>>,
     stop: CancellationToken,
@@ -116,7 +118,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::auth::SecurityEventSink;
     use crate::model::{CustomerId, Timestamp, UserId};
     use crate::store::AuditEntry;
 
@@ -148,17 +149,17 @@ mod tests {
     async fn events_are_told_in_their_order_and_by_the_hook_of_the_latest_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let (before, after) = (folder.path().join("before"), folder.path().join("after"));
-        let (sink, events) = SecurityEventSink::new();
+        let (sink, events) = mpsc::channel(10);
         let (hooks, hook) = watch::channel(appending_to(&before));
         let stop = CancellationToken::new();
         let telling = tokio::spawn(tell_security_events(events, hook, stop));
-        sink.tell(&entry("one"));
+        sink.try_send(SecurityEvent::of(&entry("one")).unwrap()).unwrap();
         while !fs::read_to_string(&before).is_ok_and(|told| told.ends_with('\n')) {
             tokio::task::yield_now().await;
         }
         hooks.send_replace(appending_to(&after));
-        sink.tell(&entry("two"));
-        sink.tell(&entry("three"));
+        sink.try_send(SecurityEvent::of(&entry("two")).unwrap()).unwrap();
+        sink.try_send(SecurityEvent::of(&entry("three")).unwrap()).unwrap();
         drop(sink);
         telling.await.unwrap();
         let [before, after] = [before, after].map(|file| fs::read_to_string(file).unwrap());
@@ -174,11 +175,12 @@ mod tests {
     async fn what_waits_at_the_end_is_still_told() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("told");
-        let (sink, events) = SecurityEventSink::new();
+        let (sink, events) = mpsc::channel(10);
         let (_hooks, hook) = watch::channel(appending_to(&file));
         let stop = CancellationToken::new();
-        sink.tell(&entry("one"));
+        sink.try_send(SecurityEvent::of(&entry("one")).unwrap()).unwrap();
         stop.cancel();
+        drop(sink);
         tell_security_events(events, hook, stop).await;
         assert_eq!(fs::read_to_string(file).unwrap().lines().count(), 1);
     }
@@ -189,9 +191,9 @@ mod tests {
         let config = SecurityEvents { command: Some(command), webhook: None };
         let clock = Clock::given(Timestamp::from_unix_milliseconds(0));
         let (_hooks, hook) = watch::channel(Arc::new(SecurityHook::new(Some(&config), &clock).unwrap()));
-        let (sink, events) = SecurityEventSink::new();
+        let (sink, events) = mpsc::channel(10);
         for _ in 0..3 {
-            sink.tell(&entry("slow"));
+            sink.try_send(SecurityEvent::of(&entry("slow")).unwrap()).unwrap();
         }
         let (stop, began) = (CancellationToken::new(), tokio::time::Instant::now());
         let telling = tokio::spawn(tell_security_events(events, hook, stop.clone()));

@@ -1,16 +1,12 @@
 //! Which events a user must hear of, because somebody else may have caused them, and in which words.
 //!
-//! Pure: told at the next sign-in, and handed to whoever listens at the [`SecurityEventSink`]. Sending is `app`'s.
-//! Callers: the use cases that write the audit trail, the page of signing in.
+//! Pure: told at the next sign-in, and by `app` to whom the configuration names. Callers: `change`, which keeps them for
+//! the sign-in; `app`, which reads them from the audit trail.
 
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::audit::EventKind;
 use crate::store::AuditEntry;
-
-/// Events that may wait to be sent; beyond, they are let go, so that nobody who makes a change waits.
-const WAITING: usize = 1_000;
 
 /// What is told of one event; holds no secret, because no audit entry does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,10 +30,6 @@ pub struct SecurityEvent {
     /// Further facts, each a text.
     pub details: serde_json::Value,
 }
-
-/// Takes events for whoever sends them on; never makes anybody wait.
-#[derive(Clone, Debug, Default)]
-pub struct SecurityEventSink(Option<mpsc::Sender<SecurityEvent>>);
 
 impl EventKind {
     /// What the user whom such an event concerns is told; `None`: it is nothing to be warned of.
@@ -81,23 +73,6 @@ impl SecurityEvent {
             address: entry.client_ip.clone(),
             details: serde_json::from_str(&entry.details).unwrap_or_default(),
         })
-    }
-}
-
-impl SecurityEventSink {
-    /// A sink, and where its events come out. The default sink tells nobody.
-    pub fn new() -> (Self, mpsc::Receiver<SecurityEvent>) {
-        let (events, told) = mpsc::channel(WAITING);
-        (Self(Some(events)), told)
-    }
-
-    /// Tells of `entry`, once it is written, where it is a security event.
-    pub fn tell(&self, entry: &AuditEntry) {
-        let Some(sender) = &self.0 else { return };
-        let Some(event) = SecurityEvent::of(entry) else { return };
-        if let Err(error) = sender.try_send(event) {
-            tracing::warn!(event = entry.event, %error, "a security event could not be told");
-        }
     }
 }
 
@@ -163,22 +138,5 @@ mod tests {
         assert_eq!(SecurityEvent::of(&nobodys), None);
         let unknown = AuditEntry { event: "mfa.of-tomorrow".into(), ..entry(EventKind::MfaReset) };
         assert_eq!(SecurityEvent::of(&unknown), None);
-    }
-
-    #[test]
-    fn a_full_sink_lets_go_and_makes_nobody_wait() {
-        let (sink, mut told) = SecurityEventSink::new();
-        for _ in 0..WAITING + 5 {
-            sink.tell(&entry(EventKind::PasswordChanged));
-            sink.tell(&entry(EventKind::SignedOut));
-        }
-        let mut came = 0;
-        while told.try_recv().is_ok() {
-            came += 1;
-        }
-        assert_eq!(came, WAITING);
-        drop(told);
-        sink.tell(&entry(EventKind::PasswordChanged));
-        SecurityEventSink::default().tell(&entry(EventKind::PasswordChanged));
     }
 }

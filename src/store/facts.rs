@@ -7,12 +7,15 @@ use super::{Mutation, Store, StoreError};
 pub enum StoreFact {
     /// The relying party that security keys were registered for (`WebAuthn` §4); fixed by the first registration.
     RelyingParty,
+    /// The last row of the audit trail whose security event was told.
+    SecurityEventsTold,
 }
 
 impl StoreFact {
     const fn name(self) -> &'static str {
         match self {
             Self::RelyingParty => "rp_id",
+            Self::SecurityEventsTold => "security_events_told",
         }
     }
 }
@@ -24,6 +27,18 @@ impl Store {
             .bind(fact.name())
             .fetch_optional(&self.readers)
             .await?)
+    }
+}
+
+impl Store {
+    /// Sets the fact, whatever it was.
+    pub async fn set_fact(&self, fact: StoreFact, value: &str) -> Result<(), StoreError> {
+        sqlx::query("INSERT OR REPLACE INTO store_facts (name, value) VALUES (?, ?)")
+            .bind(fact.name())
+            .bind(value)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 }
 
