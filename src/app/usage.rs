@@ -160,12 +160,13 @@ impl Ledger {
             if counts.is_empty() && seen.is_empty() {
                 break;
             }
+            // Addresses first: whoever sees a figure also sees where it came from.
+            store.note_addresses(&seen).await?;
+            drop(self.addresses.drain(..seen.len()));
             store.add_usage(&counts).await?;
             for count in &counts {
                 self.counts.remove(&(count.whose, count.service, count.hour));
             }
-            store.note_addresses(&seen).await?;
-            drop(self.addresses.drain(..seen.len()));
             commits += 1;
         }
         Ok(())

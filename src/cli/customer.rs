@@ -124,7 +124,7 @@ pub(super) fn run(arguments: CustomerArguments) -> Result<()> {
     }
 }
 
-fn create(operator: &Operator, order: CustomerToMake) -> Result<()> {
+pub(super) fn create(operator: &Operator, order: CustomerToMake) -> Result<()> {
     let handle = order.handle.clone();
     let password = match order.admin_password {
         FirstPassword::Chosen(_) => "",

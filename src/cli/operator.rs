@@ -33,6 +33,11 @@ pub(super) struct ConfigArgument {
 }
 
 impl ConfigArgument {
+    /// For a command that has just written the configuration at `path`.
+    pub(super) const fn at(path: PathBuf) -> Self {
+        Self { path: Some(path) }
+    }
+
     /// The path that was given.
     pub(super) fn path(&self) -> Result<&PathBuf> {
         self.path.as_ref().ok_or_else(|| {

@@ -54,6 +54,19 @@ fn the_configuration_that_it_writes_has_no_faults_and_the_commands_that_it_print
 }
 
 #[test]
+fn s102_the_first_administrators_one_time_link_is_printed_once_and_nothing_keeps_it() {
+    let folder = TempDir::new().unwrap();
+    let printed = latchkey(folder.path(), &["init", "--customer", "beta", "--yes"]).expect_success();
+    let link = printed.lines().next().unwrap();
+    let token = link.strip_prefix("https://localhost:8444/welcome/").unwrap();
+    assert_eq!(token.len(), 43, "256 bits");
+    assert!(printed.contains("key create beta/admin") && !printed.contains("customer create"), "{printed}");
+    for (path, bytes) in contents(folder.path()) {
+        assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()), "{path}");
+    }
+}
+
+#[test]
 fn the_schema_is_the_one_that_the_command_prints() {
     let folder = TempDir::new().unwrap();
     latchkey(folder.path(), &["init", "--yes"]).expect_success();
