@@ -26,6 +26,7 @@ mod loops;
 mod mfa;
 mod operation;
 mod readme;
+mod security_events;
 mod throttles;
 mod usage;
 mod users;
