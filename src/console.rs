@@ -26,6 +26,8 @@ mod response_headers;
 mod server;
 mod state;
 #[cfg(test)]
+mod test_browser;
+#[cfg(test)]
 mod test_console;
 #[cfg(test)]
 pub(crate) mod testing;

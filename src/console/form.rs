@@ -1,7 +1,8 @@
-//! Forms: read, and taken only from pages of the session that sends them (S85).
+//! Forms: read, and taken only from pages of the session that sends them (S85). And what an address says behind its path.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
+use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -37,5 +38,17 @@ impl<T: DeserializeOwned> FromRequest<ConsoleState> for Form<T> {
             }
         }
         serde_html_form::from_bytes(&body).map(Self).map_err(|_| Failure::form())
+    }
+}
+
+/// The parameters of an address, as `T` wants them; those that cannot be read say nothing.
+#[derive(Debug)]
+pub(super) struct Queried<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequestParts<S> for Queried<T> {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(serde_html_form::from_str(parts.uri.query().unwrap_or_default()).unwrap_or_default()))
     }
 }

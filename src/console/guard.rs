@@ -32,6 +32,8 @@ enum Demand {
     NewPassword,
     /// A session that may set MFA up.
     SetUp,
+    /// Any session whose sign-in is done: it may repeat that.
+    SignedIn,
     /// A session that is open to everything.
     Open,
 }
@@ -117,7 +119,8 @@ fn demand_of(path: &str) -> Demand {
         "/sign-in/verify" | "/sign-in/verify/key" | "/sign-in/verify/recovery" => Demand::HalfSignIn,
         "/sign-out" => Demand::Session,
         "/profile/password" => Demand::NewPassword,
-        "/profile/mfa" | "/confirm" => Demand::SetUp,
+        "/profile/mfa" => Demand::SetUp,
+        "/confirm" => Demand::SignedIn,
         path if path.starts_with("/profile/mfa/") => Demand::SetUp,
         path if path.starts_with("/welcome/") => Demand::Nothing,
         _ => Demand::Open,
@@ -133,7 +136,8 @@ fn decide(demand: Demand, step: Option<SessionStep>) -> Way {
         (None, _) => Way::SignIn,
         (Some(SessionStep::SecondFactor), _) => Way::To("/sign-in/verify"),
         (Some(_), Demand::HalfSignIn) => Way::To("/"),
-        (Some(SessionStep::NewPassword), Demand::NewPassword)
+        (Some(SessionStep::NewPassword | SessionStep::SetUp), Demand::SignedIn)
+        | (Some(SessionStep::NewPassword), Demand::NewPassword)
         | (Some(SessionStep::SetUp), Demand::SetUp)
         | (Some(SessionStep::Open), _) => Way::Through,
         (Some(SessionStep::NewPassword), _) => Way::To("/profile/password"),
@@ -190,7 +194,9 @@ mod tests {
         for path in ["/", "/profile/mfa", "/account/users"] {
             assert_eq!(decide(demand_of(path), chosen), Way::To("/profile/password"), "{path}");
         }
-        assert_eq!(decide(demand_of("/profile/password"), chosen), Way::Through);
+        for path in ["/profile/password", "/confirm", "/sign-out"] {
+            assert_eq!(decide(demand_of(path), chosen), Way::Through, "{path}");
+        }
         assert_eq!(decide(demand_of("/anything"), Some(SessionStep::Open)), Way::Through);
         assert_eq!(decide(demand_of("/sign-in/verify"), Some(SessionStep::Open)), Way::To("/"));
     }

@@ -1,6 +1,12 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod factors;
+mod second_step;
+mod sign_in;
+mod signed_in;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::extract::Path;
@@ -16,7 +22,11 @@ use super::plain_answer::plain_answer;
 
 /// Every address of a page.
 pub(super) fn routes() -> Router<ConsoleState> {
-    Router::new().merge(start::routes())
+    Router::new()
+        .merge(start::routes())
+        .merge(sign_in::routes())
+        .merge(second_step::routes())
+        .merge(signed_in::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

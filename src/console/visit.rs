@@ -119,6 +119,16 @@ impl Person {
         frame
     }
 
+    /// The frame of a page that shows no menu: before the sign-in is done.
+    pub(super) fn bare_frame(&self, title: &str) -> Frame {
+        self.visit.bare_frame(title)
+    }
+
+    /// From where, and with what.
+    pub(super) const fn visitor(&self) -> &Visitor {
+        self.visit.visitor()
+    }
+
     /// The frame without what is to be told, which waits for a page that is shown.
     pub(super) fn peek_frame(&self) -> Frame {
         self.visit.frame("", Place::Profile)

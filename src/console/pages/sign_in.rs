@@ -5,6 +5,7 @@
 use askama::Template;
 
 use crate::console::frame::{Frame, Link, Moment, Notice};
+use crate::console::page::with_query;
 
 /// The first step, `POST /sign-in`. Fields: `account`, `user`, `password`, `next`.
 #[derive(Template)]
@@ -101,6 +102,29 @@ pub enum ConfirmWith {
     RecoveryCode,
 }
 
+/// What concerned the user's security since the last sign-in, `POST /signed-in`. Fields: `next`.
+#[derive(Template)]
+#[template(path = "console/signed_in.html")]
+pub struct SecurityEvents {
+    /// The frame of the user who has signed in.
+    pub frame: Frame,
+    /// What happened, oldest first.
+    pub events: Vec<SecurityEventShown>,
+    /// The path to go on to.
+    pub next: String,
+}
+
+/// A security event of the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityEventShown {
+    /// When.
+    pub at: Moment,
+    /// What, as a sentence.
+    pub text: String,
+    /// From which address; empty: from none.
+    pub address: String,
+}
+
 /// A way to take the second step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecondStep {
@@ -126,19 +150,13 @@ impl ConfirmWith {
 
 /// The link to another second step of the sign-in; `next` is the path to go on to.
 pub fn other_way(step: SecondStep, next: &str) -> Link {
-    let (text, path) = match step {
-        SecondStep::App => ("Use authenticator app", "/sign-in/verify"),
-        SecondStep::Key => ("Use security key", "/sign-in/verify/key"),
-        SecondStep::RecoveryCode => ("Use a recovery code", "/sign-in/verify/recovery"),
+    let (text, path, with) = match step {
+        // Without it the address leads to the way that was used last.
+        SecondStep::App => ("Use authenticator app", "/sign-in/verify", "app"),
+        SecondStep::Key => ("Use security key", "/sign-in/verify/key", ""),
+        SecondStep::RecoveryCode => ("Use a recovery code", "/sign-in/verify/recovery", ""),
     };
-    let href = match next {
-        "" => path.to_owned(),
-        next => {
-            let query =
-                url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-            format!("{path}?{query}")
-        }
-    };
+    let href = with_query(path, &[("with", with), ("next", next)]);
     Link::new(text, href)
 }
 
@@ -169,18 +187,6 @@ pub fn recovery_code_used(left: usize) -> Notice {
         2..=3 => Notice::warning(format!("You used a recovery code. {left} are left.")).with_link(link),
         _ => Notice::info(format!("You used a recovery code. {left} are left.")),
     }
-}
-
-/// What concerned the user's security since the last sign-in, oldest first; `None` without events.
-pub fn since_last_sign_in(events: &[(Moment, String)]) -> Option<Notice> {
-    let told: Vec<String> = events.iter().map(|(at, what)| format!("{what} ({})", at.text)).collect();
-    (!told.is_empty()).then(|| {
-        let text = format!(
-            "Since your last sign-in: {}. If that was not you, change your password and tell an administrator.",
-            told.join("; ")
-        );
-        Notice::warning(text).with_link(Link::new("Change password", "/profile/password"))
-    })
 }
 
 #[cfg(test)]
@@ -319,12 +325,21 @@ mod tests {
     }
 
     #[test]
-    fn events_since_the_last_sign_in_are_told_with_their_time() {
-        assert_eq!(since_last_sign_in(&[]), None);
+    fn security_events_are_told_until_they_are_acknowledged() {
         let at = Moment::from("2026-08-02T10:02:00Z".parse::<Timestamp>().unwrap());
-        let notice = since_last_sign_in(&[(at, "3 failed sign-ins".to_owned())]).unwrap();
-        assert!(
-            notice.text.starts_with("Since your last sign-in: 3 failed sign-ins (2 Aug 2026, 10:02 UTC).")
-        );
+        let event = |text: &str, address: &str| SecurityEventShown {
+            at: at.clone(),
+            text: text.to_owned(),
+            address: address.to_owned(),
+        };
+        let page = SecurityEvents {
+            frame: Frame { title: "Since your last sign-in".to_owned(), ..sample_frame() },
+            events: vec![event("The password was changed.", "192.0.2.7"), event("MFA was reset.", "")],
+            next: "/account/users".to_owned(),
+        };
+        let html = check_page("signed-in-events", &page);
+        assert!(html.contains("The password was changed.") && html.contains("from 192.0.2.7"), "{html}");
+        assert_eq!(html.matches(" from ").count(), 1, "{html}");
+        assert!(html.contains(r#"name="next" value="/account/users""#), "{html}");
     }
 }

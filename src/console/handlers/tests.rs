@@ -1,0 +1,3 @@
+//! Stories of the pages, through the real routes and guards.
+
+mod signing_in;
