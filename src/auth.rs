@@ -41,6 +41,7 @@ pub(crate) mod testing;
 mod throttle;
 mod usage;
 mod usage_meter;
+mod user_list;
 mod users;
 
 pub use access::{AccessCell, AccessTable};
@@ -80,6 +81,8 @@ pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
     SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,
 };
+pub use crate::store::{ListedUser, UserRecord, UserSelection};
 pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};
+pub use user_list::{USERS_OF_A_PART, UserList, UserListQuery};
 pub use users::{Activation, DeletedUser, FirstPassword, MadeUser, UserChanges, UserToMake, mfa_state};

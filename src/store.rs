@@ -30,6 +30,7 @@ mod refusals;
 mod usage;
 mod usage_queries;
 mod used_tokens;
+mod user_list;
 
 pub use acknowledgement::{Acknowledgement, GatewayRegistration};
 pub use api_sessions::SessionUse;
@@ -57,3 +58,4 @@ pub use usage::{
 };
 pub use usage_queries::{CredentialTotal, HourOfUse};
 pub use used_tokens::Use;
+pub use user_list::{ListedUser, UserCounts, UserSelection, WantedUsers};

@@ -73,7 +73,8 @@ impl ControlPlane {
         Self { once: Some(once), ..self.clone() }
     }
 
-    /// Begins a change for the plane's actor; fails if that one is not let in any more.
+    /// Begins a change for the plane's actor; fails if that one is not let in any more, or if the plane's form was sent
+    /// before: what it made would only be in its own way.
     pub(super) async fn begin(&self) -> Result<Change, ControlError> {
         let mut mutation = self.store.mutate().await?;
         let standing = match &self.actor {
@@ -87,6 +88,11 @@ impl ControlPlane {
                 self.standing_of(asker, user, key)?
             }
         };
+        if let Some(once) = self.once
+            && let Some(made) = mutation.made_with(once).await?
+        {
+            return Err(ControlError::MadeBefore(made));
+        }
         Ok(Change {
             mutation,
             standing,
@@ -107,6 +113,11 @@ impl ControlPlane {
     /// Writes an event into the audit trail that no change of the store goes with, such as one of the gateway's own.
     pub async fn record(&self, event: Event) -> Result<Revision, ControlError> {
         self.begin().await?.commit(event).await
+    }
+
+    /// Fails unless the plane's actor may do `action` now: for pages with a form, so that nobody fills one in vain.
+    pub async fn may(&self, action: Action<'_>) -> Result<(), ControlError> {
+        self.require(action).await
     }
 
     /// Fails unless the plane's actor may do `action` now. For looks; a change asks [`Change::require`].
