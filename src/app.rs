@@ -28,8 +28,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
-    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureGroups, SessionKeeper,
-    SessionKeeperParts, open_key_ring,
+    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureGroups, HashingLane,
+    SessionKeeper, SessionKeeperParts, open_key_ring,
 };
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol, StoreLocation};
@@ -229,6 +229,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         policy: config.policy.clone(),
         actor: Actor::Gateway,
         once: None,
+        hashing: HashingLane::default(),
     };
     let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
         index: Arc::clone(&index),

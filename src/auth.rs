@@ -22,6 +22,7 @@ mod enrolment;
 mod evidence;
 mod explanation;
 mod failure_groups;
+mod hashing;
 mod key_import;
 mod key_inspection;
 mod key_ring;
@@ -65,6 +66,7 @@ pub use enrolment::{AddedMethod, AppSetUp, EnrolmentFault, MfaOverview, ShownCod
 pub use evidence::{CredentialEvidence, Evidence, KeyEvidence, KeysEvidence};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use failure_groups::{Failure, FailureGroups, FailureKind};
+pub use hashing::HashingLane;
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
 };

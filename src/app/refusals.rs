@@ -99,6 +99,7 @@ mod tests {
             policy: Policy::default(),
             actor: Actor::Gateway,
             once: None,
+            hashing: crate::auth::HashingLane::default(),
         };
         RefusalKeeper { plane, unkept: unkept.clone(), failures: FailureGroups::default() }
     }

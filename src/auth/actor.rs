@@ -37,6 +37,8 @@ pub enum Means {
         /// When password, and second factor where MFA is on, were last shown (S96).
         authenticated_at: Timestamp,
     },
+    /// A half sign-in, which lets its user show a second factor and nothing else (S28).
+    HalfSignIn,
     /// A one-time link, which lets its user choose a password and nothing else.
     Link,
     /// A key of scope `manage`.
@@ -56,7 +58,7 @@ impl Actor {
         match self {
             Self::Operator(name) => format!("operator:{name}"),
             Self::User(user) => match user.means {
-                Means::Console { .. } | Means::Link => user.name.to_string(),
+                Means::Console { .. } | Means::HalfSignIn | Means::Link => user.name.to_string(),
                 Means::ManageKey(key) => format!("{} by {key}", user.name),
             },
             Self::Gateway => String::from("gateway"),
@@ -68,7 +70,7 @@ impl Actor {
         match self {
             Self::Operator(_) => "command line",
             Self::User(user) => match user.means {
-                Means::Console { .. } | Means::Link => "console",
+                Means::Console { .. } | Means::HalfSignIn | Means::Link => "console",
                 Means::ManageKey(_) => "management",
             },
             Self::Gateway => "gateway",

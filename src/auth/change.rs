@@ -18,6 +18,8 @@ use crate::store::{Mutation, NoticeRecord, Use, UserRecord};
 
 /// For how long a sign-in counts as fresh (S96), in seconds.
 const FRESH_FOR_SECONDS: i64 = 600;
+/// A sign-in that lies further ahead than this was made before the clock was set back (S83), in seconds.
+const CLOCK_TOLERANCE_SECONDS: i64 = 60;
 
 /// An open change. Dropping it changes nothing.
 #[must_use = "a change that is not committed changes nothing"]
@@ -50,6 +52,8 @@ enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
     Free,
+    /// Show a second factor (S28).
+    SecondFactor,
     /// Replace a password that somebody else chose.
     NewPassword,
     /// Set MFA up (R25).
@@ -83,7 +87,7 @@ impl ControlPlane {
                 let user = mutation.user_by_id(asker.id).await?;
                 let key = match asker.means {
                     Means::ManageKey(id) => mutation.key(id).await?,
-                    Means::Console { .. } | Means::Link => None,
+                    Means::Console { .. } | Means::HalfSignIn | Means::Link => None,
                 };
                 self.standing_of(asker, user, key)?
             }
@@ -126,7 +130,7 @@ impl ControlPlane {
         let user = self.store.user_by_id(asker.id).await?;
         let key = match asker.means {
             Means::ManageKey(id) => self.store.key(id).await?,
-            Means::Console { .. } | Means::Link => None,
+            Means::Console { .. } | Means::HalfSignIn | Means::Link => None,
         };
         self.standing_of(asker, user, key)?.require(action)
     }
@@ -145,9 +149,11 @@ impl ControlPlane {
         let (verdict, via) = match asker.means {
             Means::Console { authenticated_at } => {
                 let age = now.unix_seconds().saturating_sub(authenticated_at.unix_seconds());
-                let via = if age <= FRESH_FOR_SECONDS { Via::FreshSession } else { Via::Session };
+                let is_fresh = (-CLOCK_TOLERANCE_SECONDS..=FRESH_FOR_SECONDS).contains(&age);
+                let via = if is_fresh { Via::FreshSession } else { Via::Session };
                 (judge(Entrance::Console, &facts, at, &self.policy), via)
             }
+            Means::HalfSignIn => (judge(Entrance::Console, &facts, at, &self.policy), Via::Session),
             Means::Link => (judge(Entrance::Console, &facts, at, &self.policy), Via::Link),
             Means::ManageKey(_) => {
                 let reason = DenialReason::UnknownKey;
@@ -168,6 +174,7 @@ impl ControlPlane {
                 return Err(ControlError::Forbidden(Forbidden::MfaSetUp));
             }
             Verdict::Refused(reason) => return Err(ControlError::Forbidden(Forbidden::Asker(reason))),
+            _ if asker.means == Means::HalfSignIn => Bound::SecondFactor,
             _ if user.password_ends_at.is_some() && matches!(via, Via::FreshSession | Via::Session) => {
                 Bound::NewPassword
             }
@@ -187,6 +194,7 @@ impl Standing {
             Self::User { user, via, bound } => (user, via, *bound),
         };
         match (bound, action) {
+            (Bound::SecondFactor, _) => return Err(ControlError::Forbidden(Forbidden::SecondFactor)),
             (Bound::NewPassword, action) if !matches!(action, Action::OwnPassword(_)) => {
                 return Err(ControlError::Forbidden(Forbidden::NewPassword));
             }

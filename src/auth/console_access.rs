@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::actor::{Actor, Means, UserActor};
 use super::authenticator::Authenticator;
 use super::control_plane::{ControlError, ControlPlane};
@@ -16,7 +14,7 @@ use super::sign_in::ConsoleSession;
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::crypto::{SealError, TokenPurpose, draw_token};
-use crate::model::{ClientIp, Secret, Timestamp, TokenDigest};
+use crate::model::{ClientIp, Secret, TokenDigest};
 use crate::store::UserRecord;
 
 /// Sessions of one user at once; a further sign-in ends the one that was used longest ago.
@@ -31,8 +29,6 @@ pub struct ConsoleAccess {
     pub(super) terms: SessionTerms,
     /// Where failed sign-ins are counted for the audit trail.
     pub(super) failures: FailureGroups,
-    /// One recovery set is hashed at a time, so that nobody fills the machine's memory with them (S43).
-    pub(super) hashing: Arc<Semaphore>,
 }
 
 /// How long console sessions live, in seconds.
@@ -62,14 +58,7 @@ impl ConsoleAccess {
         terms: SessionTerms,
         failures: FailureGroups,
     ) -> Self {
-        Self {
-            plane,
-            authenticator,
-            security_keys: security_keys.map(Arc::new),
-            terms,
-            failures,
-            hashing: Arc::new(Semaphore::new(1)),
-        }
+        Self { plane, authenticator, security_keys: security_keys.map(Arc::new), terms, failures }
     }
 
     /// Where the time comes from.
@@ -97,13 +86,7 @@ impl ConsoleAccess {
         ControlPlane { policy: self.authenticator.policy(), actor, ..self.plane.clone() }
     }
 
-    pub(super) fn plane_of(
-        &self,
-        user: &UserRecord,
-        client_ip: ClientIp,
-        authenticated_at: Timestamp,
-    ) -> ControlPlane {
-        let means = Means::Console { authenticated_at };
+    pub(super) fn plane_of(&self, user: &UserRecord, client_ip: ClientIp, means: Means) -> ControlPlane {
         self.plane_for(Actor::User(UserActor { id: user.id, name: user.name.clone(), means, client_ip }))
     }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::actor::Actor;
+use super::hashing::HashingLane;
 use super::key_ring::{KeyRingError, open_key_ring};
 use super::passwords::PasswordFault;
 use super::rights::Forbidden;
@@ -31,6 +32,8 @@ pub struct ControlPlane {
     pub actor: Actor,
     /// The form or call that the next change comes from, which may make something once; `None`: no form.
     pub once: Option<TokenDigest>,
+    /// Where new passwords and recovery codes are hashed.
+    pub hashing: HashingLane,
 }
 
 /// What to do where no store is yet.
@@ -119,6 +122,9 @@ pub enum ControlError {
     /// A password could not be hashed.
     #[error("the password could not be hashed: {0}")]
     Hashing(String),
+    /// Too many of the same person are being hashed already.
+    #[error("too many passwords or recovery codes of yours are being worked on; try again in a moment")]
+    HashingBusy,
     /// What an authenticator app is set up with could not be shown.
     #[error("the authenticator app could not be set up: {0}")]
     SetUp(String),
@@ -151,7 +157,15 @@ impl ControlPlane {
         };
         store.clear_dead_imports().await?;
         let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
-        Ok(Self { store, key_ring, clock, policy: config.policy.clone(), actor, once: None })
+        Ok(Self {
+            store,
+            key_ring,
+            clock,
+            policy: config.policy.clone(),
+            actor,
+            once: None,
+            hashing: HashingLane::default(),
+        })
     }
 }
 
@@ -208,6 +222,7 @@ pub(super) mod tests {
             policy: Policy::default(),
             actor: Actor::Operator(String::from("tester")),
             once: None,
+            hashing: HashingLane::default(),
         };
         let order = super::super::CustomerToMake {
             mfa: Some(crate::model::MfaRequirement::Optional),

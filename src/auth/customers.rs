@@ -4,7 +4,7 @@
 
 use super::audit::{Event, EventKind};
 use super::control_plane::{ControlError, ControlPlane, require_customer, require_user};
-use super::passwords::{OwnNames, check_password, hash_off_thread};
+use super::passwords::{OwnNames, check_password};
 use super::rights::{Action, Forbidden};
 use super::users::FirstPassword;
 use crate::model::{
@@ -80,7 +80,7 @@ impl ControlPlane {
             FirstPassword::Chosen(password) => {
                 let state = MfaState::derive(false, MfaRequirement::Optional, mfa);
                 check_password(&password, state, &OwnNames::new(&admin, "", ""))?;
-                Some(hash_off_thread(password).await?)
+                Some(self.hash_new_password(&password, None).await?)
             }
             FirstPassword::None | FirstPassword::Link => None,
         };

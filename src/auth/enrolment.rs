@@ -5,7 +5,7 @@
 //! further ones:                             app or key ──proved──► added
 //! ```
 //! What is under way lives in the session for ten minutes, sealed, and cannot finish once the methods have changed
-//! (S95). Nothing counts before its proof (R40). Callers: the console.
+//! (S95). A security key's challenge lives for five (S33). Nothing counts before its proof (R40). Callers: the console.
 
 mod app;
 mod key;
@@ -21,9 +21,10 @@ use super::change::Change;
 use super::console_access::{ConsoleAccess, ceremony_label};
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
+use super::security_keys::CHALLENGE_LIVES_SECONDS;
 use super::sign_in::ConsoleSession;
 use crate::crypto::{RecoveryHash, SealError};
-use crate::model::{MethodKind, Secret};
+use crate::model::Secret;
 use crate::store::{CeremonyRecord, NewMethod, StoreError, UserRecord};
 
 /// How long a set-up may take, in seconds.
@@ -32,6 +33,9 @@ pub const SET_UP_LIVES_SECONDS: i64 = 600;
 const NAME_CHARACTERS: usize = 60;
 /// Methods of one user at most.
 const METHODS_OF_A_USER: usize = 20;
+/// The ceremony of an authenticator app, and that of a security key.
+const SET_UP_APP: &str = "set up app";
+const SET_UP_KEY: &str = "set up key";
 
 /// Why nothing was set up.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +116,7 @@ impl ConsoleAccess {
         Ok((change, user))
     }
 
-    /// What the session remembers of `purpose`, if that was begun within ten minutes and nothing has changed since.
+    /// What the session remembers of `purpose`, if that was begun lately enough and nothing has changed since.
     async fn ceremony_in(
         &self,
         change: &mut Change,
@@ -123,7 +127,8 @@ impl ConsoleAccess {
         let digest = session.record.digest;
         let Some(ceremony) = change.ceremony(digest, purpose).await? else { return Ok(None) };
         let age = change.now().unix_seconds().saturating_sub(ceremony.began_at.unix_seconds());
-        if !(0..SET_UP_LIVES_SECONDS).contains(&age) || ceremony.mfa_generation != user.mfa_generation {
+        let lives = if purpose == SET_UP_KEY { CHALLENGE_LIVES_SECONDS } else { SET_UP_LIVES_SECONDS };
+        if !(0..lives).contains(&age) || ceremony.mfa_generation != user.mfa_generation {
             return Ok(None);
         }
         Ok(Some(self.open(&ceremony.state, &ceremony_label(purpose, user, digest))?))
@@ -187,12 +192,4 @@ fn method_name(typed: &str, otherwise: &str) -> Result<String, EnrolmentFault> {
 /// Fails where the user has as many methods as anybody needs.
 fn require_room(methods: &[crate::model::MethodRecord]) -> Result<(), EnrolmentFault> {
     if methods.len() >= METHODS_OF_A_USER { Err(EnrolmentFault::TooMany) } else { Ok(()) }
-}
-
-/// What kind of method a ceremony sets up, as its purpose is named.
-const fn purpose(kind: MethodKind) -> &'static str {
-    match kind {
-        MethodKind::App => "set up app",
-        MethodKind::SecurityKey => "set up key",
-    }
 }

@@ -9,11 +9,11 @@ use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::console_access::ConsoleAccess;
 use super::control_plane::{ControlError, ControlPlane, require_user};
-use super::passwords::{OwnNames, check_password, hash_off_thread};
+use super::passwords::{OwnNames, check_password};
 use super::rights::Action;
 use super::sign_in::ConsoleSession;
 use super::users::mfa_state;
-use crate::crypto::{TokenPurpose, draw_token, is_token};
+use crate::crypto::{PasswordHash, TokenPurpose, draw_token, is_token};
 use crate::model::{ClientIp, LinkPurpose, MfaRequirement, Revision, Secret, UserName};
 use crate::store::{LinkDemand, LinkRecord, UserRecord};
 
@@ -121,16 +121,18 @@ impl ConsoleAccess {
         let plane = self.plane_for(Actor::User(actor));
         // Judged before anything is hashed: whoever comes from elsewhere costs nothing.
         plane.require(Action::OwnPassword(user)).await?;
-        let hash = hash_off_thread(password).await?;
+        let hash = plane.hash_new_password(&password, somebody_elses(user)).await?;
         let mut change = plane.begin().await?;
         let digest = self.digest(TokenPurpose::Link, token);
         // Another request may have used it meanwhile.
         let link = change.link(digest).await?.filter(|link| link.expires_at > change.now());
-        if link.is_none_or(|link| link.user != user.id) {
+        if link.is_none_or(|link| link.user != user.id || link.purpose != LinkPurpose::Password) {
             return Ok(None);
         }
         let user = require_user(&mut change, &user.name).await?;
         change.require(Action::OwnPassword(&user))?;
+        // By the rule that counts now: MFA may have gone meanwhile.
+        check_password(&password, mfa_state(&user), &OwnNames::of(&user))?;
         change.set_password(user.id, &hash, None).await?;
         change.end_console_sessions(user.id, None).await?;
         change.note(Event::new(EventKind::LinkUsed).about(&user).with("purpose", "password"));
@@ -139,7 +141,8 @@ impl ConsoleAccess {
         Ok(Some(user.name))
     }
 
-    /// Changes the session's user's own password; other sessions end. The session is to be fresh (S96).
+    /// Changes the session's user's own password; other sessions end. The session is to be fresh (S96). A password that
+    /// somebody else chose is not replaced by itself.
     pub async fn change_own_password(
         &self,
         session: &ConsoleSession,
@@ -149,14 +152,20 @@ impl ConsoleAccess {
         check_password(&new, mfa_state(user), &OwnNames::of(user))?;
         let plane = self.plane_in(session);
         plane.require(Action::OwnPassword(user)).await?;
-        let hash = hash_off_thread(new).await?;
+        let hash = plane.hash_new_password(&new, somebody_elses(user)).await?;
         let mut change = plane.begin().await?;
         let user = require_user(&mut change, &session.user.name).await?;
         change.require(Action::OwnPassword(&user))?;
+        check_password(&new, mfa_state(&user), &OwnNames::of(&user))?;
         change.set_password(user.id, &hash, None).await?;
         let token = self.rotate_alone(&mut change, session).await?;
         change.note(Event::new(EventKind::PasswordChanged).about(&user));
         self.settle(change).await?;
         Ok(token)
     }
+}
+
+/// The present password of `user`, where somebody else chose it and knows it.
+fn somebody_elses(user: &UserRecord) -> Option<PasswordHash> {
+    user.password_hash.clone().filter(|_| user.password_ends_at.is_some())
 }

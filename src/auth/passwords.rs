@@ -7,8 +7,8 @@ mod patterns;
 
 use zeroize::Zeroizing;
 
-use super::control_plane::ControlError;
-use crate::crypto::{PasswordHash, hash_password, normalise_password};
+use super::control_plane::{ControlError, ControlPlane};
+use crate::crypto::{HashingMemory, PasswordHash, hash_password, normalise_password};
 use crate::model::{MfaState, Secret};
 
 pub use own_names::OwnNames;
@@ -48,6 +48,9 @@ pub enum PasswordFault {
         "this password is made of the names of the account, of its user or of this service; choose another"
     )]
     OwnNames,
+    /// The one that it is to replace.
+    #[error("this is the password that somebody else chose for you; choose one of your own")]
+    Replaced,
 }
 
 /// May `password` be set for a user who is called so, and whose MFA stands so?
@@ -82,12 +85,24 @@ pub fn check_password(
     }
 }
 
-/// Hashes a password that was checked, off the async threads: it takes some 20 ms of one core.
-pub(super) async fn hash_off_thread(password: Secret<String>) -> Result<PasswordHash, ControlError> {
-    tokio::task::spawn_blocking(move || hash_password(&password))
-        .await
-        .map_err(|error| ControlError::Hashing(error.to_string()))?
-        .map_err(|error| ControlError::Hashing(error.to_string()))
+impl ControlPlane {
+    /// Hashes a password that was checked, off the async threads: it takes some 20 ms of one core.
+    ///
+    /// `replaced` is the password that it must differ from, because somebody else knows that one.
+    pub(super) async fn hash_new_password(
+        &self,
+        password: &Secret<String>,
+        replaced: Option<PasswordHash>,
+    ) -> Result<PasswordHash, ControlError> {
+        let password = password.clone();
+        let work = move || match replaced {
+            Some(replaced) if HashingMemory::default().verify(&password, &replaced) => Ok(None),
+            _ => hash_password(&password).map(Some),
+        };
+        let hashed = self.hashing.run(self.actor.name(), work).await?;
+        let hashed = hashed.map_err(|error| ControlError::Hashing(error.to_string()))?;
+        hashed.ok_or(ControlError::Password(PasswordFault::Replaced))
+    }
 }
 
 #[cfg(test)]

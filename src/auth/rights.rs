@@ -145,6 +145,9 @@ pub enum Forbidden {
     /// MFA is required and not set up: nothing but that is open (R25).
     #[error("MFA is required; set it up first")]
     MfaSetUp,
+    /// The asker's second factor is due (S28).
+    #[error("show your second factor first")]
+    SecondFactor,
     /// Somebody else chose the asker's password; nothing is open before it is replaced.
     #[error("choose a password of your own first")]
     NewPassword,

@@ -55,7 +55,6 @@ pub enum SecurityKeysError {
 }
 
 /// A challenge for the browser, and what must be remembered until it is answered.
-#[derive(Debug)]
 pub(super) struct Challenge {
     /// JSON for `navigator.credentials`.
     pub(super) options: String,
@@ -97,18 +96,23 @@ pub(super) struct Proved {
 
 impl SecurityKeys {
     /// For the console at `public_url`; `fixed` is what keys were registered for already. `None` where the address is
-    /// an IP address: browsers offer no security keys there.
+    /// an IP address, at which browsers offer no security keys, and none was registered.
     pub fn new(
         public_url: &PublicUrl,
         fixed: Option<&str>,
         verification: UserVerification,
     ) -> Result<Option<Self>, SecurityKeysError> {
-        let Some(host) = public_url.relying_party() else { return Ok(None) };
+        let other = |rp_id: &str, host: &str| {
+            let (rp_id, host) = (rp_id.to_owned(), host.to_owned());
+            Err(SecurityKeysError::OtherRelyingParty { rp_id, host, holders: Vec::new() })
+        };
+        let Some(host) = public_url.relying_party() else {
+            return fixed.map_or(Ok(None), |rp_id| other(rp_id, public_url.origin()));
+        };
         let rp_id = fixed.unwrap_or(host);
         let is_within = host == rp_id || host.strip_suffix(rp_id).is_some_and(|rest| rest.ends_with('.'));
         if !is_within {
-            let (rp_id, host) = (rp_id.to_owned(), host.to_owned());
-            return Err(SecurityKeysError::OtherRelyingParty { rp_id, host, holders: Vec::new() });
+            return other(rp_id, host);
         }
         let origin = Url::parse(public_url.origin()).map_err(|_| WebauthnError::Configuration)?;
         let timeout = std::time::Duration::from_secs(CHALLENGE_LIVES_SECONDS.unsigned_abs());
@@ -220,9 +224,14 @@ impl ControlPlane {
         public_url: &PublicUrl,
     ) -> Result<Option<SecurityKeys>, SecurityKeysError> {
         let fixed = self.store.fact(StoreFact::RelyingParty).await?;
-        match SecurityKeys::new(public_url, fixed.as_deref(), self.policy.security_key_user_verification) {
+        let verification = self.policy.security_key_user_verification;
+        match SecurityKeys::new(public_url, fixed.as_deref(), verification) {
             Err(SecurityKeysError::OtherRelyingParty { rp_id, host, .. }) => {
                 let holders = self.store.holders_of_security_keys().await?;
+                if holders.is_empty() {
+                    // Whoever had one has it no more: nothing stops working.
+                    return SecurityKeys::new(public_url, None, verification);
+                }
                 Err(SecurityKeysError::OtherRelyingParty { rp_id, host, holders })
             }
             other => other,

@@ -16,8 +16,10 @@ pub use confirm::ConfirmFault;
 pub use factors::{FactorRefusal, PresentedFactor, UsedFactor};
 pub use session::{ConsoleSession, SecurityNotice, SessionLook, SessionStep};
 
+use std::fmt;
+
 use super::access::user_facts;
-use super::actor::{Actor, Means, UserActor};
+use super::actor::Means;
 use super::audit::{Event, EventKind};
 use super::authenticator::ConsolePassword;
 use super::change::Change;
@@ -26,12 +28,13 @@ use super::control_plane::{ControlError, ControlPlane};
 use super::decision::{DenialReason, Refusal};
 use super::failure_groups::{Failure, FailureKind};
 use super::policy::{Circumstances, Entrance, Verdict, judge};
+use super::rights::Action;
 use crate::crypto::TokenPurpose;
 use crate::model::{
     ClientIp, ConsoleSessionRecord, LinkPurpose, Recognised, Secret, SignInStage, Timestamp, TokenDigest,
     UserName,
 };
-use crate::store::{LinkDemand, UserRecord};
+use crate::store::{LinkDemand, LinkRecord, UserRecord};
 
 /// How long a half sign-in waits for its second step, in seconds (S95).
 pub(super) const HALF_LIVES_SECONDS: i64 = 300;
@@ -42,8 +45,7 @@ const DEVICE_KNOWN_SECONDS: i64 = 30 * 86_400;
 /// Characters kept of what a browser calls itself.
 const BROWSER_CHARACTERS: usize = 120;
 
-/// What a person typed at the sign-in page.
-#[derive(Debug)]
+/// What a person typed at the sign-in page; prints nothing of itself.
 pub struct PasswordSignIn<'a> {
     /// `customer/login`, as it was typed; may be nobody's.
     pub name: &'a str,
@@ -53,6 +55,12 @@ pub struct PasswordSignIn<'a> {
     pub link: Option<&'a str>,
     /// The device token that the browser kept.
     pub device: Option<&'a str>,
+}
+
+impl fmt::Debug for PasswordSignIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordSignIn(…)")
+    }
 }
 
 /// A password that was right.
@@ -103,20 +111,28 @@ impl ConsoleAccess {
             Some(user) => self.refusal(user, visitor.client_ip, link).await?,
             None => Some(DenialReason::UnknownUser),
         };
-        let own = device.filter(|device| user.as_ref().is_some_and(|user| self.is_own_device(user, device)));
+        let own = user.as_ref().zip(device).and_then(|(user, device)| self.own_device(user, device));
         let checked = self
             .authenticator
             .check_console_password(ConsolePassword {
                 client_ip: visitor.client_ip,
                 // A user's own browser has failures of its own, so that strangers cannot lock its user out.
-                counted_as: own.unwrap_or(name),
+                counted_as: own.as_ref().map_or(name, |own| own.expose()),
                 password,
                 hash: user.as_ref().and_then(|user| user.password_hash.clone()),
                 admitted: refused.is_none(),
             })
             .await;
         match (checked, user) {
-            (Ok(true), Some(user)) => self.begin_session(visitor, &user, link).await,
+            (Ok(true), Some(user)) => {
+                let begun = self.begin_session(visitor, &user, link).await;
+                if matches!(begun, Err(SignInFault::Wrong)) {
+                    // Whoever took the right away meanwhile was faster.
+                    let reason = DenialReason::WrongPassword;
+                    self.note_failure(FailureKind::SignIn, visitor.client_ip, Some(&user), reason);
+                }
+                begun
+            }
             (Ok(_), user) => {
                 let reason = refused.unwrap_or(DenialReason::WrongPassword);
                 self.note_failure(FailureKind::SignIn, visitor.client_ip, user.as_ref(), reason);
@@ -143,7 +159,7 @@ impl ConsoleAccess {
         if let Verdict::Refused(reason) = self.console_verdict(user, client_ip, now) {
             return Ok(Some(reason));
         }
-        if user.password_ends_at.is_some_and(|end| end <= now) {
+        if password_has_ended(user, now) {
             return Ok(Some(DenialReason::PasswordEnded));
         }
         if user.link_required {
@@ -151,9 +167,7 @@ impl ConsoleAccess {
                 Some(digest) => self.plane.store.link(digest).await?,
                 None => None,
             };
-            let fits = link.is_some_and(|link| {
-                link.user == user.id && link.purpose == LinkPurpose::SignIn && link.expires_at > now
-            });
+            let fits = link.is_some_and(|link| is_sign_in_link_of(&link, user, now));
             return Ok((!fits).then_some(DenialReason::LinkMissing));
         }
         Ok(None)
@@ -171,7 +185,7 @@ impl ConsoleAccess {
         link: Option<TokenDigest>,
     ) -> Result<SignedIn, SignInFault> {
         let now = self.plane.clock.now();
-        let plane = self.plane_of(before, visitor.client_ip, now);
+        let plane = self.plane_of(before, visitor.client_ip, Means::Console { authenticated_at: now });
         let mut change = match plane.begin().await {
             Ok(change) => change,
             // Not let in any more: whoever changed that was faster.
@@ -179,7 +193,9 @@ impl ConsoleAccess {
             Err(error) => return Err(error.into()),
         };
         let user = change.user_by_id(before.id).await.map_err(ControlError::from)?;
-        let user = user.filter(|user| user.password_version == before.password_version);
+        let user = user.filter(|user| {
+            user.password_version == before.password_version && !password_has_ended(user, change.now())
+        });
         let user = user.ok_or(SignInFault::Wrong)?;
         if user.link_required {
             self.use_sign_in_link(&mut change, &user, link).await?;
@@ -221,8 +237,7 @@ impl ConsoleAccess {
             Some(digest) => change.link(digest).await.map_err(ControlError::from)?,
             None => None,
         };
-        let fits = found.is_some_and(|link| link.user == user.id && link.expires_at > change.now());
-        if !fits {
+        if !found.is_some_and(|link| is_sign_in_link_of(&link, user, change.now())) {
             return Err(SignInFault::Wrong);
         }
         change.delete_link_of(user.id).await.map_err(ControlError::from)?;
@@ -244,12 +259,14 @@ impl ConsoleAccess {
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(proof)
     }
 
-    fn is_own_device(&self, user: &UserRecord, device: &str) -> bool {
-        let Some((expiry, proof)) = device.split_once('-') else { return false };
-        let Ok(expiry) = expiry.parse::<i64>() else { return false };
-        let expected = self.device_proof(user, expiry);
-        let same: bool = subtle::ConstantTimeEq::ct_eq(expected.as_bytes(), proof.as_bytes()).into();
-        same && expiry > self.plane.clock.now().unix_seconds()
+    /// What failures of the user's own browser are counted under: nothing that others could name, and the same however the
+    /// expiry is spelled.
+    fn own_device(&self, user: &UserRecord, device: &str) -> Option<Secret<String>> {
+        let (expiry, proof) = device.split_once('-')?;
+        let expiry = expiry.parse::<i64>().ok()?;
+        let expected = Secret::new(self.device_proof(user, expiry));
+        let same: bool = subtle::ConstantTimeEq::ct_eq(expected.expose().as_bytes(), proof.as_bytes()).into();
+        (same && expiry > self.plane.clock.now().unix_seconds()).then_some(expected)
     }
 
     /// Counts a failed sign-in for the audit trail, together with others like it.
@@ -281,13 +298,7 @@ impl ConsoleAccess {
     pub async fn sign_out(&self, session: &ConsoleSession) -> Result<(), ControlError> {
         // Whoever is not let in any more may still sign out, so that no rights are asked for.
         let user = &session.user;
-        let plane = self.plane_for(Actor::User(UserActor {
-            id: user.id,
-            name: user.name.clone(),
-            means: Means::Console { authenticated_at: session.record.authenticated_at },
-            client_ip: session.client_ip,
-        }));
-        let mut change = plane.begin_unjudged().await?;
+        let mut change = self.plane_in(session).begin_unjudged().await?;
         if change.delete_console_session(session.record.digest).await? {
             change.note(Event::new(EventKind::SignedOut).about(user));
         }
@@ -307,6 +318,15 @@ impl SignInFault {
     }
 }
 
+/// A password that somebody else chose, and whose user did not replace it in time.
+pub(super) fn password_has_ended(user: &UserRecord, now: Timestamp) -> bool {
+    user.password_ends_at.is_some_and(|end| end <= now)
+}
+
+fn is_sign_in_link_of(link: &LinkRecord, user: &UserRecord, now: Timestamp) -> bool {
+    link.user == user.id && link.purpose == LinkPurpose::SignIn && link.expires_at > now
+}
+
 /// One line of at most 120 characters, without anything that could disturb a terminal.
 fn short_line(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(BROWSER_CHARACTERS).collect()
@@ -316,6 +336,8 @@ impl ControlPlane {
     /// Ends every session of `user` at the console but the one of `session`; answers how many.
     pub async fn end_other_sessions(&self, session: &ConsoleSession) -> Result<usize, ControlError> {
         let mut change = self.begin().await?;
+        // Anybody fully signed in may, about the own user.
+        change.require(Action::ViewUser(&session.user))?;
         let ended = change.end_console_sessions(session.user.id, Some(session.record.digest)).await?;
         change
             .commit(Event::new(EventKind::SessionsEnded).about(&session.user).with("sessions", ended))

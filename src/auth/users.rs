@@ -8,7 +8,7 @@ use super::change::Change;
 use super::control_plane::{
     ControlError, ControlPlane, check_language, check_text, require_customer, require_user,
 };
-use super::passwords::{OwnNames, check_password, hash_off_thread};
+use super::passwords::{OwnNames, check_password};
 use super::rights::{Action, Forbidden, NewRights};
 use crate::model::{
     AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
@@ -151,7 +151,7 @@ impl ControlPlane {
             FirstPassword::Chosen(password) => {
                 let names = OwnNames::new(&order.name, &order.full_name, &order.email);
                 check_password(&password, MfaState::derive(false, order.mfa, record.mfa), &names)?;
-                Some(hash_off_thread(password).await?)
+                Some(self.hash_new_password(&password, None).await?)
             }
             FirstPassword::None | FirstPassword::Link => None,
         };
@@ -255,10 +255,12 @@ impl ControlPlane {
         self.require(Action::SetPassword(&user)).await?;
         check_password(&password, mfa_state(&user), &OwnNames::of(&user))?;
         // Hashed before the change begins: nobody should wait for the writer's lock meanwhile.
-        let hash = hash_off_thread(password).await?;
+        let hash = self.hash_new_password(&password, None).await?;
         let mut change = self.begin().await?;
         let user = require_user(&mut change, name).await?;
         change.require(Action::SetPassword(&user))?;
+        // By the rule that counts now: MFA may have gone meanwhile.
+        check_password(&password, mfa_state(&user), &OwnNames::of(&user))?;
         let ends_at = self.end_of_a_chosen_password(user.access_points);
         change.set_password(user.id, &hash, ends_at).await?;
         change.commit(Event::new(EventKind::PasswordChanged).about(&user)).await

@@ -92,6 +92,7 @@ fn of_control(error: &ControlError, visit: &Visit) -> Response {
             see_other(&with_query("/confirm", &[("next", visit.target())]))
         }
         ControlError::Forbidden(Forbidden::MfaSetUp) => see_other("/profile/mfa"),
+        ControlError::Forbidden(Forbidden::SecondFactor) => see_other("/sign-in/verify"),
         ControlError::Forbidden(Forbidden::NewPassword) => see_other("/profile/password"),
         ControlError::Forbidden(Forbidden::Asker(_)) => see_other("/sign-in"),
         ControlError::Forbidden(Forbidden::Unknown)

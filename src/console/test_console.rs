@@ -80,6 +80,7 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
                 policy: Policy::default(),
                 actor: Actor::Gateway,
                 once: None,
+                hashing: crate::auth::HashingLane::default(),
             },
             Arc::clone(&world.authenticator),
             None,

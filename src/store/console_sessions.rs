@@ -74,7 +74,8 @@ impl Mutation {
         row.as_ref().map(from_row).transpose()
     }
 
-    /// Adds a session, and removes the oldest of its user beyond `at_most`.
+    /// Adds a session, and removes the oldest of its user beyond `at_most` of its stage: no number of half sign-ins ends a
+    /// session.
     pub async fn insert_console_session(
         &mut self,
         session: &ConsoleSessionRecord,
@@ -99,9 +100,10 @@ impl Mutation {
         .await?;
         sqlx::query(
             "DELETE FROM console_sessions WHERE digest IN (SELECT digest FROM console_sessions WHERE user_id = ? \
-             ORDER BY last_used_at DESC, created_at DESC LIMIT -1 OFFSET ?)",
+             AND stage = ? ORDER BY last_used_at DESC, created_at DESC LIMIT -1 OFFSET ?)",
         )
         .bind(session.user.0)
+        .bind(session.stage.as_str())
         .bind(at_most)
         .execute(self.connection())
         .await?;

@@ -43,6 +43,15 @@ impl Store {
 }
 
 impl Mutation {
+    /// Forgets the fact.
+    pub async fn forget_fact(&mut self, fact: StoreFact) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM store_facts WHERE name = ?")
+            .bind(fact.name())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Sets the fact, unless it is set; answers the value that stands.
     pub async fn fix_fact(&mut self, fact: StoreFact, value: &str) -> Result<String, StoreError> {
         sqlx::query("INSERT OR IGNORE INTO store_facts (name, value) VALUES (?, ?)")

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Mutation, Store, StoreError};
+use super::{Mutation, Store, StoreError, Subject};
 use crate::model::{LinkPurpose, Timestamp, TokenDigest, UserId};
 
 /// A link that was given out and not used.
@@ -21,6 +21,15 @@ impl Store {
     /// The link of that digest, whatever its age.
     pub async fn link(&self, digest: TokenDigest) -> Result<Option<LinkRecord>, StoreError> {
         link(&mut *self.readers.acquire().await?, digest).await
+    }
+
+    /// Forgets links that were good until then.
+    pub async fn clear_links(&self, expired_until: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM links WHERE expires_at <= ?")
+            .bind(expired_until.unix_milliseconds())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 }
 
@@ -57,6 +66,7 @@ impl Mutation {
             .bind(user.0)
             .execute(self.connection())
             .await?;
+        self.touch(Subject::User(user));
         Ok(())
     }
 }

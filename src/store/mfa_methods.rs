@@ -51,6 +51,13 @@ impl Mutation {
         methods_of(self.connection(), user).await
     }
 
+    /// Has anybody registered a security key?
+    pub async fn holds_security_keys(&mut self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM mfa_methods WHERE kind = 'key')")
+            .fetch_one(self.connection())
+            .await?)
+    }
+
     /// Adds a method and marks the user's MFA as on. Fails with [`StoreError::Exists`] where the security key is
     /// registered already, whoever's it is (`WebAuthn` §7.1).
     pub async fn insert_mfa_method(&mut self, new: &NewMethod<'_>) -> Result<MethodId, StoreError> {

@@ -1,5 +1,6 @@
 //! Passwords at the console: the same throttles as at the doors, and a hashing lane of their own.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::super::decision::Denial;
@@ -8,12 +9,11 @@ use super::{Authenticator, BUSY};
 use crate::crypto::PasswordHash;
 use crate::model::{ClientIp, Secret};
 
-/// A password that was typed at the console.
-#[derive(Debug)]
+/// A password that was typed at the console; prints nothing of itself.
 pub(in crate::auth) struct ConsolePassword<'a> {
     /// From where.
     pub(in crate::auth) client_ip: ClientIp,
-    /// Under which name failures are counted: the one that was typed, or the user's own browser.
+    /// Under which name failures are counted: the one that was typed, or what only the user's own browser has.
     pub(in crate::auth) counted_as: &'a str,
     /// The password.
     pub(in crate::auth) password: Secret<String>,
@@ -21,6 +21,12 @@ pub(in crate::auth) struct ConsolePassword<'a> {
     pub(in crate::auth) hash: Option<PasswordHash>,
     /// Would a right one be let in? If not, it counts as a failure after the same work.
     pub(in crate::auth) admitted: bool,
+}
+
+impl fmt::Debug for ConsolePassword<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConsolePassword(…)")
+    }
 }
 
 impl Authenticator {

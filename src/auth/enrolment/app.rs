@@ -3,8 +3,8 @@
 use super::super::console_access::{ConsoleAccess, method_label};
 use super::super::control_plane::ControlError;
 use super::super::sign_in::ConsoleSession;
-use super::{AddedMethod, EnrolmentFault, method_name, purpose, require_room};
-use crate::crypto::{TotpError, TotpSecret, qr_svg};
+use super::{AddedMethod, EnrolmentFault, SET_UP_APP, method_name, require_room};
+use crate::crypto::{RecoveryCodes, TotpError, TotpSecret, qr_svg};
 use crate::model::{MethodKind, Secret};
 use crate::store::NewMethod;
 
@@ -29,13 +29,14 @@ impl ConsoleAccess {
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
         self.codes_for_method(&mut change, session, &user).await?;
         require_room(&change.mfa_methods_of(user.id).await?)?;
-        let purpose = purpose(MethodKind::App);
-        let state = self.ceremony_in(&mut change, session, &user, purpose).await?;
+        let state = self.ceremony_in(&mut change, session, &user, SET_UP_APP).await?;
         let seed = if let Some(state) = state {
+            // Nobody should wait for the writer's lock while the picture is drawn.
+            drop(change);
             parse_seed(&state)?
         } else {
             let seed = TotpSecret::draw().map_err(ControlError::from)?;
-            self.remember(&mut change, session, &user, (purpose, seed.as_bytes())).await?;
+            self.remember(&mut change, session, &user, (SET_UP_APP, seed.as_bytes())).await?;
             change.commit_noted().await?;
             seed
         };
@@ -56,20 +57,21 @@ impl ConsoleAccess {
         let plane = self.plane_in(session);
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
         let codes = self.codes_for_method(&mut change, session, &user).await?;
-        let purpose = purpose(MethodKind::App);
-        let state = self.ceremony_in(&mut change, session, &user, purpose).await?;
-        let seed = parse_seed(&state.ok_or(EnrolmentFault::Expired)?)?;
+        let saved = codes.as_ref().map(RecoveryCodes::to_bytes);
+        let state = self.ceremony_in(&mut change, session, &user, SET_UP_APP).await?;
+        let state = state.ok_or(EnrolmentFault::Expired)?;
+        let seed = parse_seed(&state)?;
         let step = seed.matching_step(code.expose(), change.now(), None).ok_or(EnrolmentFault::WrongCode)?;
         // Nobody should wait for the writer's lock while codes are hashed; what was read is read again behind it.
         drop(change);
         let hashes = match codes {
-            Some(codes) => Some(self.hash_codes(codes).await?),
+            Some(codes) => Some(self.hash_codes(&user, codes).await?),
             None => None,
         };
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
-        if user.mfa_active == hashes.is_some()
-            || self.ceremony_in(&mut change, session, &user, purpose).await?.is_none()
-        {
+        let codes_now = self.codes_for_method(&mut change, session, &user).await?;
+        let state_now = self.ceremony_in(&mut change, session, &user, SET_UP_APP).await?;
+        if state_now != Some(state) || codes_now.as_ref().map(RecoveryCodes::to_bytes) != saved {
             return Err(EnrolmentFault::Expired);
         }
         require_room(&change.mfa_methods_of(user.id).await?)?;

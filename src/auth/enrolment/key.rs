@@ -3,7 +3,7 @@
 use super::super::console_access::{ConsoleAccess, method_label};
 use super::super::security_keys::{SecurityKeys, user_handle};
 use super::super::sign_in::ConsoleSession;
-use super::{AddedMethod, EnrolmentFault, method_name, purpose, require_room};
+use super::{AddedMethod, EnrolmentFault, SET_UP_KEY, method_name, require_room};
 use crate::model::{MethodKind, Secret};
 use crate::store::{NewMethod, StoreFact};
 
@@ -22,8 +22,7 @@ impl ConsoleAccess {
             .security_keys()?
             .start_registration(handle, &user.name.to_string(), &name, &present)
             .map_err(|_| EnrolmentFault::NotOffered)?;
-        let purpose = purpose(MethodKind::SecurityKey);
-        self.remember(&mut change, session, &user, (purpose, &challenge.state)).await?;
+        self.remember(&mut change, session, &user, (SET_UP_KEY, &challenge.state)).await?;
         change.commit_noted().await?;
         Ok(challenge.options)
     }
@@ -37,16 +36,15 @@ impl ConsoleAccess {
         let plane = self.plane_in(session);
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
         let codes = self.codes_for_method(&mut change, session, &user).await?;
-        let purpose = purpose(MethodKind::SecurityKey);
-        let state = self.ceremony_in(&mut change, session, &user, purpose).await?;
-        change.delete_ceremony(session.record.digest, purpose).await?;
+        let state = self.ceremony_in(&mut change, session, &user, SET_UP_KEY).await?;
+        change.delete_ceremony(session.record.digest, SET_UP_KEY).await?;
         change.commit_noted().await?;
         let state = state.ok_or(EnrolmentFault::Expired)?;
         let keys = self.security_keys()?;
         let registered =
             keys.finish_registration(state.expose(), answer.expose()).map_err(|_| EnrolmentFault::NoProof)?;
         let hashes = match codes {
-            Some(codes) => Some(self.hash_codes(codes).await?),
+            Some(codes) => Some(self.hash_codes(&user, codes).await?),
             None => None,
         };
         let (mut change, now_user) = self.begin_own_mfa(&plane, session).await?;
@@ -54,7 +52,10 @@ impl ConsoleAccess {
             return Err(EnrolmentFault::Expired);
         }
         require_room(&change.mfa_methods_of(user.id).await?)?;
-        // The first registration fixes what keys are registered for (S101).
+        // The first registration fixes what keys are registered for, until none is left (S101).
+        if !change.holds_security_keys().await? {
+            change.forget_fact(StoreFact::RelyingParty).await?;
+        }
         if change.fix_fact(StoreFact::RelyingParty, keys.rp_id()).await? != keys.rp_id() {
             return Err(EnrolmentFault::NotOffered);
         }

@@ -3,7 +3,7 @@
 use super::super::audit::{Event, EventKind};
 use super::super::console_access::ConsoleAccess;
 use super::super::control_plane::{ControlError, ControlPlane};
-use super::super::passwords::{OwnNames, check_password, hash_off_thread};
+use super::super::passwords::{OwnNames, check_password};
 use super::super::rights::Action;
 use super::super::sign_in::ConsoleSession;
 use super::super::users::mfa_state;
@@ -79,7 +79,7 @@ impl ConsoleAccess {
             Some(password) => {
                 check_password(&password, MfaState::Off, &OwnNames::of(&session.user))
                     .map_err(ControlError::from)?;
-                Some(hash_off_thread(password).await?)
+                Some(plane.hash_new_password(&password, None).await?)
             }
             None => None,
         };

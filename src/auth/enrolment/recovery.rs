@@ -59,7 +59,7 @@ impl ConsoleAccess {
         Ok(())
     }
 
-    /// Puts new codes in the place of those there are, which work no more (S36).
+    /// Puts new codes in the place of those there are, which work no more (S36); other sessions end.
     pub async fn replace_recovery_codes(
         &self,
         session: &ConsoleSession,
@@ -68,13 +68,14 @@ impl ConsoleAccess {
         plane.require(Action::OwnMfa(&session.user)).await?;
         let codes = RecoveryCodes::draw().map_err(ControlError::from)?;
         let shown = ShownCodes { codes: codes.shown() };
-        let hashes = self.hash_codes(codes).await?;
+        let hashes = self.hash_codes(&session.user, codes).await?;
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
         if !user.mfa_active {
             return Err(EnrolmentFault::UnknownMethod);
         }
         let now = change.now();
         change.replace_recovery_set(user.id, &hashes, now).await?;
+        change.end_console_sessions(user.id, Some(session.record.digest)).await?;
         change.commit(Event::new(EventKind::RecoveryCodesReplaced).about(&user)).await?;
         Ok(shown)
     }
@@ -97,14 +98,14 @@ impl ConsoleAccess {
         codes_of(&state).map(Some)
     }
 
-    /// Hashes a set, one at a time in the whole process.
-    pub(super) async fn hash_codes(&self, codes: RecoveryCodes) -> Result<Vec<RecoveryHash>, ControlError> {
-        let failed = |error: &dyn std::fmt::Display| ControlError::Hashing(error.to_string());
-        let _turn = self.hashing.acquire().await.map_err(|error| failed(&error))?;
-        tokio::task::spawn_blocking(move || codes.hash())
-            .await
-            .map_err(|error| failed(&error))?
-            .map_err(|error| failed(&error))
+    /// Hashes a set of `user`'s, when its turn has come.
+    pub(super) async fn hash_codes(
+        &self,
+        user: &UserRecord,
+        codes: RecoveryCodes,
+    ) -> Result<Vec<RecoveryHash>, ControlError> {
+        let hashed = self.plane.hashing.run(&user.name, move || codes.hash()).await?;
+        hashed.map_err(|error| ControlError::Hashing(error.to_string()))
     }
 }
 

@@ -3,15 +3,17 @@
 use super::super::audit::{Event, EventKind};
 use super::super::authenticator::ConsolePassword;
 use super::super::change::Change;
-use super::super::console_access::{ConsoleAccess, SESSIONS_OF_A_USER};
-use super::super::control_plane::ControlError;
-use super::super::decision::DenialReason;
+use super::super::console_access::{ConsoleAccess, SESSIONS_OF_A_USER, ceremony_label};
+use super::super::control_plane::{ControlError, ControlPlane};
+use super::super::decision::{DenialReason, Refusal};
 use super::super::failure_groups::FailureKind;
+use super::super::rights::Forbidden;
 use super::SignInFault;
 use super::factors::{FactorRefusal, PresentedFactor};
 use super::session::ConsoleSession;
 use crate::crypto::TokenPurpose;
-use crate::model::{ConsoleSessionRecord, Secret, Timestamp};
+use crate::model::{ConsoleSessionRecord, Secret, SignInStage, Timestamp};
+use crate::store::UserRecord;
 
 /// Why the session was not confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -32,21 +34,20 @@ impl ConsoleAccess {
         password: Secret<String>,
         factor: Option<PresentedFactor>,
     ) -> Result<Secret<String>, ConfirmFault> {
+        if session.record.stage == SignInStage::Half {
+            return Err(FactorRefusal::Over.into());
+        }
         self.require_password(session, password).await?;
+        let plane = self.plane_in(session);
         let prepared = match (session.user.mfa_active, factor) {
-            (true, Some(factor)) => Some(self.prepare(&session.user, factor).await?),
+            (true, Some(factor)) => {
+                let (change, user) = self.begin_as_seen(&plane, session).await?;
+                Some(self.prepare(change, &user, factor).await?)
+            }
             (true, None) => return Err(FactorRefusal::Wrong.into()),
             (false, _) => None,
         };
-        let plane = self.plane_in(session);
-        let mut change = plane.begin().await.map_err(FactorRefusal::from)?;
-        let user = change.user_by_id(session.user.id).await.map_err(ControlError::from);
-        let user = user.map_err(FactorRefusal::from)?.ok_or(FactorRefusal::Over)?;
-        if user.mfa_generation != session.user.mfa_generation
-            || user.password_version != session.user.password_version
-        {
-            return Err(FactorRefusal::Over.into());
-        }
+        let (mut change, user) = self.begin_as_seen(&plane, session).await?;
         if let Some(prepared) = prepared {
             let digest = session.record.digest;
             let checked = self.check_factor(&mut change, &user, digest, prepared).await;
@@ -62,18 +63,34 @@ impl ConsoleAccess {
         Ok(token)
     }
 
+    /// A change, and the session's user in it, whose password and methods are those that the session was looked up with.
+    async fn begin_as_seen(
+        &self,
+        plane: &ControlPlane,
+        session: &ConsoleSession,
+    ) -> Result<(Change, UserRecord), FactorRefusal> {
+        let mut change = plane.begin().await?;
+        let user = change.user_by_id(session.user.id).await.map_err(ControlError::from)?;
+        let user = user.filter(|user| {
+            user.mfa_generation == session.user.mfa_generation
+                && user.password_version == session.user.password_version
+        });
+        Ok((change, user.ok_or(FactorRefusal::Over)?))
+    }
+
     /// Fails unless `password` is the session's user's; counted and throttled like a sign-in.
     pub(in crate::auth) async fn require_password(
         &self,
         session: &ConsoleSession,
         password: Secret<String>,
     ) -> Result<(), SignInFault> {
-        let name = session.user.name.to_string();
+        // Counted by itself: strangers who fail at the sign-in page keep nobody from confirming.
+        let counted_as = Secret::new(ceremony_label("confirmation", &session.user, session.record.digest));
         let checked = self
             .authenticator
             .check_console_password(ConsolePassword {
                 client_ip: session.client_ip,
-                counted_as: &name,
+                counted_as: counted_as.expose(),
                 password,
                 hash: session.user.password_hash.clone(),
                 admitted: true,
@@ -86,7 +103,13 @@ impl ConsoleAccess {
                 self.note_failure(kind, session.client_ip, Some(&session.user), reason);
                 Err(SignInFault::Wrong)
             }
-            Err(denial) => Err(SignInFault::of(denial)),
+            Err(denial) => {
+                if !matches!(denial.refusal, Refusal::Busy) {
+                    let client_ip = session.client_ip;
+                    self.note_failure(FailureKind::Throttled, client_ip, Some(&session.user), denial.reason);
+                }
+                Err(SignInFault::of(denial))
+            }
         }
     }
 
@@ -118,7 +141,10 @@ impl ConsoleAccess {
     ) -> Result<Secret<String>, ControlError> {
         let user = change.user_by_id(session.user.id).await?;
         let user = user.ok_or_else(|| ControlError::UnknownUser(session.user.name.clone()))?;
-        change.delete_console_session(session.record.digest).await?;
+        // Whoever ended the session meanwhile has ended it.
+        let standing = change.console_session(session.record.digest).await?;
+        let standing = standing.ok_or(Forbidden::Asker(DenialReason::UnknownSession))?;
+        change.delete_console_session(standing.digest).await?;
         let (token, digest) = self.draw(TokenPurpose::Session)?;
         let record = ConsoleSessionRecord {
             digest,
@@ -126,7 +152,7 @@ impl ConsoleAccess {
             mfa_generation: user.mfa_generation,
             last_used_at: change.now(),
             authenticated_at,
-            ..session.record.clone()
+            ..standing
         };
         change.insert_console_session(&record, SESSIONS_OF_A_USER).await?;
         Ok(token)

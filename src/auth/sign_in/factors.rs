@@ -1,7 +1,7 @@
 //! Checking a second factor, and the step from half to full.
 //!
 //! The writer's lock makes each check one after another, so that of fifty equal codes sent at once one is taken (S29,
-//! S32). What is slow, the hash of a recovery code, is done before it.
+//! S32). What is slow, the hash of a recovery code, is done before it, and counted before that.
 
 use super::super::audit::{Event, EventKind};
 use super::super::change::Change;
@@ -83,13 +83,9 @@ impl ConsoleAccess {
         session: &ConsoleSession,
         factor: PresentedFactor,
     ) -> Result<(SignedIn, UsedFactor), FactorRefusal> {
-        let prepared = self.prepare(&session.user, factor).await?;
-        let plane = self.plane_of(&session.user, session.client_ip, self.plane.clock.now());
-        let mut change = match plane.begin().await {
-            Err(ControlError::Forbidden(_)) => return Err(FactorRefusal::Over),
-            other => other?,
-        };
-        let (record, user) = self.half_in(&mut change, session).await?;
+        let (change, _, user) = self.begin_half(session).await?;
+        let prepared = self.prepare(change, &user, factor).await?;
+        let (mut change, record, user) = self.begin_half(session).await?;
         match self.check_factor(&mut change, &user, record.digest, prepared).await? {
             Ok(factor) => {
                 let signed_in = self.finish(&mut change, record, &user, factor).await?;
@@ -108,17 +104,22 @@ impl ConsoleAccess {
         }
     }
 
-    /// The half sign-in and its user as they stand in the change; everything is judged again (S95).
-    async fn half_in(
+    /// A change, and the half sign-in and its user as they stand in it; everything is judged again (S95).
+    async fn begin_half(
         &self,
-        change: &mut Change,
         session: &ConsoleSession,
-    ) -> Result<(ConsoleSessionRecord, UserRecord), FactorRefusal> {
+    ) -> Result<(Change, ConsoleSessionRecord, UserRecord), FactorRefusal> {
+        let mut change = match self.plane_in(session).begin().await {
+            Err(ControlError::Forbidden(_)) => return Err(FactorRefusal::Over),
+            other => other?,
+        };
         let record = change.console_session(session.record.digest).await.map_err(ControlError::from)?;
         let user = change.user_by_id(session.user.id).await.map_err(ControlError::from)?;
         let (Some(record), Some(user)) = (record, user) else { return Err(FactorRefusal::Over) };
         match self.step(&record, &user, session.client_ip, change.now()) {
-            Some(SessionStep::SecondFactor) => Ok((record, user)),
+            Some(SessionStep::SecondFactor) if !self.is_over(&record, change.now()) => {
+                Ok((change, record, user))
+            }
             _ => Err(FactorRefusal::Over),
         }
     }
@@ -148,9 +149,11 @@ impl ConsoleAccess {
         Ok(SignedIn { token, stage: SignInStage::Full, device: Some(self.device_token(user, now)) })
     }
 
-    /// Does what is slow about a factor: one recovery code is hashed at a time.
+    /// Does what is slow about a factor, and needs `change` for what comes before that: a recovery code is counted as
+    /// failed before it is hashed, so that many at once are not all hashed.
     pub(super) async fn prepare(
         &self,
+        mut change: Change,
         user: &UserRecord,
         factor: PresentedFactor,
     ) -> Result<Prepared, FactorRefusal> {
@@ -159,17 +162,21 @@ impl ConsoleAccess {
             PresentedFactor::SecurityKey(answer) => return Ok(Prepared::SecurityKey(answer)),
             PresentedFactor::RecoveryCode(typed) => typed,
         };
-        let set = self.plane.store.recovery_set_of(user.id).await.map_err(ControlError::from)?;
-        let (Some(set), Some(code)) = (set, RecoveryCode::parse(typed.expose())) else {
+        let set = change.recovery_set_of(user.id).await.map_err(ControlError::from)?;
+        let set = set.ok_or(FactorRefusal::NotOffered)?;
+        if let Some(refusal) = standing(set.failures, change.now()) {
+            return Err(refusal);
+        }
+        let failures = set.failures.and_one_at(change.now());
+        change.set_recovery_failures(user.id, failures).await.map_err(ControlError::from)?;
+        change.commit_noted().await?;
+        let Some(code) = RecoveryCode::parse(typed.expose()) else {
             return Ok(Prepared::RecoveryCode(None));
         };
-        let _turn = self.hashing.acquire().await.map_err(|error| ControlError::Hashing(error.to_string()))?;
-        let matching = tokio::task::spawn_blocking(move || {
+        let matching = self.plane.hashing.run(&user.name, move || {
             code.matching(&set.hashes).and_then(|place| set.hashes.into_iter().nth(place))
-        })
-        .await
-        .map_err(|error| ControlError::Hashing(error.to_string()))?;
-        Ok(Prepared::RecoveryCode(matching))
+        });
+        Ok(Prepared::RecoveryCode(matching.await?))
     }
 
     /// Checks a factor of `user`; what failed and what was used is written into `change`.
@@ -211,9 +218,10 @@ impl ConsoleAccess {
                 return Ok(Ok(UsedFactor::Method(MethodKind::App)));
             }
         }
+        note_failed(change, user, MethodKind::App.name(), "wrong code");
         for app in ready {
             let failures = app.failures.and_one_at(now);
-            note_failed(change, user, MethodKind::App.name(), "wrong code", failures);
+            note_disabled(change, user, MethodKind::App.name(), failures);
             change.update_mfa_method(&MethodRecord { failures, ..app }).await?;
         }
         Ok(Err(FactorRefusal::Wrong))
@@ -231,8 +239,10 @@ impl ConsoleAccess {
         let challenge = keys.start_authentication(&present).map_err(|_| FactorRefusal::NotOffered)?;
         let digest = session.record.digest;
         let state = self.seal(&challenge.state, &ceremony_label(PROVE, &session.user, digest))?;
-        let plane = self.plane_in(session);
-        let mut change = plane.begin().await?;
+        let mut change = self.plane_in(session).begin().await?;
+        if change.console_session(digest).await.map_err(ControlError::from)?.is_none() {
+            return Err(FactorRefusal::Over);
+        }
         let began_at = change.now();
         let ceremony = CeremonyRecord { state, mfa_generation: session.user.mfa_generation, began_at };
         change.put_ceremony(digest, PROVE, &ceremony).await.map_err(ControlError::from)?;
@@ -290,8 +300,7 @@ impl ConsoleAccess {
                 Ok(Ok(UsedFactor::Method(MethodKind::SecurityKey)))
             }
             Err(no_proof) => {
-                let none = FactorFailures::none(now);
-                note_failed(change, user, MethodKind::SecurityKey.name(), no_proof.as_str(), none);
+                note_failed(change, user, MethodKind::SecurityKey.name(), no_proof.as_str());
                 Ok(Err(FactorRefusal::Wrong))
             }
         }
@@ -307,17 +316,14 @@ async fn check_recovery_code(
     let Some(set) = change.recovery_set_of(user.id).await? else {
         return Ok(Err(FactorRefusal::NotOffered));
     };
-    if let Some(refusal) = standing(set.failures, now) {
-        return Ok(Err(refusal));
-    }
     let is_right = match hash {
         Some(hash) => change.use_recovery_code(user.id, &hash).await?,
         None => false,
     };
     if !is_right {
-        let failures = set.failures.and_one_at(now);
-        note_failed(change, user, "recovery code", "wrong or used", failures);
-        change.set_recovery_failures(user.id, failures).await?;
+        // It was counted before it was hashed.
+        note_failed(change, user, "recovery code", "wrong or used");
+        note_disabled(change, user, "recovery code", set.failures);
         return Ok(Err(FactorRefusal::Wrong));
     }
     change.set_recovery_failures(user.id, FactorFailures::none(now)).await?;
@@ -343,15 +349,13 @@ fn used_now(method: &MethodRecord, change: &Change) -> MethodRecord {
     }
 }
 
-fn note_failed(
-    change: &mut Change,
-    user: &UserRecord,
-    factor: &'static str,
-    reason: &'static str,
-    failures: FactorFailures,
-) {
+fn note_failed(change: &mut Change, user: &UserRecord, factor: &'static str, reason: &'static str) {
     let event = Event::new(EventKind::SecondFactorFailed).about(user);
     change.note(event.with("factor", factor).with("reason", reason));
+}
+
+/// Notes it where the last of `failures` has disabled the factor.
+fn note_disabled(change: &mut Change, user: &UserRecord, factor: &'static str, failures: FactorFailures) {
     if failures.is_disabled() {
         change.note(Event::new(EventKind::SecondFactorDisabled).about(user).with("factor", factor));
     }

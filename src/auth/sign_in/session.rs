@@ -2,11 +2,12 @@
 //!
 //! Looked up in the store and judged anew at each request, so that whatever ends a user's access ends it here too.
 
+use super::super::actor::Means;
 use super::super::audit::EventKind;
 use super::super::console_access::ConsoleAccess;
 use super::super::control_plane::{ControlError, ControlPlane};
 use super::super::policy::Verdict;
-use super::{HALF_LIVES_SECONDS, HALF_TRIES};
+use super::{HALF_LIVES_SECONDS, HALF_TRIES, password_has_ended};
 use crate::crypto::{TokenPurpose, is_token};
 use crate::model::{ClientIp, ConsoleSessionRecord, SignInStage, Timestamp};
 use crate::store::{StoreError, UserRecord};
@@ -83,12 +84,15 @@ impl ConsoleAccess {
         };
         let Some(step) = self.step(&record, &user, client_ip, now) else { return Ok(SessionLook::None) };
         if now.unix_seconds() - record.last_used_at.unix_seconds() >= NOTE_USE_EVERY_SECONDS {
-            self.plane.store.note_console_session_use(digest, now).await?;
+            // Lost without harm: a store that cannot be written can still be looked at.
+            if let Err(error) = self.plane.store.note_console_session_use(digest, now).await {
+                tracing::warn!(%error, "the use of a console session could not be noted");
+            }
         }
         Ok(SessionLook::Live(Box::new(ConsoleSession { record, user, client_ip, step })))
     }
 
-    fn is_over(&self, record: &ConsoleSessionRecord, now: Timestamp) -> bool {
+    pub(super) fn is_over(&self, record: &ConsoleSessionRecord, now: Timestamp) -> bool {
         let age = |since: Timestamp| now.unix_seconds().saturating_sub(since.unix_seconds());
         let was_set_back = age(record.last_used_at) < -CLOCK_TOLERANCE_SECONDS;
         let absolute = match record.stage {
@@ -108,7 +112,7 @@ impl ConsoleAccess {
         client_ip: ClientIp,
         now: Timestamp,
     ) -> Option<SessionStep> {
-        if record.password_version != user.password_version {
+        if record.password_version != user.password_version || password_has_ended(user, now) {
             return None;
         }
         let verdict = self.console_verdict(user, client_ip, now);
@@ -144,8 +148,12 @@ impl ConsoleAccess {
         Ok(self.plane.store.forget_notices_of(session.user.id).await?)
     }
 
-    /// The control plane, acting for the session's user.
+    /// The control plane, acting for the session's user. For a half sign-in it does nothing (S28).
     pub fn plane_in(&self, session: &ConsoleSession) -> ControlPlane {
-        self.plane_of(&session.user, session.client_ip, session.record.authenticated_at)
+        let means = match session.record.stage {
+            SignInStage::Half => Means::HalfSignIn,
+            SignInStage::Full => Means::Console { authenticated_at: session.record.authenticated_at },
+        };
+        self.plane_of(&session.user, session.client_ip, means)
     }
 }

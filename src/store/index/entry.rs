@@ -91,11 +91,12 @@ impl UserState {
         Self {
             active: record.active,
             access_points: record.access_points,
-            // One that somebody else chose opens the console, to be replaced, and nothing else.
+            // One that somebody else chose opens the console, to be replaced, and nothing else; and so does one that takes a
+            // link beside it.
             password_hash: record
                 .password_hash
                 .clone()
-                .filter(|_| record.password_ends_at.is_none())
+                .filter(|_| record.password_ends_at.is_none() && !record.link_required)
                 .map(Arc::new),
             password_version: record.password_version,
             password_off_by_key: record.password_off_by_key,

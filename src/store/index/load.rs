@@ -44,7 +44,7 @@ async fn load_users(connection: &mut SqliteConnection, into: &Generation) -> Res
     // Only what the hot path needs: the full record would double the time of a large load.
     let mut rows = sqlx::query(
         "SELECT id, customer_id, login, active, access_points, \
-         CASE WHEN password_ends_at IS NULL THEN password_hash END, password_version, password_off_by_key, \
+         CASE WHEN password_ends_at IS NULL AND NOT link_required THEN password_hash END, password_version, password_off_by_key, \
          mfa_forced, mfa_active, allow_list FROM visible_users",
     )
     .fetch(connection);
