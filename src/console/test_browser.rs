@@ -65,6 +65,7 @@ impl TestConsole {
             policy: Policy::default(),
             actor: Actor::Operator(String::from("tester")),
             once: None,
+            hashing: crate::auth::HashingLane::default(),
         };
         let public_url = public_url(url);
         let state = ConsoleState::new(ConsoleParts {
