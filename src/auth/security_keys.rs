@@ -4,7 +4,7 @@
 //! state is used once, which the callers see to by taking it out of the store. Any transport and attachment is welcome,
 //! a paired phone too (R47). Callers: `enrolment` and `sign_in`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use url::Url;
 use webauthn_rs::prelude::{
     Credential, PublicKeyCredential, RegisterPublicKeyCredential, SecurityKey, SecurityKeyAuthentication,
@@ -73,15 +73,8 @@ pub(super) enum NoProof {
     NotVerified,
 }
 
-#[derive(Deserialize, Serialize)]
-struct RegistrationState {
-    name: String,
-    state: SecurityKeyRegistration,
-}
-
 /// A key that has proved itself for the first time.
 pub(super) struct Registered {
-    pub(super) name: String,
     pub(super) credential_id: Vec<u8>,
     /// To be sealed and kept.
     pub(super) secret: Vec<u8>,
@@ -130,7 +123,6 @@ impl SecurityKeys {
         &self,
         handle: Uuid,
         user: &str,
-        name: &str,
         present: &[SecurityKey],
     ) -> Result<Challenge, NoProof> {
         let exclude = present.iter().map(|key| key.cred_id().clone()).collect();
@@ -147,13 +139,12 @@ impl SecurityKeys {
         if let Some(selection) = &mut options.public_key.authenticator_selection {
             selection.user_verification = self.verification_policy();
         }
-        let state = RegistrationState { name: name.to_owned(), state };
         Challenge::new(&options, &state)
     }
 
     /// Takes the answer to [`SecurityKeys::start_registration`].
     pub(super) fn finish_registration(&self, state: &[u8], answer: &str) -> Result<Registered, NoProof> {
-        let RegistrationState { name, state } = serde_json::from_slice(state).map_err(|_| NoProof::Wrong)?;
+        let state: SecurityKeyRegistration = serde_json::from_slice(state).map_err(|_| NoProof::Wrong)?;
         let answer: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(|_| NoProof::Wrong)?;
         let key = self
             .webauthn
@@ -162,7 +153,7 @@ impl SecurityKeys {
         let secret = serde_json::to_vec(&key).map_err(|_| NoProof::Wrong)?;
         let credential: Credential = key.into();
         self.require_verification(credential.user_verified)?;
-        Ok(Registered { name, credential_id: credential.cred_id.clone(), secret })
+        Ok(Registered { credential_id: credential.cred_id.clone(), secret })
     }
 
     /// A challenge that any of `keys` can answer.

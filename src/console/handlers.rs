@@ -1,6 +1,8 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod confirm;
 mod factors;
+mod mfa;
 mod second_step;
 mod sign_in;
 mod signed_in;
@@ -27,6 +29,8 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(sign_in::routes())
         .merge(second_step::routes())
         .merge(signed_in::routes())
+        .merge(confirm::routes())
+        .merge(mfa::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

@@ -8,9 +8,8 @@ use crate::model::{MethodKind, Secret};
 use crate::store::{NewMethod, StoreFact};
 
 impl ConsoleAccess {
-    /// Begins to register a key under `name`; answers the options for the page's script.
-    pub async fn begin_key(&self, session: &ConsoleSession, name: &str) -> Result<String, EnrolmentFault> {
-        let name = method_name(name, "Security key")?;
+    /// Begins to register a key; answers the options for the page's script.
+    pub async fn begin_key(&self, session: &ConsoleSession) -> Result<String, EnrolmentFault> {
         let plane = self.plane_in(session);
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
         self.codes_for_method(&mut change, session, &user).await?;
@@ -20,19 +19,21 @@ impl ConsoleAccess {
         let handle = user_handle(&self.plane.key_ring.console, user.id);
         let challenge = self
             .security_keys()?
-            .start_registration(handle, &user.name.to_string(), &name, &present)
+            .start_registration(handle, &user.name.to_string(), &present)
             .map_err(|_| EnrolmentFault::NotOffered)?;
         self.remember(&mut change, session, &user, (SET_UP_KEY, &challenge.state)).await?;
         change.commit_noted().await?;
         Ok(challenge.options)
     }
 
-    /// Adds the key once its `answer` proves it. The challenge is used up either way.
+    /// Adds the key under `name` once its `answer` proves it. The challenge is used up either way.
     pub async fn finish_key(
         &self,
         session: &ConsoleSession,
+        name: &str,
         answer: &Secret<String>,
     ) -> Result<AddedMethod, EnrolmentFault> {
+        let name = method_name(name, "Security key")?;
         let plane = self.plane_in(session);
         let (mut change, user) = self.begin_own_mfa(&plane, session).await?;
         let codes = self.codes_for_method(&mut change, session, &user).await?;
@@ -63,7 +64,7 @@ impl ConsoleAccess {
         let new = NewMethod {
             user: user.id,
             kind: MethodKind::SecurityKey,
-            name: &registered.name,
+            name: &name,
             secret: &secret,
             credential_id: Some(&registered.credential_id),
             last_step: None,

@@ -22,6 +22,8 @@ pub struct MfaOverview {
     pub methods: Vec<MethodRecord>,
     /// Recovery codes that were not used yet.
     pub recovery_codes_left: usize,
+    /// Does the user have an API key?
+    pub has_key: bool,
 }
 
 impl MfaOverview {
@@ -35,12 +37,17 @@ impl ControlPlane {
     /// What `name` has set up.
     pub async fn mfa_overview(&self, name: &UserName) -> Result<MfaOverview, ControlError> {
         let user = self.user(name).await?;
-        let required = is_required(&user);
+        self.mfa_overview_of(&user).await
+    }
+
+    async fn mfa_overview_of(&self, user: &UserRecord) -> Result<MfaOverview, ControlError> {
+        let required = is_required(user);
         Ok(MfaOverview {
-            state: mfa_state(&user),
+            state: mfa_state(user),
             requirement: if required { MfaRequirement::Required } else { MfaRequirement::Optional },
             methods: self.store.mfa_methods_of(user.id).await?,
             recovery_codes_left: self.store.recovery_set_of(user.id).await?.map_or(0, |set| set.hashes.len()),
+            has_key: !self.store.list_keys(Some(user.id)).await?.is_empty(),
         })
     }
 
@@ -65,6 +72,11 @@ impl ControlPlane {
 }
 
 impl ConsoleAccess {
+    /// What the session's user has set up: shown to whoever is to show a factor, or to set the first one up.
+    pub async fn own_mfa(&self, session: &ConsoleSession) -> Result<MfaOverview, ControlError> {
+        self.plane.mfa_overview_of(&session.user).await
+    }
+
     /// Removes one of the session's user's own methods; other sessions end. With the last one MFA is off: the recovery
     /// codes go with it, and `new_password` must be long enough to stand alone (S42).
     pub async fn remove_own_method(

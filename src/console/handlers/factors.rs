@@ -93,7 +93,7 @@ impl Refused {
 /// The ways in which the user of a session can show a second factor, the one used last first.
 pub(super) async fn ways_of(person: &Person) -> Result<Vec<SecondStep>, Failure> {
     let MfaOverview { mut methods, recovery_codes_left, .. } =
-        person.plane().mfa_overview(&person.session().user.name).await?;
+        person.access().own_mfa(person.session()).await?;
     if !person.access().offers_security_keys() {
         methods.retain(|method| method.kind != MethodKind::SecurityKey);
     }

@@ -67,7 +67,7 @@ pub struct RenameMethod {
 
 /// `/profile/mfa/{app|key}/{id}/remove`.
 ///
-/// Fields: none, or `password` when a longer one is asked for; `user` beside it is there for password safes.
+/// Fields: none, or `password` with the last method; `user` beside it is there for password safes.
 #[derive(Template)]
 #[template(path = "console/mfa/remove.html")]
 pub struct RemoveMethod {
@@ -92,8 +92,8 @@ pub enum Removal {
     EndsMfa {
         /// What happens to password access, as a sentence: "Your password then works at the API again."
         password_access: String,
-        /// The length that a new password must have, when the present one is too short to stand alone.
-        new_password: Option<usize>,
+        /// The length that the new password must have, which is to stand alone.
+        least_characters: usize,
     },
 }
 
@@ -198,11 +198,11 @@ impl Removal {
         }
     }
 
-    /// The length of the new password that is asked for.
-    pub const fn new_password(&self) -> Option<usize> {
+    /// The id of the field to blame when it could not be done; empty: none.
+    pub const fn error_field(&self) -> &'static str {
         match self {
-            Self::EndsMfa { new_password, .. } => *new_password,
-            Self::Refused | Self::OthersRemain => None,
+            Self::EndsMfa { .. } => "password",
+            Self::Refused | Self::OthersRemain => "",
         }
     }
 }
@@ -327,7 +327,7 @@ mod tests {
             "mfa-remove-last",
             &page(Removal::EndsMfa {
                 password_access: "Your password then works at the API and IsProxy again.".to_owned(),
-                new_password: Some(15),
+                least_characters: 15,
             }),
         );
         assert!(html.contains("MFA will be off. Your recovery codes stop working."), "{html}");
