@@ -1,12 +1,20 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod account_user;
 mod factors;
+mod mfa_admin;
+mod networks;
 mod second_step;
 mod sign_in;
 mod signed_in;
 mod start;
 #[cfg(test)]
 mod tests;
+mod user;
+mod user_form;
+mod user_link;
+mod user_question;
+mod users;
 
 use axum::Router;
 use axum::extract::Path;
@@ -27,6 +35,12 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(sign_in::routes())
         .merge(second_step::routes())
         .merge(signed_in::routes())
+        .merge(users::routes())
+        .merge(user::routes())
+        .merge(user_form::routes())
+        .merge(user_question::routes())
+        .merge(user_link::routes())
+        .merge(mfa_admin::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.
