@@ -45,7 +45,8 @@ mod usage_meter;
 mod user_list;
 mod users;
 
-pub use access::{AccessCell, AccessTable};
+pub use crate::store::{ListedUser, UserRecord, UserSelection};
+pub use access::{AccessCell, AccessTable, Obstacle};
 pub use activity::{
     ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
     render_activity_csv, render_activity_csv_head, render_activity_csv_lines,
@@ -83,8 +84,7 @@ pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
     SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,
 };
-pub use crate::store::{ListedUser, UserRecord, UserSelection};
 pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};
-pub use user_list::{USERS_OF_A_PART, UserList, UserListQuery};
+pub use user_list::{Presence, USERS_OF_A_PART, UserList, UserListQuery};
 pub use users::{Activation, DeletedUser, FirstPassword, MadeUser, UserChanges, UserToMake, mfa_state};

@@ -30,7 +30,42 @@ pub enum AccessCell {
     /// In; what with.
     In(String),
     /// Out; why.
-    Out(String),
+    Out(Obstacle),
+}
+
+/// What keeps a credential out, by the setting that has it so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// There is no password.
+    NoPassword,
+    /// There is no key.
+    NoKey,
+    /// There are keys, and none opens this door.
+    NoKeyFor(Service),
+    /// A key has ended the password, and there is one still.
+    KeyExists,
+    /// A key has ended the password, and none is left.
+    KeyExisted,
+    /// MFA is required and not set up, so that only its page is open.
+    SetUpPageOnly,
+    /// A rule says so.
+    Rule(DenialReason),
+}
+
+impl Obstacle {
+    /// In words.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::NoPassword => "no password is set",
+            Self::NoKey => "no key exists",
+            Self::NoKeyFor(Service::Api) => "no key has API access",
+            Self::NoKeyFor(Service::IsProxy) => "no key has IsProxy access",
+            Self::KeyExists => "an API key exists",
+            Self::KeyExisted => "an API key existed",
+            Self::SetUpPageOnly => "set-up page only: MFA is required and not set up",
+            Self::Rule(reason) => reason.explanation(),
+        }
+    }
 }
 
 impl AccessCell {
@@ -42,12 +77,9 @@ impl AccessCell {
     /// What with, or why not.
     pub fn note(&self) -> &str {
         match self {
-            Self::In(note) | Self::Out(note) => note,
+            Self::In(note) => note,
+            Self::Out(obstacle) => obstacle.explanation(),
         }
-    }
-
-    fn out(reason: DenialReason) -> Self {
-        Self::Out(reason.explanation().to_owned())
     }
 }
 
@@ -57,7 +89,7 @@ impl fmt::Display for AccessCell {
             Self::In(note) if note.is_empty() => f.write_str("yes"),
             Self::In(note) if note.starts_with("then") => write!(f, "yes, {note}"),
             Self::In(note) => write!(f, "yes  {note}"),
-            Self::Out(note) => write!(f, "no   {note}"),
+            Self::Out(obstacle) => write!(f, "no   {}", obstacle.explanation()),
         }
     }
 }
@@ -95,39 +127,35 @@ impl ControlPlane {
 
     fn password_cell(&self, user: &UserRecord, keys: &[ListedKey], entrance: Entrance<'_>) -> AccessCell {
         if user.password_hash.is_none() {
-            return AccessCell::Out(String::from("no password is set"));
+            return AccessCell::Out(Obstacle::NoPassword);
         }
+        let has_ended = user.password_ends_at.is_some_and(|end| end <= self.clock.now());
         match judge(entrance, &user_facts(user), self.anywhere(), &self.policy) {
+            Verdict::Refused(DenialReason::PasswordOffByKey) if keys.is_empty() => {
+                AccessCell::Out(Obstacle::KeyExisted)
+            }
+            Verdict::Refused(DenialReason::PasswordOffByKey) => AccessCell::Out(Obstacle::KeyExists),
+            Verdict::Refused(reason) => AccessCell::Out(Obstacle::Rule(reason)),
+            _ if has_ended && matches!(entrance, Entrance::Console) => {
+                AccessCell::Out(Obstacle::Rule(DenialReason::PasswordEnded))
+            }
             Verdict::Allowed => AccessCell::In(String::new()),
             Verdict::AllowedWithFactor => AccessCell::In(String::from("then MFA")),
-            Verdict::SetUpPageOnly => {
-                AccessCell::Out(String::from("set-up page only: MFA is required and not set up"))
-            }
-            Verdict::Refused(DenialReason::PasswordOffByKey) if keys.is_empty() => {
-                AccessCell::Out(String::from("an API key existed"))
-            }
-            Verdict::Refused(DenialReason::PasswordOffByKey) => {
-                AccessCell::Out(String::from("an API key exists"))
-            }
-            Verdict::Refused(reason) => AccessCell::out(reason),
+            Verdict::SetUpPageOnly => AccessCell::Out(Obstacle::SetUpPageOnly),
         }
     }
 
     fn key_cell(&self, user: &UserRecord, keys: &[ListedKey], service: Service) -> AccessCell {
-        let door = match service {
-            Service::Api => "API",
-            Service::IsProxy => "IsProxy",
-        };
         if keys.is_empty() {
-            return AccessCell::Out(String::from("no key exists"));
+            return AccessCell::Out(Obstacle::NoKey);
         }
         let for_door: Vec<_> = keys.iter().filter(|key| key.key.scope.holds(service)).collect();
         let verdicts: Vec<_> =
             for_door.iter().map(|key| self.judge_key(user, key, service, self.anywhere())).collect();
         let admitted = verdicts.iter().filter(|verdict| **verdict == Verdict::Allowed).count();
         match (admitted, verdicts.first()) {
-            (0, None) => AccessCell::Out(format!("no key has {door} access")),
-            (0, Some(Verdict::Refused(reason))) => AccessCell::out(*reason),
+            (0, None) => AccessCell::Out(Obstacle::NoKeyFor(service)),
+            (0, Some(Verdict::Refused(reason))) => AccessCell::Out(Obstacle::Rule(*reason)),
             (1, _) => AccessCell::In(String::from("1 key")),
             (admitted, _) => AccessCell::In(format!("{admitted} keys")),
         }

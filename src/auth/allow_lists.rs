@@ -175,7 +175,7 @@ fn unknown_if_foreign(
 }
 
 /// Does the list let in what it did not before? An empty one lets everybody in.
-fn widening(before: &AllowList, after: &AllowList) -> ListChange {
+pub(super) fn widening(before: &AllowList, after: &AllowList) -> ListChange {
     let is_covered = |network: &IpNet| before.networks().iter().any(|before| before.contains(network));
     let narrows = before.is_empty() || (!after.is_empty() && after.networks().iter().all(is_covered));
     if narrows { ListChange::Narrows } else { ListChange::Widens }

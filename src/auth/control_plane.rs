@@ -107,6 +107,9 @@ pub enum ControlError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// What a form was to change is not what the form showed any more.
+    #[error("somebody changed this user meanwhile; look again and repeat your change")]
+    ChangedMeanwhile,
     /// The network to remove is not in the list.
     #[error("{0} is not in the list")]
     NotListed(ipnet::IpNet),

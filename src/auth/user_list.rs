@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
 use crate::model::{CustomerId, Timestamp, UserId};
-use crate::store::{ListedUser, USAGE_KEPT_SECONDS, UserSelection, WantedUsers};
+use crate::store::{ListedUser, USAGE_KEPT_SECONDS, UserRecord, UserSelection, WantedUsers};
 
 /// Users of one part of a list.
 pub const USERS_OF_A_PART: u32 = 50;
@@ -38,7 +38,24 @@ pub struct UserList {
     pub without_mfa: usize,
 }
 
+/// Whether a user has come in yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// When it was last let in anywhere; `None`: never.
+    pub last_seen: Option<Timestamp>,
+    /// Does a one-time link wait for it?
+    pub link_waits: bool,
+}
+
 impl ControlPlane {
+    /// Whether `user` has come in yet; everybody sees the own one.
+    pub async fn presence_of(&self, user: &UserRecord) -> Result<Presence, ControlError> {
+        self.require(Action::ViewUser(user)).await?;
+        let last_seen = self.store.last_seen(std::iter::once(user.id)).await?.remove(&user.id);
+        let link_waits = self.store.link_waits(user.id, self.clock.now()).await?;
+        Ok(Presence { last_seen, link_waits })
+    }
+
     /// A part of a customer's users; three queries, however many there are.
     pub async fn list_users(
         &self,

@@ -3,6 +3,7 @@
 //! One active administrator of a customer always remains (PROTOCOL section 3, point 3).
 
 use super::actor::Actor;
+use super::allow_lists::widening;
 use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::control_plane::{
@@ -10,9 +11,10 @@ use super::control_plane::{
 };
 use super::passwords::{OwnNames, check_password};
 use super::rights::{Action, Forbidden, NewRights};
+use crate::crypto::{PasswordHash, TokenPurpose};
 use crate::model::{
-    AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
-    Secret, Timestamp, UserId, UserName,
+    AccessPoint, AccessPoints, AllowList, CustomerHandle, CustomerId, LinkPurpose, MfaRequirement, MfaState,
+    Permissions, Revision, Secret, Timestamp, TokenDigest, UserId, UserName,
 };
 use crate::store::{NewUser, StoreError, UserRecord};
 
@@ -38,6 +40,8 @@ pub struct UserToMake {
     pub access_points: AccessPoints,
     /// Demands MFA of this user.
     pub mfa: MfaRequirement,
+    /// Narrows where the user may come from.
+    pub allow_list: AllowList,
     /// How it comes to a password.
     pub password: FirstPassword,
 }
@@ -74,6 +78,7 @@ impl UserToMake {
             permissions: Permissions::default(),
             access_points: AccessPoints::ALL,
             mfa: MfaRequirement::Optional,
+            allow_list: AllowList::default(),
             password: FirstPassword::None,
         }
     }
@@ -111,6 +116,10 @@ pub struct UserChanges {
     pub access_points: Option<AccessPoints>,
     /// Demands MFA, or stops demanding it.
     pub mfa: Option<MfaRequirement>,
+    /// The whole list of networks that the user may come from.
+    pub allow_list: Option<AllowList>,
+    /// What [`ControlPlane::version_of`] said when the change was thought of: it is made only while that still holds.
+    pub as_shown: Option<String>,
 }
 
 /// Is the user let in at all?
@@ -138,7 +147,7 @@ pub fn mfa_state(user: &UserRecord) -> MfaState {
 
 impl ControlPlane {
     /// Makes a user. Who makes one also gets its first link (PROTOCOL section 3, point 3).
-    pub async fn create_user(&self, order: UserToMake) -> Result<MadeUser, ControlError> {
+    pub async fn create_user(&self, mut order: UserToMake) -> Result<MadeUser, ControlError> {
         check_text("the name", &order.full_name)?;
         check_text("the e-mail address", &order.email)?;
         check_language(&order.language)?;
@@ -147,7 +156,7 @@ impl ControlPlane {
         // Asked before the password is hashed, and again in the change.
         self.require(Action::CreateUser(record.id, rights)).await?;
         let gives_link = matches!(order.password, FirstPassword::Link);
-        let password_hash = match order.password {
+        let password_hash = match std::mem::replace(&mut order.password, FirstPassword::None) {
             FirstPassword::Chosen(password) => {
                 let names = OwnNames::new(&order.name, &order.full_name, &order.email);
                 check_password(&password, MfaState::derive(false, order.mfa, record.mfa), &names)?;
@@ -158,36 +167,51 @@ impl ControlPlane {
         let mut change = self.begin().await?;
         let customer = require_customer(&mut change, &order.name.customer).await?.id;
         change.require(Action::CreateUser(customer, rights))?;
-        let new = NewUser {
-            customer,
-            login: order.name.login.clone(),
-            full_name: order.full_name,
-            email: order.email,
-            language: order.language,
-            administrator: order.administrator,
-            permissions: order.permissions,
-            access_points: order.access_points,
-            password_ends_at: password_hash
-                .is_some()
-                .then(|| self.end_of_a_chosen_password(order.access_points))
-                .flatten(),
-            password_hash,
-            mfa: order.mfa,
-            created_at: change.now(),
-        };
+        let new = self.new_user(&order, customer, password_hash);
         let id = change.insert_user(&new).await.map_err(|error| match error {
             StoreError::Exists(_) => ControlError::UserExists(order.name.clone()),
             other => other.into(),
         })?;
         change.makes(&order.name);
         change.note(created_event(&new, id, &order.name));
+        let mut user = require_user(&mut change, &order.name).await?;
+        if new.password_hash.is_some() {
+            change.require(Action::SetPassword(&user))?;
+        }
+        if !order.allow_list.is_empty() {
+            put_allow_list(&change, &user, &order.allow_list).map(|event| change.note(event))?;
+            user.allow_list = order.allow_list;
+            change.update_user(&user).await?;
+        }
         let link = if gives_link {
-            let user = require_user(&mut change, &order.name).await?;
             Some(self.put_link(&mut change, &user, LinkPurpose::Password).await?)
         } else {
             None
         };
         Ok(MadeUser { link, revision: change.commit_noted().await? })
+    }
+
+    fn new_user(
+        &self,
+        order: &UserToMake,
+        customer: CustomerId,
+        password_hash: Option<PasswordHash>,
+    ) -> NewUser {
+        let is_chosen = password_hash.is_some();
+        NewUser {
+            customer,
+            login: order.name.login.clone(),
+            full_name: order.full_name.clone(),
+            email: order.email.clone(),
+            language: order.language.clone(),
+            administrator: order.administrator,
+            permissions: order.permissions,
+            access_points: order.access_points,
+            password_ends_at: is_chosen.then(|| self.end_of_a_chosen_password(order.access_points)).flatten(),
+            password_hash,
+            mfa: order.mfa,
+            created_at: self.clock.now(),
+        }
     }
 
     /// When a password that the present actor chooses for somebody else ends: within a day, unless the operator chose it
@@ -205,43 +229,43 @@ impl ControlPlane {
     ) -> Result<Revision, ControlError> {
         let mut change = self.begin().await?;
         let user = require_user(&mut change, name).await?;
-        let mut edited = user.clone();
-        let changes_profile = edit_profile(&mut edited, changes)?;
-        if changes_profile {
-            change.require(Action::EditProfile(&user))?;
+        if let Some(shown) = &changes.as_shown {
+            change.require(Action::ViewUser(&user))?;
+            if *shown != self.version_of(&user) {
+                return Err(ControlError::ChangedMeanwhile);
+            }
         }
+        let mut edited = user.clone();
+        edit_profile(&mut edited, changes)?;
         edited.access_points = changes.access_points.unwrap_or(user.access_points);
         edited.administrator = changes.administrator.unwrap_or(user.administrator);
         edited.permissions = changes.permissions.unwrap_or(user.permissions);
         edited.mfa = changes.mfa.unwrap_or(user.mfa);
-        let changes_access = edited.access_points != user.access_points;
-        if changes_access {
-            change.require(Action::EditAccess(&user))?;
-        }
-        if (edited.administrator, edited.permissions) != (user.administrator, user.permissions) {
-            change.require(Action::SetRights(&user))?;
-            if !edited.administrator {
-                require_another_administrator(&mut change, &user).await?;
-            }
-            change.note(
-                Event::new(EventKind::PermissionsChanged)
-                    .about(&user)
-                    .with("administrator", edited.administrator)
-                    .with("permissions", edited.permissions),
-            );
-        }
         if changes.mfa == Some(MfaRequirement::Optional) && user.customer_mfa == MfaRequirement::Required {
             return Err(ControlError::MfaRequiredByCustomer(user.name));
         }
-        if edited.mfa != user.mfa {
-            change.require(Action::RequireMfa(&user))?;
-            change.note(Event::new(mfa_event(edited.mfa)).about(&user));
+        if let Some(allow_list) = &changes.allow_list {
+            edited.allow_list = allow_list.clone();
         }
-        if changes_profile || changes_access {
-            change.note(Event::new(EventKind::UserUpdated).about(&user).with("access", edited.access_points));
-        }
+        require_edits(&mut change, &user, &edited).await?;
         change.update_user(&edited).await?;
         change.commit_noted().await
+    }
+
+    /// Stands for all that can be edited of `user`: a form says it again, so that a change of somebody else in between
+    /// is noticed.
+    pub fn version_of(&self, user: &UserRecord) -> String {
+        use base64::Engine;
+        let text = format!(
+            "{:?}",
+            (
+                (&user.full_name, &user.email, &user.language),
+                (user.administrator, user.permissions, user.access_points, user.active),
+                (user.mfa, user.customer_mfa, user.allow_list.to_string()),
+            )
+        );
+        let TokenDigest(digest) = self.key_ring.console.digest_token(TokenPurpose::Form, &text);
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest)
     }
 
     /// Sets a user's password; whatever the old one opened ends. Chosen by an administrator it must be replaced within a
@@ -336,9 +360,55 @@ impl ControlPlane {
     }
 }
 
-/// Puts the personal data of `changes` into `user`; tells whether any differ.
-fn edit_profile(user: &mut UserRecord, changes: &UserChanges) -> Result<bool, ControlError> {
-    let before = (user.full_name.clone(), user.email.clone(), user.language.clone());
+/// Asks for the right to each difference between `user` and `edited`, and notes it.
+async fn require_edits(
+    change: &mut Change,
+    user: &UserRecord,
+    edited: &UserRecord,
+) -> Result<(), ControlError> {
+    let profile = |user: &UserRecord| (user.full_name.clone(), user.email.clone(), user.language.clone());
+    let changes_profile = profile(user) != profile(edited);
+    if changes_profile {
+        change.require(Action::EditProfile(user))?;
+    }
+    let changes_access = edited.access_points != user.access_points;
+    if changes_access {
+        change.require(Action::EditAccess(user))?;
+    }
+    if (edited.administrator, edited.permissions) != (user.administrator, user.permissions) {
+        change.require(Action::SetRights(user))?;
+        if !edited.administrator {
+            require_another_administrator(change, user).await?;
+        }
+        change.note(
+            Event::new(EventKind::PermissionsChanged)
+                .about(user)
+                .with("administrator", edited.administrator)
+                .with("permissions", edited.permissions),
+        );
+    }
+    if edited.mfa != user.mfa {
+        change.require(Action::RequireMfa(user))?;
+        change.note(Event::new(mfa_event(edited.mfa)).about(user));
+    }
+    if edited.allow_list != user.allow_list {
+        put_allow_list(change, user, &edited.allow_list).map(|event| change.note(event))?;
+    }
+    if changes_profile || changes_access {
+        change.note(Event::new(EventKind::UserUpdated).about(user).with("access", edited.access_points));
+    }
+    Ok(())
+}
+
+/// Fails unless the actor may put `list` in the place of that of `user`; answers what the trail tells of it.
+fn put_allow_list(change: &Change, user: &UserRecord, list: &AllowList) -> Result<Event, ControlError> {
+    change.require(Action::SetAllowList(user, widening(&user.allow_list, list)))?;
+    let event = Event::new(EventKind::AllowListChanged).about(user);
+    Ok(event.with("before", &user.allow_list).with("after", list))
+}
+
+/// Puts the personal data of `changes` into `user`.
+fn edit_profile(user: &mut UserRecord, changes: &UserChanges) -> Result<(), ControlError> {
     if let Some(full_name) = &changes.full_name {
         check_text("the name", full_name)?;
         user.full_name.clone_from(full_name);
@@ -351,7 +421,7 @@ fn edit_profile(user: &mut UserRecord, changes: &UserChanges) -> Result<bool, Co
         check_language(language)?;
         user.language.clone_from(language);
     }
-    Ok((&before.0, &before.1, &before.2) != (&user.full_name, &user.email, &user.language))
+    Ok(())
 }
 
 const fn mfa_event(mfa: MfaRequirement) -> EventKind {
@@ -377,9 +447,10 @@ async fn require_another_administrator(change: &mut Change, user: &UserRecord) -
 #[cfg(test)]
 mod tests {
     use super::super::control_plane::tests::{password, plane};
-    use super::super::{CustomerToMake, KeyToMake, PasswordEnd};
+    use super::super::{CustomerToMake, KeyToMake, Means, PasswordEnd, UserActor};
     use super::*;
     use crate::crypto::HashingMemory;
+    use crate::model::{ClientIp, Permission};
 
     fn name(text: &str) -> UserName {
         text.parse().unwrap()
@@ -471,6 +542,71 @@ mod tests {
         assert_eq!(user.permissions.to_string(), "VIEW_AUDIT");
         assert_eq!(user.access_points.to_string(), "api");
         assert!(user.active && !user.administrator);
+    }
+
+    async fn by(plane: &ControlPlane, who: &str) -> ControlPlane {
+        let (name, client_ip) = (name(who), ClientIp::new("192.0.2.7".parse().unwrap()));
+        let id = plane.user(&name).await.unwrap().id;
+        let means = Means::Console { authenticated_at: plane.clock.now() };
+        plane.acting_as(Actor::User(UserActor { id, name, means, client_ip }))
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_since_it_was_shown_is_not_changed_unseen() {
+        let (_folder, plane) = plane().await;
+        let alex = name("acme/alex");
+        let shown = plane.version_of(&plane.user(&alex).await.unwrap());
+        let changes = |full_name: &str, as_shown: &str| UserChanges {
+            full_name: Some(full_name.into()),
+            as_shown: Some(as_shown.into()),
+            ..UserChanges::default()
+        };
+        plane.update_user(&alex, &changes("Alex", &shown)).await.unwrap();
+        let told = plane.update_user(&alex, &changes("Alexander", &shown)).await.unwrap_err();
+        assert!(matches!(told, ControlError::ChangedMeanwhile), "{told:?}");
+        let now = plane.user(&alex).await.unwrap();
+        assert_eq!(now.full_name, "Alex");
+        plane.update_user(&alex, &changes("Alexander", &plane.version_of(&now))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn r61_a_list_comes_with_its_user_and_takes_its_own_right() {
+        let (_folder, plane) = plane().await;
+        let list: AllowList = "192.0.2.0/24".parse().unwrap();
+        let permissions = |one| Some([one].into_iter().collect::<Permissions>());
+        let alex = name("acme/alex");
+        let manages =
+            UserChanges { permissions: permissions(Permission::ManageUser), ..UserChanges::default() };
+        plane.update_user(&alex, &manages).await.unwrap();
+        let by_alex = by(&plane, "acme/alex").await;
+        let order = || UserToMake { allow_list: list.clone(), ..UserToMake::new(name("acme/kim")) };
+        let told = by_alex.create_user(order()).await.unwrap_err();
+        let lacking = Forbidden::Permission(Permission::ManageIpWhitelist);
+        assert!(matches!(told, ControlError::Forbidden(told) if told == lacking), "{told:?}");
+        by(&plane, "acme/admin").await.create_user(order()).await.unwrap();
+        let kim = plane.user(&name("acme/kim")).await.unwrap();
+        assert_eq!(kim.allow_list, list);
+        let widened = UserChanges { allow_list: Some(AllowList::default()), ..UserChanges::default() };
+        assert!(by_alex.update_user(&kim.name, &widened).await.is_err());
+        plane.update_user(&kim.name, &widened).await.unwrap();
+        assert!(plane.user(&kim.name).await.unwrap().allow_list.is_empty());
+    }
+
+    #[tokio::test]
+    async fn s91_only_administrators_type_the_password_of_somebody_else() {
+        let (_folder, plane) = plane().await;
+        let permissions: Permissions = [Permission::ManageUser].into_iter().collect();
+        let changes = UserChanges { permissions: Some(permissions), ..UserChanges::default() };
+        plane.update_user(&name("acme/alex"), &changes).await.unwrap();
+        let by_alex = by(&plane, "acme/alex").await;
+        let order = |password| UserToMake { password, ..UserToMake::new(name("acme/kim")) };
+        let told = by_alex.create_user(order(FirstPassword::Chosen(password()))).await.unwrap_err();
+        assert!(matches!(told, ControlError::Forbidden(Forbidden::Administrator)), "{told:?}");
+        assert!(plane.user(&name("acme/kim")).await.is_err(), "nothing was made");
+        let once = by_alex.once("form");
+        assert!(once.create_user(order(FirstPassword::Link)).await.unwrap().link.is_some());
+        let again = once.create_user(order(FirstPassword::Link)).await.unwrap_err();
+        assert!(matches!(&again, ControlError::MadeBefore(made) if made == "acme/kim"), "{again:?}");
     }
 
     #[tokio::test]

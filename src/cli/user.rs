@@ -207,6 +207,7 @@ impl From<Changes> for UserChanges {
             permissions,
             access_points: changes.access,
             mfa: switched(changes.force_mfa, changes.no_force_mfa).map(requirement),
+            ..Self::default()
         }
     }
 }

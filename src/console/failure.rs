@@ -103,6 +103,7 @@ fn of_control(error: &ControlError, visit: &Visit) -> Response {
             page(ErrorPage::forbidden(frame(), permission.as_str(), &customer()))
         }
         ControlError::Forbidden(forbidden) => page(ErrorPage::not_allowed(frame(), &forbidden.to_string())),
+        ControlError::ChangedMeanwhile => page(ErrorPage::changed_meanwhile(frame(), "user", back(visit))),
         ControlError::Store(error) if error.is_unwritable() => page(ErrorPage::read_only(frame())),
         ControlError::Store(_)
         | ControlError::Hashing(_)

@@ -1,14 +1,22 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod account_user;
 mod confirm;
 mod factors;
 mod mfa;
+mod mfa_admin;
+mod networks;
 mod second_step;
 mod sign_in;
 mod signed_in;
 mod start;
 #[cfg(test)]
 mod tests;
+mod user;
+mod user_form;
+mod user_link;
+mod user_question;
+mod users;
 
 use axum::Router;
 use axum::extract::Path;
@@ -31,6 +39,12 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(signed_in::routes())
         .merge(confirm::routes())
         .merge(mfa::routes())
+        .merge(users::routes())
+        .merge(user::routes())
+        .merge(user_form::routes())
+        .merge(user_question::routes())
+        .merge(user_link::routes())
+        .merge(mfa_admin::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::records::UserRecord;
 use super::{Store, StoreError};
-use crate::model::{CustomerId, Timestamp};
+use crate::model::{CustomerId, Timestamp, UserId};
 
 /// Which users a list is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,6 +141,17 @@ impl Store {
             })
         })
         .collect()
+    }
+}
+
+impl Store {
+    /// Does a link that is good at `now` wait for `user`?
+    pub async fn link_waits(&self, user: UserId, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM links WHERE user_id = ? AND expires_at > ?)")
+            .bind(user.0)
+            .bind(now.unix_milliseconds())
+            .fetch_one(&self.readers)
+            .await?)
     }
 }
 

@@ -28,15 +28,33 @@ pub struct MethodRow {
 pub enum RequireEffect {
     /// Nothing: MFA is on, or required already.
     Nothing,
-    /// The password opens doors that it would no longer open; what used it in the last 30 days.
-    EndsPassword(Vec<Evidence>),
+    /// The password opens doors that it would no longer open.
+    EndsPassword {
+        /// What used it in the last 30 days.
+        uses: Vec<Evidence>,
+        /// How many sessions and connections are open by it now.
+        open_now: usize,
+    },
 }
 
 impl RequireEffect {
     fn ended(&self) -> Option<&[Evidence]> {
         match self {
             Self::Nothing => None,
-            Self::EndsPassword(uses) => Some(uses),
+            Self::EndsPassword { uses, .. } => Some(uses),
+        }
+    }
+
+    /// What is open now and would end, if anything is.
+    fn open_text(&self) -> Option<String> {
+        match self {
+            Self::EndsPassword { open_now: 1, .. } => {
+                Some(String::from("1 session or connection is open now."))
+            }
+            Self::EndsPassword { open_now: open @ 2.., .. } => {
+                Some(format!("{open} sessions and connections are open now."))
+            }
+            Self::EndsPassword { .. } | Self::Nothing => None,
         }
     }
 }
@@ -134,7 +152,7 @@ mod tests {
             required_by: RequiredBy::Nobody,
             methods: Vec::new(),
             recovery_codes: None,
-            effect: RequireEffect::EndsPassword(evidence()),
+            effect: RequireEffect::EndsPassword { uses: evidence(), open_now: 2 },
             reset: Shown::No,
             ..page()
         }
@@ -144,6 +162,7 @@ mod tests {
     fn r59_requiring_mfa_says_first_what_will_stop() {
         let html = check_page("mfa-admin-off", &off());
         assert!(html.contains("What will stop at once") && html.contains("192.0.2.7"), "{html}");
+        assert!(html.contains("2 sessions and connections are open now."), "{html}");
         assert!(
             html.contains("name=\"require_mfa\" value=\"yes\"") && html.contains(">Require MFA</button>")
         );

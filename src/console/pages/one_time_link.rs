@@ -16,13 +16,15 @@ pub enum LinkPurpose {
     NewPassword,
     /// MFA was reset: the next sign-in takes the link and the password.
     MfaReset,
+    /// The same, in the place of a link that was lost.
+    NextSignIn,
 }
 
 impl LinkPurpose {
     const fn done(self) -> &'static str {
         match self {
             Self::NewUser => "The user was created.",
-            Self::NewPassword => "The link was made. Links made before no longer work.",
+            Self::NewPassword | Self::NextSignIn => "The link was made. Links made before no longer work.",
             Self::MfaReset => "MFA was reset.",
         }
     }
@@ -31,7 +33,9 @@ impl LinkPurpose {
         match self {
             Self::NewUser => "With it the user chooses a password and signs in for the first time.",
             Self::NewPassword => "With it the user chooses a new password. Until then the old one stays.",
-            Self::MfaReset => "The next sign-in takes this link and the password. Then MFA is set up anew.",
+            Self::MfaReset | Self::NextSignIn => {
+                "The next sign-in takes this link and the password. Then MFA is set up anew."
+            }
         }
     }
 }
@@ -93,6 +97,7 @@ mod tests {
             ("link-new-user", LinkPurpose::NewUser),
             ("link-password", LinkPurpose::NewPassword),
             ("link-reset", LinkPurpose::MfaReset),
+            ("link-sign-in", LinkPurpose::NextSignIn),
         ] {
             let page = LinkPage {
                 frame: frame(LinkPage::TITLE, Place::Users),

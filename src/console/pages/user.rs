@@ -129,8 +129,8 @@ pub struct RecentLine {
 pub struct RecentCard {
     /// The last five, newest first.
     pub lines: Vec<RecentLine>,
-    /// The page with all of it.
-    pub link: String,
+    /// The page with all of it; `None`: the viewer may not open it.
+    pub link: Option<String>,
 }
 
 /// What can be done to the user itself. `None`: not by the viewer, or not now.
@@ -302,7 +302,7 @@ mod tests {
                         text: "signed in to the console".into(),
                     },
                 ],
-                link: "/account/activity?user=alex".into(),
+                link: Some("/account/activity?user=alex".into()),
             }),
         }
     }
@@ -367,7 +367,7 @@ mod tests {
             at: moment("2026-11-28T11:40:00Z"),
             text: format!("created API key “{MARKUP}”"),
         };
-        let recent = Some(RecentCard { lines: vec![line], link: "/account/activity".into() });
+        let recent = Some(RecentCard { lines: vec![line], link: None });
         let html = check_page(
             "user-markup",
             &UserPage { frame: frame(MARKUP, Place::Users), email: MARKUP.into(), recent, ..page() },

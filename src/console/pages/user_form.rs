@@ -1,7 +1,7 @@
 //! The forms for a new user and for changing one (`/account/users/new`, `/account/users/{login}/edit`).
 //!
 //! Which parts the viewer may change, the handler says in [`FormParts`]; what is not shown is not sent either, and must
-//! be left as it is. Fields: `csrf`, `form_token` (new only), `login` (new only), `full_name`, `email`, `language`, `administrator`
+//! be left as it is. Fields: `csrf`, `form_token` (new only), `version` (edit only), `login` (new only), `full_name`, `email`, `language`, `administrator`
 //! (`yes`), `permission` (several), `access` (several: `console`, `api`, `isproxy`), `require_mfa` (`yes`), `allow_list`,
 //! `password_by` (`link` or `typed`; new only) and `password`. The part that stands in the form is named by the hidden
 //! field `parts` (several: `profile`, `access`, `rights`, `mfa`, `allow_list`), so that an unticked box differs from one that was not
@@ -149,6 +149,8 @@ pub struct UserFormPage {
     pub purpose: Purpose,
     /// Makes a double click or a reload harmless; of a new user.
     pub form_token: String,
+    /// What stands for the user as it is shown, so that a change in between is noticed; of an edit.
+    pub version: String,
     /// What stands in the fields.
     pub values: UserValues,
     /// What is shown.
@@ -210,6 +212,7 @@ mod tests {
             frame: frame(&Purpose::New.title(""), Place::Users),
             purpose: Purpose::New,
             form_token: "single-use".into(),
+            version: String::new(),
             values: UserValues::new(),
             parts: FormParts {
                 profile: Shown::Yes,
@@ -229,6 +232,7 @@ mod tests {
         UserFormPage {
             frame: frame(&Purpose::Edit.title("alex"), Place::Users),
             purpose: Purpose::Edit,
+            version: "as-shown".into(),
             values: UserValues {
                 login: "alex".into(),
                 full_name: "Alex Doe".into(),
@@ -281,6 +285,7 @@ mod tests {
     fn editing_opens_with_what_is_stored_and_never_with_a_password() {
         let html = check_page("user-edit", &edit());
         assert!(html.contains("action=\"/account/users/alex/edit\""), "{html}");
+        assert!(html.contains("name=\"version\" value=\"as-shown\""), "{html}");
         assert!(
             html.contains("value=\"VIEW_AUDIT\" checked") && !html.contains("value=\"MANAGE_USER\" checked")
         );

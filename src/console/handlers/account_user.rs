@@ -1,0 +1,141 @@
+//! What the pages about one user of the account share: the user that an address names, what is shown to whom, words.
+//!
+//! A login name is one of the viewer's own customer, so that nobody else's user has an address (S25). Used by the
+//! handlers of users.
+
+use super::super::chart::grouped;
+use super::super::failure::Failure;
+use super::super::frame::Moment;
+use super::super::pages::user::RequiredBy;
+use super::super::pages::users::{MfaStanding, UserState};
+use super::super::parts::{Evidence, LastUse, Shown, counted};
+use super::super::visit::Person;
+use crate::auth::{
+    self, Action, Asker, CredentialEvidence, KeysEvidence, OpenedBy, UserRecord, Via, allow, mfa_state,
+};
+use crate::model::{AccessPoint, Login, MfaRequirement, MfaState, Service, UserName};
+
+/// The user of that login name, if the viewer may see it.
+pub(super) async fn find(person: &Person, login: &str) -> Result<UserRecord, Failure> {
+    Ok(person.plane().user(&name(person, login)?).await?)
+}
+
+/// The name in full of a login name. Nobody has one that cannot be.
+fn name(person: &Person, login: &str) -> Result<UserName, Failure> {
+    let customer = person.session().user.name.customer.clone();
+    let login: Login = login.parse().map_err(|_| Failure::not_found())?;
+    Ok(UserName { customer, login })
+}
+
+/// Does the viewer see the control that does `action`?
+pub(super) fn sees(person: &Person, action: Action<'_>) -> bool {
+    allow(Asker { user: &person.session().user, via: Via::FreshSession }, action).is_ok()
+}
+
+/// The same, for parts of pages.
+pub(super) fn shown(is_shown: bool) -> Shown {
+    if is_shown { Shown::Yes } else { Shown::No }
+}
+
+/// Is it the viewer's own user?
+pub(super) fn is_own(person: &Person, user: &UserRecord) -> bool {
+    person.session().user.id == user.id
+}
+
+/// The address of the user's page, or of one below it.
+pub(super) fn path(user: &UserRecord, below: &str) -> String {
+    let slash = if below.is_empty() { "" } else { "/" };
+    format!("/account/users/{}{slash}{below}", user.name.login)
+}
+
+/// What a person is called: by the full name, or by the login name where there is none.
+pub(super) fn called(user: &UserRecord) -> &str {
+    if user.full_name.is_empty() { user.name.login.as_str() } else { &user.full_name }
+}
+
+/// The user's MFA; `methods` tells in words what is on.
+pub(super) fn standing(user: &UserRecord, methods: impl FnOnce() -> String) -> MfaStanding {
+    match mfa_state(user) {
+        MfaState::On => MfaStanding::On(methods()),
+        MfaState::Off => MfaStanding::Off,
+        MfaState::RequiredNotSetUp => MfaStanding::RequiredNotSetUp,
+    }
+}
+
+/// `1 app, 2 security keys`.
+pub(super) fn methods_text(apps: usize, security_keys: usize) -> String {
+    let apps = (apps > 0).then(|| counted(apps, "app", "apps"));
+    let keys = (security_keys > 0).then(|| counted(security_keys, "security key", "security keys"));
+    apps.into_iter().chain(keys).collect::<Vec<_>>().join(", ")
+}
+
+/// Who requires MFA of the user.
+pub(super) fn required_by(user: &UserRecord) -> RequiredBy {
+    match (user.customer_mfa, user.mfa) {
+        (MfaRequirement::Required, _) => RequiredBy::Customer,
+        (_, MfaRequirement::Required) => RequiredBy::Administrator,
+        _ => RequiredBy::Nobody,
+    }
+}
+
+/// Is the user let in?
+pub(super) fn state(user: &UserRecord, link_waits: bool) -> UserState {
+    if !user.active {
+        UserState::Deactivated
+    } else if user.password_hash.is_none() && link_waits {
+        UserState::Invited
+    } else {
+        UserState::Active
+    }
+}
+
+/// What is open of the user at this moment: at the doors of this gateway, and at the console.
+pub(super) async fn open_now(person: &Person, user: &UserRecord) -> Result<usize, Failure> {
+    let at_doors = person.access().authenticator().open_sessions_of(OpenedBy::User(user.id)).total();
+    Ok(at_doors + person.access().sessions_of(user).await?.len())
+}
+
+/// `2 sessions and connections ended.`, or nothing where nothing was open.
+pub(super) fn ended_text(ended: usize) -> String {
+    match ended {
+        0 => String::new(),
+        1 => String::from(" 1 session or connection ended."),
+        more => {
+            format!(" {} sessions and connections ended.", grouped(u64::try_from(more).unwrap_or(u64::MAX)))
+        }
+    }
+}
+
+/// What the user's password does at the doors that it opens now, and would not do any more.
+pub(super) async fn password_uses(person: &Person, user: &UserRecord) -> Result<Vec<Evidence>, Failure> {
+    let plane = person.plane();
+    let access = plane.access(&user.name).await?;
+    let evidence = plane.evidence_for(&user.name).await?;
+    let at = |door, admits: bool, evidence: &CredentialEvidence| {
+        let last = evidence.last_use.filter(|_| admits)?;
+        let address = last.address.to_string();
+        let last_use = LastUse { at: Moment::from(last.at), address };
+        Some(Evidence { what: String::from("The password"), door, last_use })
+    };
+    let api = at(Service::Api, access.api_password.admits(), &evidence.api_password);
+    let isproxy = at(Service::IsProxy, access.isproxy_password.admits(), &evidence.isproxy_password);
+    Ok(api.into_iter().chain(isproxy).collect())
+}
+
+/// What all of the user's credentials do that are let in now.
+pub(super) async fn all_uses(person: &Person, user: &UserRecord) -> Result<Vec<Evidence>, Failure> {
+    let mut uses = password_uses(person, user).await?;
+    if let KeysEvidence::Each(keys) = person.plane().evidence_for(&user.name).await?.keys {
+        uses.extend(keys.into_iter().filter_map(key_use));
+    }
+    Ok(uses)
+}
+
+fn key_use(key: auth::KeyEvidence) -> Option<Evidence> {
+    let latest = key.addresses.iter().find(|seen| seen.entrance != AccessPoint::Console)?;
+    Some(Evidence {
+        what: format!("The API key “{}”", key.description),
+        door: latest.entrance.service()?,
+        last_use: LastUse { at: Moment::from(latest.at), address: latest.address.to_string() },
+    })
+}

@@ -1,0 +1,91 @@
+//! `/account/users/{login}/deactivate`, `/reactivate`, `/delete`, `/allow-password`: asked first, then done.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::response::Response;
+use axum::routing::get;
+
+use super::super::ConsoleState;
+use super::super::failure::Failure;
+use super::super::form::{Form, Sent};
+use super::super::frame::{Notice, Place};
+use super::super::page::{page, see_other};
+use super::super::pages::user_question::{UserQuestion, UserQuestionPage};
+use super::super::parts::counted;
+use super::super::visit::Person;
+use super::account_user::{all_uses, ended_text, find, open_now, path};
+use crate::auth::{Action, Activation, KeysEvidence, UserRecord};
+
+pub(super) fn routes() -> Router<ConsoleState> {
+    let questions = [
+        UserQuestion::Deactivate,
+        UserQuestion::Reactivate,
+        UserQuestion::Delete,
+        UserQuestion::AllowPassword,
+    ];
+    questions.into_iter().fold(Router::new(), |router, question| {
+        let ask = move |person: Person, Path(login): Path<String>| ask(person, login, question);
+        let act =
+            move |person: Person, Path(login): Path<String>, _: Form<Sent>| act(person, login, question);
+        router.route(&format!("/account/users/{{login}}/{}", question.path()), get(ask).post(act))
+    })
+}
+
+const fn action(question: UserQuestion, user: &UserRecord) -> Action<'_> {
+    match question {
+        UserQuestion::Deactivate | UserQuestion::Reactivate => Action::SetActivation(user),
+        UserQuestion::Delete => Action::DeleteUser(user),
+        UserQuestion::AllowPassword => Action::AllowPassword(user),
+    }
+}
+
+async fn ask(person: Person, login: String, question: UserQuestion) -> Result<Response, Failure> {
+    let user = find(&person, &login).await?;
+    person.plane().may(action(question, &user)).await?;
+    let keys = match person.plane().evidence_for(&user.name).await?.keys {
+        KeysEvidence::Each(keys) => keys.len(),
+        KeysEvidence::Together { count, .. } => count,
+    };
+    let evidence = all_uses(&person, &user).await?;
+    let open_now = open_now(&person, &user).await?;
+    let login = user.name.login.to_string();
+    let frame = person.frame(&question.title(&login), Place::Users);
+    Ok(page(&UserQuestionPage { frame, login, question, keys, open_now, evidence }))
+}
+
+async fn act(person: Person, login: String, question: UserQuestion) -> Result<Response, Failure> {
+    let user = find(&person, &login).await?;
+    let plane = person.plane();
+    let open = open_now(&person, &user).await?;
+    let name = &user.name;
+    let (revision, notice) = match question {
+        UserQuestion::Deactivate => {
+            let revision = plane.set_activation(name, Activation::Deactivated).await?;
+            (revision, format!("{login} was deactivated.{}", ended_text(open)))
+        }
+        UserQuestion::Reactivate => {
+            let revision = plane.set_activation(name, Activation::Active).await?;
+            (revision, format!("{login} was reactivated."))
+        }
+        UserQuestion::Delete => {
+            let deleted = plane.delete_user(name).await?;
+            let keys = match deleted.keys {
+                0 => String::new(),
+                keys => format!(" with {}", counted(keys, "API key", "API keys")),
+            };
+            (deleted.revision, format!("{login} was deleted{keys}.{}", ended_text(open)))
+        }
+        UserQuestion::AllowPassword => {
+            let revision = plane.allow_password(name).await?;
+            (revision, format!("The password of {login} is allowed again."))
+        }
+    };
+    person.access().authenticator().applied(revision).await;
+    person.tell(Notice::success(notice));
+    Ok(match question {
+        UserQuestion::Delete => see_other(Place::Users.href()),
+        UserQuestion::Deactivate | UserQuestion::Reactivate | UserQuestion::AllowPassword => {
+            see_other(&path(&user, ""))
+        }
+    })
+}

@@ -1,0 +1,111 @@
+//! `/account/users`: the account's users, searched, filtered and paged by the store.
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Deserialize;
+
+use super::super::ConsoleState;
+use super::super::chart::grouped;
+use super::super::failure::Failure;
+use super::super::form::Queried;
+use super::super::frame::{Moment, Place};
+use super::super::page::{page, with_query};
+use super::super::pages::users::{OwnMfa, Standing, UserFilter, UserRow, UsersPage};
+use super::super::parts::Paging;
+use super::super::visit::Person;
+use super::account_user::{sees, shown, standing, state};
+use crate::auth::{Action, ListedUser, NewRights, USERS_OF_A_PART, UserList, UserListQuery, UserSelection};
+use crate::model::Permission;
+
+pub(super) fn routes() -> Router<ConsoleState> {
+    Router::new().route("/account/users", get(list))
+}
+
+/// What the address says; a page that is no number is the first.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    search: String,
+    filter: String,
+    page: String,
+}
+
+async fn list(person: Person, Queried(asked): Queried<Asked>) -> Result<Response, Failure> {
+    let user = &person.session().user;
+    let filter = UserFilter::from_field(&asked.filter);
+    let query = UserListQuery {
+        search: asked.search.clone(),
+        selection: selection(filter),
+        part: asked.page.parse::<u32>().unwrap_or(1).saturating_sub(1),
+    };
+    let listed = person.plane().list_users(user.customer, &query).await?;
+    let paging = paging(&asked.search, filter, &listed);
+    let own_mfa = if user.mfa_active { OwnMfa::On } else { OwnMfa::Off };
+    let new_user = shown(sees(&person, Action::CreateUser(user.customer, NewRights::None)));
+    let last_seen = &listed.last_seen;
+    let row = |user: ListedUser| {
+        let seen = last_seen.get(&user.user.id).copied().map(Moment::from);
+        row(user, seen)
+    };
+    Ok(page(&UsersPage {
+        frame: person.frame("Users", Place::Users),
+        search: asked.search,
+        filter,
+        without_mfa: listed.without_mfa,
+        own_mfa,
+        new_user,
+        rows: listed.users.into_iter().map(row).collect(),
+        paging,
+    }))
+}
+
+const fn selection(filter: UserFilter) -> UserSelection {
+    match filter {
+        UserFilter::All => UserSelection::All,
+        UserFilter::MfaOff => UserSelection::MfaOff,
+        UserFilter::PasswordInUse => UserSelection::PasswordInUse,
+        UserFilter::Inactive => UserSelection::Inactive,
+    }
+}
+
+fn row(listed: ListedUser, last_seen: Option<Moment>) -> UserRow {
+    let user = listed.user;
+    let held = Permission::ALL.into_iter().filter(|permission| user.permissions.holds(*permission)).count();
+    let methods = || {
+        let kinds = [(listed.apps > 0).then_some("app"), (listed.security_keys > 0).then_some("key")];
+        kinds.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    };
+    UserRow {
+        login: user.name.login.to_string(),
+        standing: if user.administrator { Standing::Administrator } else { Standing::Permissions(held) },
+        access: user.access_points,
+        mfa: standing(&user, methods),
+        keys: listed.keys,
+        last_seen,
+        state: state(&user, listed.link_waits),
+        full_name: user.full_name,
+    }
+}
+
+fn paging(search: &str, filter: UserFilter, listed: &UserList) -> Paging {
+    let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
+    let before = listed.part.saturating_mul(USERS_OF_A_PART);
+    let first = usize::try_from(before).unwrap_or(usize::MAX).saturating_add(1);
+    let last = first.saturating_add(listed.users.len()).saturating_sub(1);
+    let address = |number: u32| {
+        let number = if number <= 1 { String::new() } else { number.to_string() };
+        with_query("/account/users", &[("search", search), ("filter", filter.as_str()), ("page", &number)])
+    };
+    let users = if listed.matching == 1 { "user" } else { "users" };
+    let summary = match (first, last == listed.matching) {
+        (1, true) if listed.users.is_empty() => String::new(),
+        (1, true) => format!("{} {users}", count(listed.matching)),
+        _ => format!("{}–{} of {} {users}", count(first), count(last), count(listed.matching)),
+    };
+    Paging {
+        summary,
+        previous: (listed.part > 0).then(|| address(listed.part)),
+        next: (last < listed.matching).then(|| address(listed.part.saturating_add(2))),
+    }
+}
