@@ -43,6 +43,8 @@ mod usage;
 mod usage_meter;
 mod users;
 
+/// Rows of the store that use cases answer with.
+pub use crate::store::{ListedKey, UserRecord};
 pub use access::{AccessCell, AccessTable};
 pub use activity::{
     ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
@@ -50,7 +52,9 @@ pub use activity::{
 };
 pub use actor::{Actor, Means, UserActor};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
-pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
+pub use api_keys::{
+    KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey, first_key_ends_password, replacement_end,
+};
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use audit::{Event, EventKind, InvalidEventKind};

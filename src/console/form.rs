@@ -1,7 +1,8 @@
-//! Forms: read, and taken only from pages of the session that sends them (S85).
+//! Forms and queries: read, and forms taken only from pages of the session that sends them (S85).
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
+use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,10 @@ pub(super) struct Form<T>(pub(super) T);
 /// Of a form that says nothing but that it was sent.
 #[derive(Debug, Deserialize)]
 pub(super) struct Sent {}
+
+/// What the query of an address asks for; what cannot be read counts as not asked.
+#[derive(Debug)]
+pub(super) struct Asked<T>(pub(super) T);
 
 #[derive(Deserialize)]
 struct Proof {
@@ -37,5 +42,14 @@ impl<T: DeserializeOwned> FromRequest<ConsoleState> for Form<T> {
             }
         }
         serde_html_form::from_bytes(&body).map(Self).map_err(|_| Failure::form())
+    }
+}
+
+impl<T: Default + DeserializeOwned> FromRequestParts<ConsoleState> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ConsoleState) -> Result<Self, Failure> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(serde_html_form::from_str(query).unwrap_or_default()))
     }
 }

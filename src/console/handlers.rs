@@ -1,6 +1,13 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod api_keys;
+mod key_delete;
+mod key_replace;
+mod networks;
 mod start;
+#[cfg(test)]
+mod testing;
+mod whose;
 
 use axum::Router;
 use axum::extract::Path;
@@ -16,7 +23,11 @@ use super::plain_answer::plain_answer;
 
 /// Every address of a page.
 pub(super) fn routes() -> Router<ConsoleState> {
-    Router::new().merge(start::routes())
+    Router::new()
+        .merge(start::routes())
+        .merge(api_keys::routes())
+        .merge(key_delete::routes())
+        .merge(key_replace::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.
