@@ -79,6 +79,7 @@ impl TestConsole {
             metrics: Arc::new(Metrics::default()),
             public_url,
             limits: Arc::new(Limits::default()),
+            doors: super::DoorAddresses::default(),
         });
         let console = Self { world, router: router(state.clone()), state, plane };
         let admin = UserToMake { administrator: true, ..UserToMake::new("acme/admin".parse().unwrap()) };
