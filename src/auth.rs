@@ -45,6 +45,7 @@ mod usage_meter;
 mod user_list;
 mod users;
 
+pub use crate::store::{ListedUser, UserRecord, UserSelection};
 pub use access::{AccessCell, AccessTable};
 pub use activity::{
     ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
@@ -74,7 +75,7 @@ pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
 pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
-pub use passwords::{OwnNames, PasswordFault, check_password};
+pub use passwords::{OwnNames, PasswordFault, check_password, least_password_characters};
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
 pub use security_events::SecurityEvent;
@@ -83,7 +84,6 @@ pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
     SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,
 };
-pub use crate::store::{ListedUser, UserRecord, UserSelection};
 pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};
 pub use user_list::{USERS_OF_A_PART, UserList, UserListQuery};

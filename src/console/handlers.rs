@@ -3,12 +3,14 @@
 mod confirm;
 mod factors;
 mod mfa;
+mod profile;
 mod second_step;
 mod sign_in;
 mod signed_in;
 mod start;
 #[cfg(test)]
 mod tests;
+mod welcome;
 
 use axum::Router;
 use axum::extract::Path;
@@ -31,6 +33,8 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(signed_in::routes())
         .merge(confirm::routes())
         .merge(mfa::routes())
+        .merge(profile::routes())
+        .merge(welcome::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

@@ -51,9 +51,8 @@ async fn show(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
 async fn confirm(person: Person, Form(typed): Form<Typed>) -> Result<Response, Failure> {
     let next = own_path(&typed.next).to_owned();
     let step = step_of(&typed.with);
-    let factor = step.map(|step| {
-        presented(step, if step == SecondStep::Key { typed.credential } else { typed.code })
-    });
+    let factor =
+        step.map(|step| presented(step, if step == SecondStep::Key { typed.credential } else { typed.code }));
     let password = Secret::new(typed.password);
     let fault = match person.access().confirm(person.session(), password, factor).await {
         Ok(token) => return Ok(holding(person.state(), &token, see_other(&next))),

@@ -92,7 +92,7 @@ impl ErrorPage {
 }
 
 /// With a capital letter and a full stop.
-fn sentence(text: &str) -> String {
+pub(in crate::console) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(char::to_uppercase).into_iter().flatten();
     let text: String = first.chain(letters).collect();
