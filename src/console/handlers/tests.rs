@@ -3,3 +3,5 @@
 mod own_account;
 mod second_factor;
 mod signing_in;
+mod users;
+mod users_edited;
