@@ -45,6 +45,7 @@ mod usage_meter;
 mod user_list;
 mod users;
 
+pub use crate::store::{ListedKey, ListedUser, UserRecord, UserSelection};
 pub use access::{AccessCell, AccessTable};
 pub use activity::{
     ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
@@ -52,7 +53,9 @@ pub use activity::{
 };
 pub use actor::{Actor, Means, UserActor};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
-pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
+pub use api_keys::{
+    KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey, first_key_ends_password, replacement_end,
+};
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use audit::{Event, EventKind, InvalidEventKind};
@@ -83,7 +86,6 @@ pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
     SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,
 };
-pub use crate::store::{ListedUser, UserRecord, UserSelection};
 pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};
 pub use user_list::{USERS_OF_A_PART, UserList, UserListQuery};

@@ -1,12 +1,17 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod api_keys;
 mod factors;
+mod key_delete;
+mod key_replace;
+mod networks;
 mod second_step;
 mod sign_in;
 mod signed_in;
 mod start;
 #[cfg(test)]
 mod tests;
+mod whose;
 
 use axum::Router;
 use axum::extract::Path;
@@ -27,6 +32,9 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(sign_in::routes())
         .merge(second_step::routes())
         .merge(signed_in::routes())
+        .merge(api_keys::routes())
+        .merge(key_delete::routes())
+        .merge(key_replace::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

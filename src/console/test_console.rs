@@ -20,8 +20,8 @@ use http::StatusCode;
 use super::plain_answer::plain_answer;
 use super::server::serve_router;
 use super::{
-    BoundConsole, ConsoleClient, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, ServerParts,
-    console_slots, guarded,
+    BoundConsole, ConsoleClient, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, DoorAddresses,
+    ServerParts, console_slots, guarded,
 };
 use crate::auth::testing::World;
 use crate::auth::{Actor, ConsoleAccess, ControlPlane, FailureGroups, SessionTerms};
@@ -90,6 +90,7 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
         metrics: Arc::new(Metrics::default()),
         public_url: listener.public_url.clone(),
         limits: Arc::clone(&limits),
+        doors: DoorAddresses::default(),
     });
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();

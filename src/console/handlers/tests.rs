@@ -1,3 +1,4 @@
 //! Stories of the pages, through the real routes and guards.
 
+mod api_keys;
 mod signing_in;
