@@ -1,5 +1,6 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod allow_list;
 mod api_keys;
 mod factors;
 mod key_delete;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(sign_in::routes())
         .merge(second_step::routes())
         .merge(signed_in::routes())
+        .merge(allow_list::routes())
         .merge(api_keys::routes())
         .merge(key_delete::routes())
         .merge(key_replace::routes())

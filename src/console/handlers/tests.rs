@@ -1,4 +1,5 @@
 //! Stories of the pages, through the real routes and guards.
 
+mod allow_list;
 mod api_keys;
 mod signing_in;
