@@ -27,6 +27,7 @@ mod key_inspection;
 mod key_ring;
 mod links;
 mod live_sessions;
+mod management;
 mod password_check;
 mod password_turns;
 mod passwords;
@@ -83,3 +84,6 @@ pub use sign_in::{
 pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage};
 pub use usage_meter::{CollectedUsage, CountedUse};
 pub use users::{Activation, DeletedUser, FirstPassword, MadeUser, UserChanges, UserToMake, mfa_state};
+
+// What use cases answer, for those who may not name the store.
+pub use crate::store::{ListedKey, UserRecord};

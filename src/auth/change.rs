@@ -73,7 +73,7 @@ impl ControlPlane {
         Self { once: Some(once), ..self.clone() }
     }
 
-    /// Begins a change for the plane's actor; fails if that one is not let in any more.
+    /// Begins a change for the plane's actor; fails if that one is not let in any more, or has sent the same before.
     pub(super) async fn begin(&self) -> Result<Change, ControlError> {
         let mut mutation = self.store.mutate().await?;
         let standing = match &self.actor {
@@ -87,6 +87,12 @@ impl ControlPlane {
                 self.standing_of(asker, user, key)?
             }
         };
+        // Asked before anything else: the first time may have made impossible what was asked for.
+        if let Some(once) = self.once
+            && let Some(made) = mutation.made_with(once).await?
+        {
+            return Err(ControlError::MadeBefore(made));
+        }
         Ok(Change {
             mutation,
             standing,

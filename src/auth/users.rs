@@ -11,7 +11,7 @@ use super::control_plane::{
 use super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::rights::{Action, Forbidden, NewRights};
 use crate::model::{
-    AccessPoint, AccessPoints, CustomerHandle, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
+    AccessPoint, AccessPoints, CustomerHandle, CustomerId, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
     Secret, Timestamp, UserId, UserName,
 };
 use crate::store::{NewUser, StoreError, UserRecord};
@@ -82,6 +82,13 @@ impl UserToMake {
         let holds = self.administrator || self.permissions != Permissions::default();
         if holds { NewRights::Some } else { NewRights::None }
     }
+
+    /// What whoever makes it must be allowed.
+    fn actions(&self, customer: CustomerId) -> Vec<Action<'static>> {
+        let plain = matches!(self.password, FirstPassword::None) && self.mfa == MfaRequirement::Optional;
+        let chooses = (!plain).then_some(Action::ChooseFirstSignIn(customer));
+        std::iter::once(Action::CreateUser(customer, self.rights())).chain(chooses).collect()
+    }
 }
 
 /// What the audit trail tells of a user that was made.
@@ -142,10 +149,12 @@ impl ControlPlane {
         check_text("the name", &order.full_name)?;
         check_text("the e-mail address", &order.email)?;
         check_language(&order.language)?;
-        let rights = order.rights();
         let record = self.customer_record(&order.name.customer).await?;
+        let actions = order.actions(record.id);
         // Asked before the password is hashed, and again in the change.
-        self.require(Action::CreateUser(record.id, rights)).await?;
+        for action in &actions {
+            self.require(*action).await?;
+        }
         let gives_link = matches!(order.password, FirstPassword::Link);
         let password_hash = match order.password {
             FirstPassword::Chosen(password) => {
@@ -157,7 +166,9 @@ impl ControlPlane {
         };
         let mut change = self.begin().await?;
         let customer = require_customer(&mut change, &order.name.customer).await?.id;
-        change.require(Action::CreateUser(customer, rights))?;
+        for action in actions {
+            change.require(action)?;
+        }
         let new = NewUser {
             customer,
             login: order.name.login.clone(),

@@ -13,6 +13,15 @@ pub enum Use {
 }
 
 impl Mutation {
+    /// What a token was used to make, if it was used.
+    pub async fn made_with(&mut self, token: TokenDigest) -> Result<Option<String>, StoreError> {
+        let made = sqlx::query_scalar("SELECT made FROM used_tokens WHERE digest = ?")
+            .bind(token.0.as_slice())
+            .fetch_optional(self.connection())
+            .await?;
+        Ok(made)
+    }
+
     /// Uses a token to make `made`, an id and never a secret.
     pub async fn use_token(
         &mut self,
@@ -20,11 +29,7 @@ impl Mutation {
         made: &str,
         now: Timestamp,
     ) -> Result<Use, StoreError> {
-        let before: Option<String> = sqlx::query_scalar("SELECT made FROM used_tokens WHERE digest = ?")
-            .bind(token.0.as_slice())
-            .fetch_optional(self.connection())
-            .await?;
-        if let Some(made) = before {
+        if let Some(made) = self.made_with(token).await? {
             return Ok(Use::Again(made));
         }
         sqlx::query("INSERT INTO used_tokens (digest, made, used_at) VALUES (?, ?, ?)")
