@@ -28,6 +28,7 @@ mod key_inspection;
 mod key_ring;
 mod links;
 mod live_sessions;
+mod management;
 mod password_check;
 mod password_turns;
 mod passwords;

@@ -5,6 +5,7 @@
 
 mod api_session;
 mod console_password;
+mod manage_key;
 
 pub(super) use console_password::ConsolePassword;
 
