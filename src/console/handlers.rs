@@ -1,7 +1,9 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod activity;
 mod allow_list;
 mod api_keys;
+mod connect;
 mod factors;
 mod key_delete;
 mod key_replace;
@@ -12,6 +14,7 @@ mod signed_in;
 mod start;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod whose;
 
 use axum::Router;
@@ -33,10 +36,13 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(sign_in::routes())
         .merge(second_step::routes())
         .merge(signed_in::routes())
+        .merge(activity::routes())
         .merge(allow_list::routes())
         .merge(api_keys::routes())
+        .merge(connect::routes())
         .merge(key_delete::routes())
         .merge(key_replace::routes())
+        .merge(usage::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.
