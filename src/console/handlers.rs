@@ -9,6 +9,7 @@ mod key_replace;
 mod mfa;
 mod mfa_admin;
 mod networks;
+mod profile;
 mod second_step;
 mod sign_in;
 mod signed_in;
@@ -23,6 +24,7 @@ mod user_link;
 mod user_question;
 mod users;
 mod whose;
+mod welcome;
 
 use axum::Router;
 use axum::extract::Path;
@@ -54,6 +56,8 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(api_keys::routes())
         .merge(key_delete::routes())
         .merge(key_replace::routes())
+        .merge(profile::routes())
+        .merge(welcome::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

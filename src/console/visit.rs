@@ -135,11 +135,6 @@ impl Person {
         self.visit.bare_frame(title)
     }
 
-    /// From where, and with what.
-    pub(super) const fn visitor(&self) -> &Visitor {
-        self.visit.visitor()
-    }
-
     /// The frame without what is to be told, which waits for a page that is shown.
     pub(super) fn peek_frame(&self) -> Frame {
         self.visit.frame("", Place::Profile)

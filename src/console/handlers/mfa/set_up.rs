@@ -12,9 +12,10 @@ use super::super::super::failure::Failure;
 use super::super::super::form::{Form, Queried};
 use super::super::super::frame::{FieldError, Notice, Place};
 use super::super::super::page::{holding, page, see_other, unprocessable, with_query};
+use super::super::super::pages::error::sentence;
 use super::super::super::pages::mfa::{AppSetUp, CodesFor, KeySetUp, MethodDone, NewMethod};
 use super::super::super::visit::Person;
-use super::{codes_page, kind_of, may_make_keys, sentence};
+use super::{codes_page, kind_of, may_make_keys};
 use crate::auth::{AddedMethod, ControlError, EnrolmentFault};
 use crate::model::Secret;
 
