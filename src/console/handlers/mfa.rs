@@ -147,14 +147,14 @@ async fn ask_replace(person: Person) -> Result<Response, Failure> {
 
 async fn replace(person: Person, Form(Sent {}): Form<Sent>) -> Result<Response, Failure> {
     match person.access().replace_recovery_codes(person.session()).await {
-        Ok(codes) => Ok(page(&codes_page(&person, codes, CodesFor::Replacement))),
+        Ok(codes) => Ok(page(&codes_page(&person, &codes, CodesFor::Replacement))),
         // MFA is off.
         Err(EnrolmentFault::UnknownMethod) => Ok(see_other("/profile/mfa")),
         Err(fault) => Err(fault.into()),
     }
 }
 
-fn codes_page(person: &Person, shown: ShownCodes, purpose: CodesFor) -> RecoveryCodes {
+fn codes_page(person: &Person, shown: &ShownCodes, purpose: CodesFor) -> RecoveryCodes {
     let codes = shown.codes.iter().map(|code| code.expose().clone()).collect();
     RecoveryCodes {
         frame: person.frame("Save your recovery codes", Place::Profile),

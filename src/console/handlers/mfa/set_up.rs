@@ -37,7 +37,7 @@ struct Codes {
 async fn show_codes(person: Person, Queried(asked): Queried<Codes>) -> Result<Response, Failure> {
     let then = method_of(&asked.then);
     match person.access().show_recovery_codes(person.session()).await {
-        Ok(codes) => Ok(page(&codes_page(&person, codes, CodesFor::FirstMethod(then)))),
+        Ok(codes) => Ok(page(&codes_page(&person, &codes, CodesFor::FirstMethod(then)))),
         Err(fault) => elsewhere(&person, fault, then),
     }
 }
@@ -47,7 +47,7 @@ async fn saved_codes(person: Person, Form(typed): Form<Codes>) -> Result<Respons
     if typed.saved != "yes" {
         return match person.access().show_recovery_codes(person.session()).await {
             Ok(codes) => {
-                let mut shown = codes_page(&person, codes, CodesFor::FirstMethod(then));
+                let mut shown = codes_page(&person, &codes, CodesFor::FirstMethod(then));
                 shown.frame.errors = vec![FieldError::new("saved", "Save the codes, then tick the box.")];
                 Ok(unprocessable(&shown))
             }
