@@ -19,7 +19,7 @@ use super::super::pages::one_time_link::LinkPurpose;
 use super::super::pages::user_form::{
     FormParts, MfaPart, PasswordBy, PasswordPart, Purpose, UserFormPage, UserValues,
 };
-use super::super::parts::Shown;
+use super::super::parts::{LANGUAGES, Shown};
 use super::super::visit::Person;
 use super::account_user::{find, is_own, path};
 use super::networks::as_lines;
@@ -29,22 +29,6 @@ use crate::auth::{
 };
 use crate::model::{AccessPoint, MfaRequirement, Permission, UserName};
 use typed::{Faults, Part, Typed};
-
-/// Languages that can be chosen, each in its own words.
-const LANGUAGES: [(&str, &str); 12] = [
-    ("da", "Dansk"),
-    ("de", "Deutsch"),
-    ("en", "English"),
-    ("es", "Español"),
-    ("fr", "Français"),
-    ("it", "Italiano"),
-    ("nl", "Nederlands"),
-    ("pl", "Polski"),
-    ("pt", "Português"),
-    ("sv", "Svenska"),
-    ("tr", "Türkçe"),
-    ("zh", "中文"),
-];
 
 pub(super) fn routes() -> Router<ConsoleState> {
     Router::new()
