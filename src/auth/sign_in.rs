@@ -11,6 +11,8 @@
 mod confirm;
 mod factors;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use confirm::ConfirmFault;
 pub use factors::{FactorRefusal, PresentedFactor, UsedFactor};
