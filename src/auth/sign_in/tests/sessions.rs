@@ -245,6 +245,38 @@ async fn a_password_that_the_operator_chose_lasts() {
 }
 
 #[tokio::test]
+async fn a_user_who_is_deleted_leaves_nothing_of_the_console_behind() {
+    let people = People::new().await;
+    let first = people.set_up_app().await;
+    people.access.begin_app(&first.session).await.unwrap();
+    let half = people.sign_in().await;
+    let link = people.operator().issue_link(&People::name()).await.unwrap();
+    let (store, user) = (&people.world.store, people.world.user);
+    assert!(!store.notices_of(user).await.unwrap().is_empty());
+    let key = people.world.add_key("api").await.0;
+    let deleted = people.operator().delete_user(&People::name()).await.unwrap();
+    people.world.authenticator.applied(deleted.revision).await;
+    assert_eq!(deleted.keys, 1);
+    for session in [&first.session, &half] {
+        assert!(!people.stands(session).await);
+        let mut change = store.mutate().await.unwrap();
+        assert!(change.ceremony(session.record.digest, "set up app").await.unwrap().is_none());
+    }
+    assert!(store.mfa_methods_of(user).await.unwrap().is_empty());
+    assert!(store.recovery_set_of(user).await.unwrap().is_none());
+    assert!(store.notices_of(user).await.unwrap().is_empty());
+    assert!(people.access.follow_link(link.token.expose()).await.unwrap().is_none());
+    assert!(matches!(people.world.key(&key, Service::Api).await, Decision::Deny(_)));
+    let over = people.access.verify(&half, PresentedFactor::Code(people.code(&first.app))).await;
+    assert!(matches!(over, Err(FactorRefusal::Over)));
+    people.access.sign_out(&first.session).await.unwrap();
+    // The name may be given again, and is somebody else.
+    people.make_user("alex").await;
+    let signed_in = people.try_sign_in("acme/alex", PASSWORD).await.unwrap();
+    assert_eq!(signed_in.stage, SignInStage::Full);
+}
+
+#[tokio::test]
 async fn notices_are_kept_until_they_were_shown_and_name_the_event_and_the_address() {
     let people = People::new().await;
     let first = people.set_up_app().await;
