@@ -38,7 +38,7 @@ async fn r33_r35_ten_codes_are_shown_first_and_stay_the_same_until_a_method_is_p
     let people = People::new().await;
     let session = people.sign_in().await;
     assert_eq!(fault(people.access.begin_app(&session).await), "CodesFirst");
-    assert_eq!(fault(people.access.begin_key(&session, "").await), "CodesFirst");
+    assert_eq!(fault(people.access.begin_key(&session).await), "CodesFirst");
     assert_eq!(fault(people.access.confirm_codes_saved(&session).await), "Expired", "none were shown");
     let shown = people.access.show_recovery_codes(&session).await.unwrap();
     assert_eq!(shown.codes.len(), 10);
@@ -134,17 +134,17 @@ async fn s95_what_was_begun_before_the_methods_changed_cannot_finish_after_it() 
     save_codes(&people, &session).await;
     let app = people.begin_app(&session).await;
     let mut browser = Browser::at(ORIGIN);
-    let answer = browser.register(&people.access.begin_key(&session, "").await.unwrap());
+    let answer = browser.register(&people.access.begin_key(&session).await.unwrap());
     // Somebody else takes all away; the row of the session stays for the look of it.
     let mut change = people.world.store.mutate().await.unwrap();
     change.delete_mfa_methods_of(people.world.user).await.unwrap();
     change.commit().await.unwrap();
     assert!(people.stands(&session).await);
     assert_eq!(fault(people.access.finish_app(&session, "", &people.code(&app)).await), "CodesFirst");
-    assert_eq!(fault(people.access.finish_key(&session, &answer).await), "CodesFirst");
+    assert_eq!(fault(people.access.finish_key(&session, "", &answer).await), "CodesFirst");
     save_codes(&people, &session).await;
     assert_eq!(fault(people.access.finish_app(&session, "", &people.code(&app)).await), "Expired");
-    assert_eq!(fault(people.access.finish_key(&session, &answer).await), "Expired");
+    assert_eq!(fault(people.access.finish_key(&session, "", &answer).await), "Expired");
     assert!(!people.user().await.mfa_active);
 }
 
@@ -180,20 +180,20 @@ async fn s33_a_registration_answers_one_challenge_of_one_session_once_and_within
     save_codes(&people, &other).await;
     let mut browser = Browser::at(ORIGIN);
     let finish = async |session: &ConsoleSession, answer: &Secret<String>| {
-        people.access.finish_key(session, answer).await
+        people.access.finish_key(session, "Blue key", answer).await
     };
-    let challenge = people.access.begin_key(&one, "").await.unwrap();
+    let challenge = people.access.begin_key(&one).await.unwrap();
     let answer = browser.register(&challenge);
     assert_eq!(fault(finish(&other, &answer).await), "Expired", "no challenge was sent to it");
-    people.access.begin_key(&other, "").await.unwrap();
+    people.access.begin_key(&other).await.unwrap();
     assert_eq!(fault(finish(&other, &answer).await), "NoProof", "another one's challenge");
     assert_eq!(fault(finish(&one, &secret("no JSON")).await), "NoProof");
     assert_eq!(fault(finish(&one, &answer).await), "Expired", "the challenge is used up");
 
-    let answer = browser.register(&people.access.begin_key(&one, "").await.unwrap());
+    let answer = browser.register(&people.access.begin_key(&one).await.unwrap());
     people.pass(300);
     assert_eq!(fault(finish(&one, &answer).await), "Expired");
-    let answer = browser.register(&people.access.begin_key(&one, "Blue key").await.unwrap());
+    let answer = browser.register(&people.access.begin_key(&one).await.unwrap());
     people.pass(299);
     let added = finish(&one, &answer).await.unwrap();
     assert!(added.is_first && added.name == "Blue key");
@@ -206,9 +206,9 @@ async fn s33_an_answer_from_another_origin_proves_nothing() {
     let people = People::new().await;
     let session = people.sign_in().await;
     save_codes(&people, &session).await;
-    let options = people.access.begin_key(&session, "").await.unwrap();
+    let options = people.access.begin_key(&session).await.unwrap();
     let answer = Browser::at("https://evil.console.example").register(&options);
-    assert_eq!(fault(people.access.finish_key(&session, &answer).await), "NoProof");
+    assert_eq!(fault(people.access.finish_key(&session, "", &answer).await), "NoProof");
     assert!(!people.user().await.mfa_active);
 }
 
@@ -218,8 +218,8 @@ async fn s33_challenges_are_random_and_offer_no_hint_that_narrows_what_can_be_us
     let session = people.sign_in().await;
     save_codes(&people, &session).await;
     let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap()["publicKey"].clone();
-    let one = read(people.access.begin_key(&session, "").await.unwrap());
-    let other = read(people.access.begin_key(&session, "").await.unwrap());
+    let one = read(people.access.begin_key(&session).await.unwrap());
+    let other = read(people.access.begin_key(&session).await.unwrap());
     assert_ne!(one["challenge"], other["challenge"]);
     assert!(one["challenge"].as_str().unwrap().len() >= 22, "16 bytes at least");
     assert_eq!(one["rp"]["id"], "console.example");
@@ -237,7 +237,7 @@ async fn s33_a_security_key_is_registered_once_whoever_holds_it() {
     let mut browser = Browser::at(ORIGIN);
     let session = people.set_up_key(&mut browser).await;
     let excluded: serde_json::Value =
-        serde_json::from_str(&people.access.begin_key(&session, "").await.unwrap()).unwrap();
+        serde_json::from_str(&people.access.begin_key(&session).await.unwrap()).unwrap();
     assert_eq!(excluded["publicKey"]["excludeCredentials"].as_array().unwrap().len(), 1);
     // Another user's: alex gets the credential that bo is about to register.
     let credential = methods(&people).await[0].clone();
@@ -245,7 +245,7 @@ async fn s33_a_security_key_is_registered_once_whoever_holds_it() {
     let bo = people.try_sign_in("acme/bo", PASSWORD).await.unwrap().token;
     let bo = people.live(&bo).await;
     save_codes(&people, &bo).await;
-    let answer = browser.register(&people.access.begin_key(&bo, "").await.unwrap());
+    let answer = browser.register(&people.access.begin_key(&bo).await.unwrap());
     let id: serde_json::Value = serde_json::from_str(answer.expose()).unwrap();
     let raw = id["rawId"].as_str().unwrap();
     let raw = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, raw).unwrap();
@@ -261,7 +261,7 @@ async fn s33_a_security_key_is_registered_once_whoever_holds_it() {
     };
     change.insert_mfa_method(&taken).await.unwrap();
     change.commit().await.unwrap();
-    assert_eq!(fault(people.access.finish_key(&bo, &answer).await), "Registered");
+    assert_eq!(fault(people.access.finish_key(&bo, "", &answer).await), "Registered");
     let bo_id = people.operator().user(&"acme/bo".parse().unwrap()).await.unwrap();
     assert!(!bo_id.mfa_active && people.world.store.recovery_set_of(bo_id.id).await.unwrap().is_none());
 }
@@ -290,9 +290,8 @@ async fn s101_what_keys_are_registered_for_is_fixed_by_the_first_and_other_addre
     let elsewhere =
         SecurityKeys::new(&public_url("https://other.example"), None, UserVerification::Preferred);
     let access = ConsoleAccess { security_keys: elsewhere.unwrap().map(Into::into), ..people.access.clone() };
-    let answer =
-        Browser::at("https://other.example").register(&access.begin_key(&session, "").await.unwrap());
-    assert_eq!(fault(access.finish_key(&session, &answer).await), "NotOffered");
+    let answer = Browser::at("https://other.example").register(&access.begin_key(&session).await.unwrap());
+    assert_eq!(fault(access.finish_key(&session, "", &answer).await), "NotOffered");
 
     // Once nobody has any, the address may change.
     let id = methods(&people).await[0].id;
@@ -303,9 +302,8 @@ async fn s101_what_keys_are_registered_for_is_fixed_by_the_first_and_other_addre
     let session = people.live(&signed_in.token).await;
     let access = ConsoleAccess { security_keys: Some(keys.into()), ..people.access.clone() };
     save_codes(&people, &session).await;
-    let answer =
-        Browser::at("https://other.example").register(&access.begin_key(&session, "").await.unwrap());
-    access.finish_key(&session, &answer).await.unwrap();
+    let answer = Browser::at("https://other.example").register(&access.begin_key(&session).await.unwrap());
+    access.finish_key(&session, "", &answer).await.unwrap();
     assert_eq!(people.world.store.fact(StoreFact::RelyingParty).await.unwrap().unwrap(), "other.example");
     assert!(plane.security_keys(&public_url("https://192.0.2.1")).await.is_err());
 }
@@ -315,8 +313,8 @@ async fn r42_further_methods_need_no_codes_and_can_each_be_used_renamed_and_remo
     let people = People::new().await;
     let FirstApp { session, app, .. } = people.set_up_app().await;
     let mut browser = Browser::at(ORIGIN);
-    let options = people.access.begin_key(&session, "").await.unwrap();
-    let added = people.access.finish_key(&session, &browser.register(&options)).await.unwrap();
+    let options = people.access.begin_key(&session).await.unwrap();
+    let added = people.access.finish_key(&session, "", &browser.register(&options)).await.unwrap();
     assert!(!added.is_first && added.name == "Security key");
     let session = people.live(&added.token).await;
     let second = people.begin_app(&session).await;
@@ -501,7 +499,7 @@ async fn nobody_has_more_than_twenty_methods() {
     }
     change.commit().await.unwrap();
     assert_eq!(fault(people.access.begin_app(&session).await), "TooMany");
-    assert_eq!(fault(people.access.begin_key(&session, "").await), "TooMany");
+    assert_eq!(fault(people.access.begin_key(&session).await), "TooMany");
 }
 
 #[tokio::test]
@@ -526,7 +524,7 @@ async fn at_an_address_without_a_name_security_keys_are_not_offered() {
     assert!(!access.offers_security_keys() && people.access.offers_security_keys());
     let session = people.sign_in().await;
     save_codes(&people, &session).await;
-    assert_eq!(fault(access.begin_key(&session, "").await), "NotOffered");
+    assert_eq!(fault(access.begin_key(&session).await), "NotOffered");
 }
 
 #[tokio::test]

@@ -79,11 +79,15 @@ async fn s38_s93_every_refusal_of_a_password_is_the_same_after_the_same_work() {
 
 #[tokio::test]
 async fn s44_failures_at_the_sign_in_page_make_its_name_wait_whether_there_is_such_a_user_or_not() {
-    let people = People::with(Limits { failed_passwords_per_user: 2, ..Limits::default() }).await;
-    for name in ["acme/alex", "acme/nobody", "nonsense"] {
-        for _ in 0..2 {
+    let people = People::new().await;
+    let names = ["acme/alex", "acme/nobody", "nonsense"];
+    for name in names {
+        for _ in 0..9 {
             assert_eq!(fault(people.try_sign_in(name, "a wrong password").await), "wrong", "{name}");
         }
+    }
+    people.allow_failures(1);
+    for name in names {
         assert_eq!(fault(people.try_sign_in(name, PASSWORD).await), "wait", "{name}");
     }
     let told = people.trail().await;
@@ -92,31 +96,49 @@ async fn s44_failures_at_the_sign_in_page_make_its_name_wait_whether_there_is_su
 
 #[tokio::test]
 async fn a_users_own_browser_is_not_locked_out_by_strangers() {
-    let people = People::with(Limits { failed_passwords_per_user: 2, ..Limits::default() }).await;
+    let people = People::new().await;
     let device = people.try_sign_in("acme/alex", PASSWORD).await.unwrap().device.unwrap();
-    for _ in 0..2 {
-        assert_eq!(fault(people.try_sign_in("acme/alex", "a stranger's guess").await), "wrong");
-    }
-    assert_eq!(fault(people.try_sign_in("acme/alex", PASSWORD).await), "wait");
-    let with = async |device: &str, name: &str, password: &str| {
+    let device = device.expose().as_str();
+    let with = async |device: &str, password: &str| {
+        let name = "acme/alex";
         let presented = PasswordSignIn { name, password: secret(password), link: None, device: Some(device) };
         people.access.sign_in(&visitor("192.0.2.9"), presented).await
     };
-    assert!(with(device.expose(), "acme/alex", PASSWORD).await.is_ok());
-    // What it counts by is its own: it does not say so of another user, by itself let nobody in, and is spelled one way.
-    let (expiry, proof) = device.expose().split_once('-').unwrap();
-    let spelled = format!("000{expiry}-{proof}");
-    for device in [device.expose().as_str(), &spelled] {
-        assert_eq!(fault(with(device, "acme/alex", "a wrong password").await), "wrong");
+    for _ in 0..9 {
+        assert_eq!(fault(people.try_sign_in("acme/alex", "a stranger's guess").await), "wrong");
     }
-    assert_eq!(fault(with(&format!("+{expiry}-{proof}"), "acme/alex", PASSWORD).await), "wait");
+    people.allow_failures(1);
+    assert_eq!(fault(people.try_sign_in("acme/alex", PASSWORD).await), "wait");
+    with(device, PASSWORD).await.unwrap();
+    let (expiry, proof) = device.split_once('-').unwrap();
     let later = format!("{}-{proof}", expiry.parse::<i64>().unwrap() + 1);
     for forged in [later.as_str(), "", "-", &format!("{expiry}-"), &format!("x-{proof}")] {
-        assert_eq!(fault(with(forged, "acme/alex", PASSWORD).await), "wait", "{forged}");
+        assert_eq!(fault(with(forged, PASSWORD).await), "wait", "{forged}");
     }
-    // A new password makes it a stranger's browser again.
+    // Its own failures are counted, however it spells itself.
+    people.allow_failures(10);
+    for spelled in ["", "0", "00", "000", "+", "+0", "+00", "+000", "+0000"] {
+        assert_eq!(fault(with(&format!("{spelled}{device}"), "a wrong password").await), "wrong");
+    }
+    people.allow_failures(1);
+    assert_eq!(fault(with(&format!("00000{device}"), PASSWORD).await), "wait");
+}
+
+#[tokio::test]
+async fn a_browser_is_its_users_own_for_thirty_days_and_until_the_password_changes() {
+    let people = People::new().await;
+    people.make_user("bo").await;
+    let user = people.user().await;
+    let token = people.try_sign_in("acme/alex", PASSWORD).await.unwrap().device.unwrap();
+    let own = |user: &UserRecord| people.access.own_device(user, token.expose()).is_some();
+    assert!(own(&user));
+    assert!(!own(&people.operator().user(&"acme/bo".parse().unwrap()).await.unwrap()));
     people.operator().set_password(&People::name(), secret("another long password")).await.unwrap();
-    assert_eq!(fault(with(device.expose(), "acme/alex", "another long password").await), "wait");
+    assert!(!own(&people.user().await));
+    people.pass(30 * 86_400 - 1);
+    assert!(own(&user));
+    people.pass(1);
+    assert!(!own(&user));
 }
 
 #[tokio::test]
