@@ -189,7 +189,7 @@ fn setting(person: &Person, user: &UserRecord, obstacle: Obstacle) -> Option<Str
         }
         Obstacle::Rule(Reason::UserInactive) => below(Action::SetActivation(user), "reactivate"),
         Obstacle::Rule(Reason::AccessPointOff) => below(Action::EditAccess(user), "edit#part-access"),
-        Obstacle::NoPassword | Obstacle::Rule(_) => None,
+        Obstacle::NoPassword | Obstacle::NewPassword | Obstacle::Link | Obstacle::Rule(_) => None,
     }
 }
 
