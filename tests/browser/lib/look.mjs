@@ -1,0 +1,40 @@
+// How every page must look: no fault that axe finds, in light and dark, wide and small; nothing wider than the window.
+import assert from "node:assert/strict";
+import { axeSource } from "./packages.mjs";
+import { SMALL, WIDE } from "./browser.mjs";
+
+// The narrowest window that everything must fit (WCAG 2.2, 1.4.10), and the least side of what is clicked (2.5.8).
+const NARROWEST = { width: 320, height: 800 };
+
+export async function lookAt(page) {
+  const where = `${new URL(page.url()).pathname} (${await page.title()})`;
+  assert.match(await page.title(), / – Latchkey$/, where);
+  assert.equal(await page.locator("h1").count(), 1, `headings of the first level at ${where}`);
+  assert.equal(await page.locator("html").getAttribute("lang"), "en", where);
+  for (const colorScheme of ["light", "dark"]) {
+    for (const size of [WIDE, SMALL]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize(size);
+      await findNothing(page, `${where}, ${colorScheme}, ${size.width} wide`);
+    }
+  }
+  await page.setViewportSize(NARROWEST);
+  const excess = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(excess <= 0, `${where} is ${excess} pixels wider than a window of ${NARROWEST.width}`);
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(WIDE);
+}
+
+async function findNothing(page, where) {
+  await page.evaluate(`window.axe || (() => { ${axeSource} })()`);
+  const violations = await page.evaluate(async () => {
+    const found = await window.axe.run(document, { resultTypes: ["violations"] });
+    return found.violations.map(({ id, help, nodes }) => ({
+      id, help, nodes: nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary}`),
+    }));
+  });
+  assert.deepEqual(violations, [], `axe finds faults at ${where}`);
+}
+
+// The element that has the focus, as text.
+export const focused = (page) => page.evaluate(() => document.activeElement.innerText.trim());
