@@ -39,6 +39,12 @@ fn tell(gateway: &TestGateway, name: &str, more: &Value) {
     });
     let members = more.as_object().expect("an object");
     story.as_object_mut().unwrap().extend(members.clone());
+    run_story(name, &story);
+}
+
+/// Runs the story `name`, which is told `story`.
+#[track_caller]
+fn run_story(name: &str, story: &Value) {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(name);
     let mut command = Command::new("node");
     command.arg(script).env("LATCHKEY_TEST_NODE", packages()).env("LATCHKEY_STORY", story.to_string());
@@ -97,4 +103,42 @@ fn r60_a_deactivated_user_is_out_everywhere_at_once_and_back_after_the_reactivat
     let gateway = account(&[]);
     let key = gateway.create_key("acme/alex");
     tell(&gateway, "deactivate.mjs", &json!({ "user": "acme/alex", "key": key.text }));
+}
+
+#[test]
+fn r46_r47_what_is_said_when_a_security_key_is_not_used_and_further_keys_are_registered() {
+    tell(&account(&[]), "security_key_messages.mjs", &json!({ "user": "acme/alex" }));
+}
+
+#[test]
+fn the_console_works_without_script_but_for_security_keys() {
+    let gateway = account(&["--permission", "MANAGE_API_KEY"]);
+    tell(&gateway, "without_script.mjs", &json!({ "user": "acme/alex", "path": "/profile/api-keys" }));
+}
+
+#[test]
+fn everything_can_be_done_by_keyboard_and_the_focus_is_seen() {
+    let gateway = account(&["--permission", "MANAGE_API_KEY"]);
+    tell(&gateway, "keyboard.mjs", &json!({ "user": "acme/alex", "path": "/profile/api-keys" }));
+}
+
+#[test]
+fn no_page_has_a_fault_that_axe_finds_in_light_or_dark_wide_or_small() {
+    let gateway = account(&["--name", "Alex <script>alert(1)</script> \u{1f511} אלכס"]);
+    let longest = "a".repeat(60);
+    let name = "Wolfeschlegelsteinhausenbergerdorff ".repeat(2);
+    gateway.create_user_with(&format!("acme/{longest}"), &["--name", name.trim(), "--force-mfa"]);
+    gateway.create_user("acme/gone");
+    gateway.cli(&["user", "deactivate", "acme/gone"]).expect_success();
+    let key = gateway.create_key_with("acme/alex", &["--scope", "api,isproxy", "--expires", "90d"]);
+    assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+    let more = json!({ "key": key.id, "longest": longest });
+    tell(&gateway, "every_page.mjs", &more);
+}
+
+#[test]
+fn from_a_fresh_demo_to_the_own_key_and_mfa_are_at_most_twelve_pages() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let demo = folder.path().join("demo");
+    run_story("from_demo_to_own_key.mjs", &json!({ "binary": env!("CARGO_BIN_EXE_latchkey"), "folder": demo }));
 }
