@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod consoles;
 mod control;
+mod door_addresses;
 mod doors;
 mod generation;
 mod process;
@@ -128,9 +129,15 @@ impl Gateway {
             tasks: control_tasks.clone(),
         }))?;
         let console_sockets = consoles::console_sockets(&config, &bound)?;
+        let told = door_addresses::door_addresses(&config, &bound);
         let doors = doors::spawn(&shared, &generation, bound, &drain)?;
-        let consoles =
-            control.block_on(consoles::spawn(&shared, &plane, &generation, console_sockets, &drain))?;
+        let consoles = control.block_on(consoles::spawn(
+            &shared,
+            &plane,
+            &generation,
+            (console_sockets, told),
+            &drain,
+        ))?;
         let (consoles, console) = consoles.unzip();
         let hooks = watch::Sender::new(Arc::clone(&generation.security_hook));
         let (sender, events) = tokio::sync::mpsc::channel(SECURITY_EVENTS_AT_ONCE);

@@ -45,7 +45,8 @@ mod usage_meter;
 mod user_list;
 mod users;
 
-pub use crate::store::{ListedUser, UserRecord, UserSelection};
+/// Rows of the store that use cases answer with.
+pub use crate::store::{ListedKey, ListedUser, UserRecord, UserSelection};
 pub use access::{AccessCell, AccessTable, Obstacle};
 pub use activity::{
     ACTIVITY_ROWS_MAX, ActivityFilter, ActivityPage, ActivityResult, ActivityRow, Naming,
@@ -53,7 +54,9 @@ pub use activity::{
 };
 pub use actor::{Actor, Means, UserActor};
 pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
-pub use api_keys::{KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey};
+pub use api_keys::{
+    KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey, first_key_ends_password, replacement_end,
+};
 pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionOrders};
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use audit::{Event, EventKind, InvalidEventKind};
@@ -75,7 +78,7 @@ pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};
 pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
-pub use passwords::{OwnNames, PasswordFault, check_password};
+pub use passwords::{OwnNames, PasswordFault, check_password, least_password_characters};
 pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
 pub use security_events::SecurityEvent;

@@ -45,7 +45,7 @@ pub use server::{
     BoundConsole, ConsoleDoor, ConsoleSettings, ServerParts, console_connection_limits, console_slots,
     serve_console,
 };
-pub use state::{ConsoleParts, ConsoleState};
+pub use state::{ConsoleParts, ConsoleState, DoorAddresses};
 
 /// Every route of the console, behind the guards that all of them have.
 pub fn router(state: ConsoleState) -> Router {

@@ -14,7 +14,7 @@ use super::generation::{ConsolePlan, Generation};
 use crate::auth::{ConsoleAccess, ControlPlane, SessionTerms};
 use crate::config::{Config, ListenerProtocol};
 use crate::console::{
-    BoundConsole, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, ServerParts,
+    BoundConsole, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, DoorAddresses, ServerParts,
     console_connection_limits, console_slots, serve_console,
 };
 use crate::crypto::random;
@@ -35,7 +35,7 @@ pub(super) async fn spawn(
     shared: &Shared,
     plane: &ControlPlane,
     generation: &Generation,
-    sockets: Vec<TcpListener>,
+    (sockets, addresses): (Vec<TcpListener>, DoorAddresses),
     drain: &CancellationToken,
 ) -> Result<Option<(Consoles, JoinHandle<()>)>> {
     let config = &generation.config;
@@ -53,6 +53,7 @@ pub(super) async fn spawn(
         metrics: Arc::clone(&shared.metrics),
         public_url: public_url.clone(),
         limits: Arc::clone(&generation.limits),
+        doors: addresses,
     });
     let (mut doors, mut listeners) = (Vec::new(), Vec::new());
     for (plan, socket) in generation.consoles.iter().zip(sockets) {

@@ -111,10 +111,16 @@ impl KeyState {
     }
 }
 
+/// When a key ends that is made at `now` in the place of `old`: it lives as long as `old` was made for.
+pub fn replacement_end(old: &ApiKeyRecord, now: Timestamp) -> Option<Timestamp> {
+    let lifetime = |end: Timestamp| end.unix_seconds().saturating_sub(old.created_at.unix_seconds());
+    old.expires_at.map(|end| now.plus_seconds(lifetime(end).max(1)))
+}
+
 /// Would a first key end something that this user's password opens now or once it is let in again?
 ///
 /// Where MFA is on or required the password opens no door anyway, so that nothing ends.
-pub(super) fn first_key_ends_password(user: &UserRecord) -> bool {
+pub fn first_key_ends_password(user: &UserRecord) -> bool {
     user.password_hash.is_some() && !user.password_off_by_key && mfa_state(user) == MfaState::Off
 }
 
@@ -153,7 +159,7 @@ impl ControlPlane {
 
     /// Makes a key like `id` and lets `id` end after `overlap_seconds`, in one change; 0 ends it with the change.
     ///
-    /// The new one lives as long from now on as the old one was made for. An old one that ends earlier keeps its end.
+    /// The new one ends at [`replacement_end`]. An old one that ends earlier than it would have to keeps its end.
     pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32) -> Result<RotatedKey, ControlError> {
         let mut change = self.begin().await?;
         let (mut old, user) = require_key(&mut change, id).await?;
@@ -164,9 +170,8 @@ impl ControlPlane {
             KeyState::Disabled => return Err(ControlError::RotatesDisabledKey(id)),
             KeyState::Expired => return Err(ControlError::RotatesExpiredKey(id)),
         }
-        let lifetime = |end: Timestamp| end.unix_seconds().saturating_sub(old.created_at.unix_seconds());
         let order = KeyToMake {
-            expires_at: old.expires_at.map(|end| now.plus_seconds(lifetime(end).max(1))),
+            expires_at: replacement_end(&old, now),
             allow_list: old.allow_list.clone(),
             ..KeyToMake::new(user.name.clone(), &old.description, old.scope)
         };
@@ -228,6 +233,14 @@ impl ControlPlane {
             Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
             other => other.map(|()| key),
         }
+    }
+
+    /// A key of `name`; one that is not that user's is as unknown as one that does not exist.
+    pub async fn key_of(&self, name: &UserName, id: KeyId) -> Result<ListedKey, ControlError> {
+        let user = self.user(name).await?;
+        self.require(Action::ViewKeys(&user)).await?;
+        let key = self.store.listed_key(id).await?.filter(|key| key.key.user == user.id);
+        key.ok_or(ControlError::UnknownKey(id))
     }
 
     /// Disables a key: refused like an unknown one from now on, and its open sessions end.

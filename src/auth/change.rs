@@ -92,6 +92,7 @@ impl ControlPlane {
                 self.standing_of(asker, user, key)?
             }
         };
+        // Asked before anything else: the first time may have made impossible what was asked for.
         if let Some(once) = self.once
             && let Some(made) = mutation.made_with(once).await?
         {

@@ -53,6 +53,14 @@ pub enum PasswordFault {
     Replaced,
 }
 
+/// The fewest characters of a password of a user whose MFA stands so.
+pub const fn least_password_characters(mfa: MfaState) -> usize {
+    match mfa {
+        MfaState::Off => ALONE_MIN_CHARACTERS,
+        MfaState::On | MfaState::RequiredNotSetUp => WITH_MFA_MIN_CHARACTERS,
+    }
+}
+
 /// May `password` be set for a user who is called so, and whose MFA stands so?
 pub fn check_password(
     password: &Secret<String>,
@@ -67,11 +75,11 @@ pub fn check_password(
     if text.chars().any(char::is_control) {
         return Err(PasswordFault::ControlCharacter);
     }
-    let characters = text.chars().count();
-    match mfa {
-        MfaState::Off if characters < ALONE_MIN_CHARACTERS => return Err(PasswordFault::TooShortAlone),
-        _ if characters < WITH_MFA_MIN_CHARACTERS => return Err(PasswordFault::TooShort),
-        _ => {}
+    if text.chars().count() < least_password_characters(mfa) {
+        return Err(match mfa {
+            MfaState::Off => PasswordFault::TooShortAlone,
+            MfaState::On | MfaState::RequiredNotSetUp => PasswordFault::TooShort,
+        });
     }
     let lower_case = Zeroizing::new(text.to_lowercase());
     if patterns::is_common(&lower_case) {

@@ -70,6 +70,11 @@ impl PublicUrl {
         &self.authority
     }
 
+    /// The host, without the port.
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// What security keys are bound to (`WebAuthn` Level 3 §5.1.2, the relying party's id): the host's name; `None`: it
     /// is an IP address, which browsers refuse, so that security keys cannot be used.
     pub fn relying_party(&self) -> Option<&str> {

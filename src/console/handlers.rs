@@ -1,15 +1,21 @@
 //! What is done at each address: one file an area, each with its routes.
 
 mod account_user;
+mod api_keys;
 mod confirm;
 mod factors;
+mod key_delete;
+mod key_replace;
 mod mfa;
 mod mfa_admin;
 mod networks;
+mod profile;
 mod second_step;
 mod sign_in;
 mod signed_in;
 mod start;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -17,6 +23,8 @@ mod user_form;
 mod user_link;
 mod user_question;
 mod users;
+mod welcome;
+mod whose;
 
 use axum::Router;
 use axum::extract::Path;
@@ -45,6 +53,11 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(user_question::routes())
         .merge(user_link::routes())
         .merge(mfa_admin::routes())
+        .merge(api_keys::routes())
+        .merge(key_delete::routes())
+        .merge(key_replace::routes())
+        .merge(profile::routes())
+        .merge(welcome::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

@@ -91,6 +91,27 @@ pub fn scope_tags(scope: ServiceScope) -> Vec<&'static str> {
     doors.chain(scope.manages().then_some("Manage")).collect()
 }
 
+/// Languages that can be chosen, each in its own words.
+pub const LANGUAGES: [(&str, &str); 12] = [
+    ("da", "Dansk"),
+    ("de", "Deutsch"),
+    ("en", "English"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("it", "Italiano"),
+    ("nl", "Nederlands"),
+    ("pl", "Polski"),
+    ("pt", "Português"),
+    ("sv", "Svenska"),
+    ("tr", "Türkçe"),
+    ("zh", "中文"),
+];
+
+/// The language of a tag in its own words; the tag where it is none of [`LANGUAGES`].
+pub fn language_name(tag: &str) -> &str {
+    LANGUAGES.iter().find(|(known, _)| *known == tag).map_or(tag, |(_, name)| *name)
+}
+
 /// The day of a moment, without the time.
 pub fn day(moment: &Moment) -> &str {
     moment.text.split_once(',').map_or(moment.text.as_str(), |(day, _)| day)
@@ -118,6 +139,11 @@ mod tests {
         let moment = Moment::from("2026-08-02T10:02:00Z".parse::<Timestamp>().unwrap());
         assert_eq!(day(&moment), "2 Aug 2026");
         assert_eq!(day(&Moment { iso: "-".into(), text: "-".into() }), "-");
+    }
+
+    #[test]
+    fn a_language_is_told_in_its_own_words_where_they_are_known() {
+        assert_eq!([language_name("de"), language_name("pt-BR")], ["Deutsch", "pt-BR"]);
     }
 
     #[test]

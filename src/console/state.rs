@@ -32,6 +32,17 @@ pub struct ConsoleParts {
     pub public_url: PublicUrl,
     /// Every bound and deadline.
     pub limits: Arc<Limits>,
+    /// Where applications find the doors.
+    pub doors: DoorAddresses,
+}
+
+/// Where applications find the doors, for samples; `None`: none is known. They stay so until a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoorAddresses {
+    /// The API's URL, with a `/` at its end.
+    pub api: Option<String>,
+    /// Host and port of `IsProxy`.
+    pub isproxy: Option<String>,
 }
 
 /// The console's parts, shared by all requests.
@@ -44,6 +55,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     public_url: PublicUrl,
     limits: ArcSwap<Limits>,
+    doors: DoorAddresses,
     /// What is to be told at the next page: the outcome of a form that was answered by leading on.
     notices: Cache<UserId, Notice>,
 }
@@ -56,6 +68,7 @@ impl ConsoleState {
             metrics: parts.metrics,
             public_url: parts.public_url,
             limits: ArcSwap::new(parts.limits),
+            doors: parts.doors,
             notices: Cache::builder().max_capacity(TOLD_PEOPLE).time_to_live(NOTICE_WAITS).build(),
         }))
     }
@@ -88,6 +101,11 @@ impl ConsoleState {
     /// The bounds and deadlines in force.
     pub fn limits(&self) -> Arc<Limits> {
         self.0.limits.load_full()
+    }
+
+    /// Where applications find the doors.
+    pub fn doors(&self) -> &DoorAddresses {
+        &self.0.doors
     }
 
     /// Requests that begin from now on go by `limits`.

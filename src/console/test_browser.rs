@@ -12,11 +12,13 @@ use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
+use super::cookies::ConsoleCookie;
 use super::test_console::{URL, public_url};
 use super::{ConsoleClient, ConsoleParts, ConsoleState, Transport, router};
-use crate::auth::testing::{NOW, PASSWORD, World};
+use crate::auth::testing::{PASSWORD, World};
 use crate::auth::{
-    Actor, ConsoleAccess, ControlPlane, FailureGroups, FirstPassword, SessionTerms, UserToMake,
+    Actor, ConsoleAccess, ConsoleSession, ControlPlane, FailureGroups, FirstPassword, SessionLook,
+    SessionTerms, UserToMake,
 };
 use crate::config::{Limits, Policy};
 use crate::model::{ClientIp, Secret, UserName};
@@ -34,6 +36,7 @@ pub(super) struct TestConsole {
 /// Somebody's browser. Its address and its cookies are its own.
 pub(super) struct Browser {
     router: Router,
+    host: String,
     address: ClientIp,
     pub(super) cookies: BTreeMap<String, String>,
     /// The proof in the forms of the page that is open.
@@ -79,6 +82,7 @@ impl TestConsole {
             metrics: Arc::new(Metrics::default()),
             public_url,
             limits: Arc::new(Limits::default()),
+            doors: super::DoorAddresses::default(),
         });
         let console = Self { world, router: router(state.clone()), state, plane };
         let admin = UserToMake { administrator: true, ..UserToMake::new("acme/admin".parse().unwrap()) };
@@ -101,6 +105,7 @@ impl TestConsole {
     pub(super) fn browser_at(&self, address: &str) -> Browser {
         Browser {
             router: self.router.clone(),
+            host: self.state.public_url().origin().split_once("//").unwrap().1.to_owned(),
             address: ClientIp::new(address.parse().unwrap()),
             cookies: BTreeMap::new(),
             csrf: String::new(),
@@ -124,14 +129,18 @@ impl TestConsole {
         browser
     }
 
+    /// The session that a browser holds.
+    pub(super) async fn session_of(&self, browser: &Browser) -> ConsoleSession {
+        let token = &browser.cookies[&self.state.cookies().name(ConsoleCookie::Session)];
+        match self.state.access().session(token, browser.address).await.unwrap() {
+            SessionLook::Live(session) => *session,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Lets so much time pass.
     pub(super) fn pass(&self, seconds: i64) {
         self.world.clock.set(self.world.clock.now().plus_seconds(seconds));
-    }
-
-    /// Seconds since the console began.
-    pub(super) fn age(&self) -> i64 {
-        self.world.clock.now().unix_seconds() - NOW.unix_seconds()
     }
 }
 
@@ -172,7 +181,7 @@ impl Browser {
     }
 
     async fn send(&mut self, method: Method, path: &str, body: String) -> Answer {
-        let mut request = Request::builder().method(&method).uri(path).header(HOST, "console.example");
+        let mut request = Request::builder().method(&method).uri(path).header(HOST, self.host.as_str());
         request = request.header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0");
         if method == Method::POST {
             request = request.header("sec-fetch-site", "same-origin");

@@ -20,12 +20,12 @@ use http::StatusCode;
 use super::plain_answer::plain_answer;
 use super::server::serve_router;
 use super::{
-    BoundConsole, ConsoleClient, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, ServerParts,
-    console_slots, guarded,
+    BoundConsole, ConsoleClient, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, DoorAddresses,
+    ServerParts, console_slots, guarded,
 };
 use crate::auth::testing::World;
 use crate::auth::{Actor, ConsoleAccess, ControlPlane, FailureGroups, SessionTerms};
-use crate::config::{Config, ConsoleListener, ListenerProtocol, Policy, PublicUrl};
+use crate::config::{Config, ConsoleListener, Limits, ListenerProtocol, Policy, PublicUrl};
 use crate::net::server_config;
 use crate::telemetry::{AccessLog, Metrics};
 
@@ -66,12 +66,14 @@ pub(super) struct Served {
     pub(super) go_on: Arc<Notify>,
 }
 
-/// Serves the console of `config`, with routes for the tests.
-pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
-    let world = World::new(config.limits.clone()).await;
-    let listener = listener_of(&mut config);
-    let limits = Arc::new(config.limits.clone());
-    let state = ConsoleState::new(ConsoleParts {
+/// The console at `public_url` of the people in `world`.
+pub(super) fn console_of(
+    world: &World,
+    public_url: PublicUrl,
+    limits: Limits,
+    doors: DoorAddresses,
+) -> ConsoleState {
+    ConsoleState::new(ConsoleParts {
         access: ConsoleAccess::new(
             ControlPlane {
                 store: world.store.clone(),
@@ -88,9 +90,19 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
             FailureGroups::default(),
         ),
         metrics: Arc::new(Metrics::default()),
-        public_url: listener.public_url.clone(),
-        limits: Arc::clone(&limits),
-    });
+        public_url,
+        limits: Arc::new(limits),
+        doors,
+    })
+}
+
+/// Serves the console of `config`, with routes for the tests.
+pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
+    let world = World::new(config.limits.clone()).await;
+    let listener = listener_of(&mut config);
+    let limits = Arc::new(config.limits.clone());
+    let state =
+        console_of(&world, listener.public_url.clone(), config.limits.clone(), DoorAddresses::default());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let tls = listener.tls.as_ref().map(|files| server_config(files, &[b"h2", b"http/1.1"]).unwrap());

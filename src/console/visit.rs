@@ -6,7 +6,8 @@ use http::request::Parts;
 use super::ConsoleState;
 use super::failure::Failure;
 use super::frame::{Frame, Notice, Place, Viewer};
-use crate::auth::{ConsoleAccess, ConsoleSession, ControlPlane, Visitor};
+use super::parts::Shown;
+use crate::auth::{Action, Asker, ConsoleAccess, ConsoleSession, ControlPlane, Via, Visitor, allow};
 use crate::model::{ClientIp, Permission};
 
 /// A request for a page.
@@ -112,6 +113,16 @@ impl Person {
         self.access().plane_in(&self.session)
     }
 
+    /// May this person do `action`, once it has confirmed who it is? For what a page shows; the use cases judge anew.
+    pub(super) fn may(&self, action: Action<'_>) -> bool {
+        allow(Asker { user: &self.session.user, via: Via::FreshSession }, action).is_ok()
+    }
+
+    /// Is the control for `action` on the page?
+    pub(super) fn shows(&self, action: Action<'_>) -> Shown {
+        if self.may(action) { Shown::Yes } else { Shown::No }
+    }
+
     /// The frame of a page, with what is to be told at the next page.
     pub(super) fn frame(&self, title: &str, place: Place) -> Frame {
         let mut frame = self.visit.frame(title, place);
@@ -122,11 +133,6 @@ impl Person {
     /// The frame of a page that shows no menu: before the sign-in is done.
     pub(super) fn bare_frame(&self, title: &str) -> Frame {
         self.visit.bare_frame(title)
-    }
-
-    /// From where, and with what.
-    pub(super) const fn visitor(&self) -> &Visitor {
-        self.visit.visitor()
     }
 
     /// The frame without what is to be told, which waits for a page that is shown.

@@ -130,7 +130,12 @@ impl ConsoleAccess {
 
     /// The user's open sessions, the one that was used last first.
     pub async fn sessions_of(&self, user: &UserRecord) -> Result<Vec<ConsoleSessionRecord>, ControlError> {
-        Ok(self.plane.store.console_sessions_of(user.id).await?)
+        let now = self.plane.clock.now();
+        let mut sessions = self.plane.store.console_sessions_of(user.id).await?;
+        sessions.retain(|session| {
+            session.password_version == user.password_version && !self.is_over(session, now)
+        });
+        Ok(sessions)
     }
 
     /// Security events that the session's user has not been shown yet, oldest first, in words.

@@ -11,7 +11,8 @@ use super::super::pages::users::{MfaStanding, UserState};
 use super::super::parts::{Evidence, LastUse, Shown, counted};
 use super::super::visit::Person;
 use crate::auth::{
-    self, Action, Asker, CredentialEvidence, KeysEvidence, OpenedBy, UserRecord, Via, allow, mfa_state,
+    Action, Asker, CredentialEvidence, KeyEvidence, KeysEvidence, OpenedBy, Presence, UserRecord, Via, allow,
+    mfa_state,
 };
 use crate::model::{AccessPoint, Login, MfaRequirement, MfaState, Service, UserName};
 
@@ -33,8 +34,8 @@ pub(super) fn sees(person: &Person, action: Action<'_>) -> bool {
 }
 
 /// The same, for parts of pages.
-pub(super) fn shown(is_shown: bool) -> Shown {
-    if is_shown { Shown::Yes } else { Shown::No }
+pub(super) fn shows(person: &Person, action: Action<'_>) -> Shown {
+    if sees(person, action) { Shown::Yes } else { Shown::No }
 }
 
 /// Is it the viewer's own user?
@@ -79,10 +80,10 @@ pub(super) fn required_by(user: &UserRecord) -> RequiredBy {
 }
 
 /// Is the user let in?
-pub(super) fn state(user: &UserRecord, link_waits: bool) -> UserState {
+pub(super) fn state(user: &UserRecord, presence: Presence) -> UserState {
     if !user.active {
         UserState::Deactivated
-    } else if user.password_hash.is_none() && link_waits {
+    } else if user.password_hash.is_none() && presence.link_waits {
         UserState::Invited
     } else {
         UserState::Active
@@ -124,14 +125,14 @@ pub(super) async fn password_uses(person: &Person, user: &UserRecord) -> Result<
 
 /// What all of the user's credentials do that are let in now.
 pub(super) async fn all_uses(person: &Person, user: &UserRecord) -> Result<Vec<Evidence>, Failure> {
-    let mut uses = password_uses(person, user).await?;
+    let mut all = password_uses(person, user).await?;
     if let KeysEvidence::Each(keys) = person.plane().evidence_for(&user.name).await?.keys {
-        uses.extend(keys.into_iter().filter_map(key_use));
+        all.extend(keys.iter().filter_map(key_use));
     }
-    Ok(uses)
+    Ok(all)
 }
 
-fn key_use(key: auth::KeyEvidence) -> Option<Evidence> {
+fn key_use(key: &KeyEvidence) -> Option<Evidence> {
     let latest = key.addresses.iter().find(|seen| seen.entrance != AccessPoint::Console)?;
     Some(Evidence {
         what: format!("The API key “{}”", key.description),

@@ -16,16 +16,16 @@ use super::super::failure::Failure;
 use super::super::form::{Form, Sent};
 use super::super::frame::{FieldError, Frame, Moment, Notice, Place};
 use super::super::page::{holding, page, see_other, unprocessable};
+use super::super::pages::error::sentence;
 use super::super::pages::mfa::{
     CodesFor, Method, MfaOverview, NewMethod, RecoveryCodes, Removal, RemoveMethod, RenameMethod,
     ReplaceCodes,
 };
 use super::super::visit::Person;
-use crate::auth::{Action, Asker, ControlError, EnrolmentFault, ShownCodes, Via, allow};
-use crate::model::{MethodId, MethodKind, MethodRecord, MfaRequirement, Secret};
-
-/// The fewest characters of a password that stands alone.
-const ALONE_CHARACTERS: usize = 15;
+use crate::auth::{
+    Action, Asker, ControlError, EnrolmentFault, ShownCodes, Via, allow, least_password_characters,
+};
+use crate::model::{MethodId, MethodKind, MethodRecord, MfaRequirement, MfaState, Secret};
 
 pub(super) fn routes() -> Router<ConsoleState> {
     Router::new()
@@ -147,14 +147,14 @@ async fn ask_replace(person: Person) -> Result<Response, Failure> {
 
 async fn replace(person: Person, Form(Sent {}): Form<Sent>) -> Result<Response, Failure> {
     match person.access().replace_recovery_codes(person.session()).await {
-        Ok(codes) => Ok(page(&codes_page(&person, codes, CodesFor::Replacement))),
+        Ok(codes) => Ok(page(&codes_page(&person, &codes, CodesFor::Replacement))),
         // MFA is off.
         Err(EnrolmentFault::UnknownMethod) => Ok(see_other("/profile/mfa")),
         Err(fault) => Err(fault.into()),
     }
 }
 
-fn codes_page(person: &Person, shown: ShownCodes, purpose: CodesFor) -> RecoveryCodes {
+fn codes_page(person: &Person, shown: &ShownCodes, purpose: CodesFor) -> RecoveryCodes {
     let codes = shown.codes.iter().map(|code| code.expose().clone()).collect();
     RecoveryCodes {
         frame: person.frame("Save your recovery codes", Place::Profile),
@@ -180,7 +180,7 @@ async fn find(person: &Person, id: &str) -> Result<(Method, Removal), Failure> {
         (true, MfaRequirement::Required) => Removal::Refused,
         (true, MfaRequirement::Optional) => Removal::EndsMfa {
             password_access: password_access(person).to_owned(),
-            least_characters: ALONE_CHARACTERS,
+            least_characters: least_password_characters(MfaState::Off),
         },
     };
     Ok((shown(method), removal))
@@ -189,7 +189,7 @@ async fn find(person: &Person, id: &str) -> Result<(Method, Removal), Failure> {
 /// What a password opens once MFA is off, as a sentence.
 fn password_access(person: &Person) -> &'static str {
     if person.session().user.password_off_by_key {
-        "Your password opens the API no more, since you have or had an API key."
+        "Your password then opens IsProxy again, as far as you may use it; the API stays off for it, since you have or had an API key."
     } else {
         "Your password then opens the API and IsProxy again, as far as you may use them."
     }
@@ -216,14 +216,7 @@ const fn kind_of(kind: MethodKind) -> NewMethod {
     }
 }
 
-fn may_make_keys(person: &Person) -> bool {
+pub(super) fn may_make_keys(person: &Person) -> bool {
     let user = &person.session().user;
     allow(Asker { user, via: Via::FreshSession }, Action::ViewKeys(user)).is_ok()
-}
-
-/// A fault as a sentence of its own.
-pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
 }

@@ -13,9 +13,10 @@ use super::super::frame::{Moment, Notice, Place};
 use super::super::page::{page, see_other};
 use super::super::pages::mfa_admin::{MethodRow, MfaAdminPage, MfaResetPage, RequireEffect};
 use super::super::pages::one_time_link::LinkPurpose;
+use super::super::parts::Shown;
 use super::super::visit::Person;
 use super::account_user::{
-    ended_text, find, methods_text, password_uses, path, required_by, sees, shown, standing,
+    ended_text, find, methods_text, password_uses, path, required_by, shows, standing,
 };
 use super::user_link::{Once, answer};
 use crate::auth::{Action, OpenSessions, OpenedBy, UserChanges, UserRecord, mfa_state};
@@ -50,7 +51,7 @@ async fn show(person: Person, Path(login): Path<String>) -> Result<Response, Fai
         required_by: required_by(&user),
         recovery_codes: has_methods.then_some(mfa.recovery_codes_left),
         effect,
-        reset: shown(has_methods && sees(&person, Action::ResetMfa(&user))),
+        reset: if has_methods { shows(&person, Action::ResetMfa(&user)) } else { Shown::No },
         methods: mfa.methods.into_iter().map(row).collect(),
         login,
     }))

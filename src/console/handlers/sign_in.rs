@@ -20,7 +20,7 @@ use super::super::pages::sign_in::{SignIn, cookies_needed, session_over, signed_
 use super::super::visit::{Person, Visit};
 use super::factors::Refused;
 use crate::auth::{PasswordSignIn, SessionStep, SignedIn};
-use crate::model::{Secret, SignInStage};
+use crate::model::{Secret, SignInStage, UserName};
 
 /// Said of whatever is not let in, whyever.
 pub(super) const WRONG: &str = "Account, user name or password is not correct.";
@@ -125,6 +125,13 @@ pub(super) fn entered(state: &ConsoleState, signed_in: &SignedIn, next: &str) ->
         answer.headers_mut().append(SET_COOKIE, field);
     }
     holding(state, &signed_in.token, answer)
+}
+
+/// The sign-in page after `name` has chosen a password.
+pub(super) fn chosen(name: &UserName) -> String {
+    let (account, user) = (name.customer.to_string(), name.login.to_string());
+    let reason = Reason::Chosen.as_str();
+    with_query("/sign-in", &[("account", &account), ("user", &user), ("reason", reason)])
 }
 
 /// The answer, after which the browser holds no session.

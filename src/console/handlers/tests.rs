@@ -1,3 +1,7 @@
 //! Stories of the pages, through the real routes and guards.
 
+mod own_account;
+mod second_factor;
 mod signing_in;
+mod users;
+mod users_edited;

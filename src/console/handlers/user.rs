@@ -52,7 +52,7 @@ async fn show(person: Person, Path(login): Path<String>) -> Result<Response, Fai
         frame: person.frame(called(&user), Place::Users),
         login: user.name.login.to_string(),
         email: user.email.clone(),
-        state: state(&user, presence.link_waits),
+        state: state(&user, presence),
         last_seen: presence.last_seen.map(Moment::from),
         actions,
         form_token,
@@ -215,11 +215,11 @@ async fn recent(person: &Person, user: &UserRecord) -> Result<Option<RecentCard>
         Err(other) => return Err(other.into()),
     };
     let own_customer = format!("{}/", user.name.customer);
-    let line = |row: ActivityRow| {
+    let told = |row: ActivityRow| {
         let actor = row.actor.strip_prefix(&own_customer).unwrap_or(&row.actor);
         RecentLine { at: Moment::from(row.at), text: format!("{actor} {}", row.sentence) }
     };
     let link = sees(person, Action::ViewActivity(user.customer))
         .then(|| with_query("/account/activity", &[("user", user.name.login.as_str())]));
-    Ok(Some(RecentCard { lines: rows.into_iter().map(line).collect(), link }))
+    Ok(Some(RecentCard { lines: rows.into_iter().map(told).collect(), link }))
 }

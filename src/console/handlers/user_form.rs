@@ -21,7 +21,7 @@ use super::super::pages::user_form::{
 };
 use super::super::parts::Shown;
 use super::super::visit::Person;
-use super::account_user::{find, is_own, path, sees, shown};
+use super::account_user::{find, is_own, path, sees, shows};
 use super::networks::as_lines;
 use super::user_link::{gone, show as show_link};
 use crate::auth::{
@@ -96,24 +96,23 @@ async fn new(person: Person) -> Result<Response, Failure> {
 
 fn sheet_of_new(person: &Person, form_token: String) -> Sheet {
     let viewer = &person.session().user;
-    let gives_rights = sees(person, Action::CreateUser(viewer.customer, NewRights::Some));
     let sets_lists = viewer.administrator || viewer.permissions.holds(Permission::ManageIpWhitelist);
     let parts = FormParts {
         profile: Shown::Yes,
         access: Shown::Yes,
-        rights: shown(gives_rights),
-        mfa: mfa_part(viewer.customer_mfa, true),
-        allow_list: shown(sets_lists),
+        rights: shows(person, Action::CreateUser(viewer.customer, NewRights::Some)),
+        mfa: mfa_part(viewer.customer_mfa, Shown::Yes),
+        allow_list: if sets_lists { Shown::Yes } else { Shown::No },
         password: if viewer.administrator { PasswordPart::LinkOrTyped } else { PasswordPart::LinkOnly },
     };
     Sheet { purpose: Purpose::New, form_token, version: String::new(), parts }
 }
 
-fn mfa_part(of_customer: MfaRequirement, is_free: bool) -> MfaPart {
-    match (is_free, of_customer) {
-        (false, _) => MfaPart::Hidden,
-        (true, MfaRequirement::Required) => MfaPart::ByCustomer,
-        (true, MfaRequirement::Optional) => MfaPart::Free,
+fn mfa_part(of_customer: MfaRequirement, part: Shown) -> MfaPart {
+    match (part, of_customer) {
+        (Shown::No, _) => MfaPart::Hidden,
+        (Shown::Yes, MfaRequirement::Required) => MfaPart::ByCustomer,
+        (Shown::Yes, MfaRequirement::Optional) => MfaPart::Free,
     }
 }
 
@@ -131,7 +130,7 @@ async fn create(person: Person, Form(typed): Form<Typed>) -> Result<Response, Fa
     else {
         return Ok(sheet.page(&person, values, StatusCode::UNPROCESSABLE_ENTITY, faults));
     };
-    let has_no_way = matches!(password, FirstPassword::None);
+    let link = if matches!(password, FirstPassword::Link) { Shown::Yes } else { Shown::No };
     let name = UserName { customer: person.session().user.name.customer.clone(), login };
     let order = UserToMake {
         full_name: values.full_name.clone(),
@@ -146,10 +145,8 @@ async fn create(person: Person, Form(typed): Form<Typed>) -> Result<Response, Fa
         ..UserToMake::new(name.clone())
     };
     match person.plane().once(&typed.form_token).create_user(order).await {
-        Ok(made) => Ok(made_answer(&person, &name, made, has_no_way).await),
-        Err(ControlError::MadeBefore(made)) => {
-            Ok(gone(&person, made.split_once('/').map_or(made.as_str(), |(_, login)| login)))
-        }
+        Ok(made) => Ok(made_answer(&person, &name, made, values.password_by).await),
+        Err(ControlError::MadeBefore(made)) => Ok(made_before(&person, &made, link)),
         Err(error) => {
             faults.take(error)?;
             let status = faults.status();
@@ -172,28 +169,46 @@ fn first_password(typed: &Typed, values: &UserValues, faults: &mut Faults) -> Op
     Some(if opens { FirstPassword::Link } else { FirstPassword::None })
 }
 
-async fn made_answer(person: &Person, name: &UserName, made: MadeUser, has_no_way: bool) -> Response {
+async fn made_answer(person: &Person, name: &UserName, made: MadeUser, by: PasswordBy) -> Response {
     person.access().authenticator().applied(made.revision).await;
     let login = name.login.as_str();
     if let Some(link) = &made.link {
         return show_link(person, login, LinkPurpose::NewUser, link);
     }
-    let more = if has_no_way {
-        " The user has no password: without access to the console a one-time link opens nothing. Applications need an API key."
-    } else {
-        ""
+    let more = match by {
+        PasswordBy::Typed => "",
+        PasswordBy::Link => {
+            " There is no password: without access to the console a one-time link opens nothing. Applications need an \
+             API key."
+        }
     };
     person.tell(Notice::success(format!("{login} was created.{more}")));
-    see_other(&format!("/account/users/{login}"))
+    see_other(&user_path(login))
+}
+
+/// The answer to a form that was sent before, and made `made`.
+fn made_before(person: &Person, made: &str, shown: Shown) -> Response {
+    let login = made.split_once('/').map_or(made, |(_, login)| login);
+    match shown {
+        Shown::Yes => gone(person, login),
+        Shown::No => {
+            person.tell(Notice::info("This form was sent before; nothing was done a second time."));
+            see_other(&user_path(login))
+        }
+    }
+}
+
+fn user_path(login: &str) -> String {
+    format!("/account/users/{login}")
 }
 
 fn sheet_of_edit(person: &Person, user: &UserRecord, version: String) -> Sheet {
-    let part = |action| shown(sees(person, action));
+    let part = |action| shows(person, action);
     let parts = FormParts {
         profile: part(Action::EditProfile(user)),
         access: part(Action::EditAccess(user)),
         rights: part(Action::SetRights(user)),
-        mfa: mfa_part(user.customer_mfa, sees(person, Action::RequireMfa(user))),
+        mfa: mfa_part(user.customer_mfa, part(Action::RequireMfa(user))),
         allow_list: part(Action::SetAllowList(user, ListChange::Widens)),
         password: PasswordPart::Hidden,
     };

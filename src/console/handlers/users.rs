@@ -14,9 +14,11 @@ use super::super::page::{page, with_query};
 use super::super::pages::users::{OwnMfa, Standing, UserFilter, UserRow, UsersPage};
 use super::super::parts::Paging;
 use super::super::visit::Person;
-use super::account_user::{sees, shown, standing, state};
-use crate::auth::{Action, ListedUser, NewRights, USERS_OF_A_PART, UserList, UserListQuery, UserSelection};
-use crate::model::Permission;
+use super::account_user::{shows, standing, state};
+use crate::auth::{
+    Action, ListedUser, NewRights, Presence, USERS_OF_A_PART, UserList, UserListQuery, UserSelection,
+};
+use crate::model::{Permission, Timestamp};
 
 pub(super) fn routes() -> Router<ConsoleState> {
     Router::new().route("/account/users", get(list))
@@ -42,10 +44,10 @@ async fn list(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
     let listed = person.plane().list_users(user.customer, &query).await?;
     let paging = paging(&asked.search, filter, &listed);
     let own_mfa = if user.mfa_active { OwnMfa::On } else { OwnMfa::Off };
-    let new_user = shown(sees(&person, Action::CreateUser(user.customer, NewRights::None)));
+    let new_user = shows(&person, Action::CreateUser(user.customer, NewRights::None));
     let last_seen = &listed.last_seen;
     let row = |user: ListedUser| {
-        let seen = last_seen.get(&user.user.id).copied().map(Moment::from);
+        let seen = last_seen.get(&user.user.id).copied();
         row(user, seen)
     };
     Ok(page(&UsersPage {
@@ -69,8 +71,8 @@ const fn selection(filter: UserFilter) -> UserSelection {
     }
 }
 
-fn row(listed: ListedUser, last_seen: Option<Moment>) -> UserRow {
-    let user = listed.user;
+fn row(listed: ListedUser, last_seen: Option<Timestamp>) -> UserRow {
+    let ListedUser { user, link_waits, .. } = listed;
     let held = Permission::ALL.into_iter().filter(|permission| user.permissions.holds(*permission)).count();
     let methods = || {
         let kinds = [(listed.apps > 0).then_some("app"), (listed.security_keys > 0).then_some("key")];
@@ -82,8 +84,8 @@ fn row(listed: ListedUser, last_seen: Option<Moment>) -> UserRow {
         access: user.access_points,
         mfa: standing(&user, methods),
         keys: listed.keys,
-        last_seen,
-        state: state(&user, listed.link_waits),
+        last_seen: last_seen.map(Moment::from),
+        state: state(&user, Presence { last_seen, link_waits }),
         full_name: user.full_name,
     }
 }

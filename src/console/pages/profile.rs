@@ -26,8 +26,6 @@ pub struct Profile {
     pub may_edit: bool,
     /// The status line of [`MfaOverview`](super::mfa::MfaOverview::status).
     pub mfa_status: String,
-    /// When the password was set; `None` without a password.
-    pub password_changed: Option<Moment>,
     /// How many sessions are open, this one included.
     pub sessions: usize,
     /// How many API keys there are; `None` when the user may not manage them.
@@ -44,6 +42,8 @@ pub struct ChangePassword {
     pub user: String,
     /// How long the password must be at least: 15, or 8 with MFA.
     pub least_characters: usize,
+    /// Somebody else chose the present one, and nothing else is open before it is replaced.
+    pub is_chosen_by_another: bool,
 }
 
 /// `/profile/sessions`, whose form ends all others. Fields: none.
@@ -105,7 +105,6 @@ mod tests {
             language: "English".to_owned(),
             may_edit: false,
             mfa_status: "MFA is on – 1 app, 8 recovery codes left".to_owned(),
-            password_changed: Some(at("2026-08-02T10:02:00Z")),
             sessions: 2,
             api_keys: Some(3),
         }
@@ -163,11 +162,15 @@ mod tests {
             frame: titled("Change password"),
             user: "acme/alex".to_owned(),
             least_characters: 8,
+            is_chosen_by_another: false,
         };
         page.frame.errors =
             vec![FieldError::new("password", "This password is too common. Choose another one.")];
         let html = check_page("password", &page);
         assert_eq!(html.matches(r#"type="password""#).count(), 1, "{html}");
+        assert!(html.contains(">Cancel</a>") && !html.contains("Somebody else"), "{html}");
+        let html = check_page("password-chosen", &ChangePassword { is_chosen_by_another: true, ..page });
+        assert!(html.contains("Somebody else chose your present password.") && !html.contains(">Cancel</a>"));
         assert!(html.contains("At least 8 characters") && html.contains(r#"aria-invalid="true""#), "{html}");
     }
 }

@@ -338,7 +338,11 @@ mod tests {
             next: "/account/users".to_owned(),
         };
         let html = check_page("signed-in-events", &page);
-        assert!(html.contains("The password was changed.") && html.contains("from 192.0.2.7"), "{html}");
+        assert!(
+            html.contains("The password was changed.")
+                && html.contains(r#"from <span class="mono">192.0.2.7<"#),
+            "{html}"
+        );
         assert_eq!(html.matches(" from ").count(), 1, "{html}");
         assert!(html.contains(r#"name="next" value="/account/users""#), "{html}");
     }

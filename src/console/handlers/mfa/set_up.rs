@@ -12,9 +12,10 @@ use super::super::super::failure::Failure;
 use super::super::super::form::{Form, Queried};
 use super::super::super::frame::{FieldError, Notice, Place};
 use super::super::super::page::{holding, page, see_other, unprocessable, with_query};
+use super::super::super::pages::error::sentence;
 use super::super::super::pages::mfa::{AppSetUp, CodesFor, KeySetUp, MethodDone, NewMethod};
 use super::super::super::visit::Person;
-use super::{codes_page, kind_of, may_make_keys, sentence};
+use super::{codes_page, kind_of, may_make_keys};
 use crate::auth::{AddedMethod, ControlError, EnrolmentFault};
 use crate::model::Secret;
 
@@ -36,7 +37,7 @@ struct Codes {
 async fn show_codes(person: Person, Queried(asked): Queried<Codes>) -> Result<Response, Failure> {
     let then = method_of(&asked.then);
     match person.access().show_recovery_codes(person.session()).await {
-        Ok(codes) => Ok(page(&codes_page(&person, codes, CodesFor::FirstMethod(then)))),
+        Ok(codes) => Ok(page(&codes_page(&person, &codes, CodesFor::FirstMethod(then)))),
         Err(fault) => elsewhere(&person, fault, then),
     }
 }
@@ -46,7 +47,7 @@ async fn saved_codes(person: Person, Form(typed): Form<Codes>) -> Result<Respons
     if typed.saved != "yes" {
         return match person.access().show_recovery_codes(person.session()).await {
             Ok(codes) => {
-                let mut shown = codes_page(&person, codes, CodesFor::FirstMethod(then));
+                let mut shown = codes_page(&person, &codes, CodesFor::FirstMethod(then));
                 shown.frame.errors = vec![FieldError::new("saved", "Save the codes, then tick the box.")];
                 Ok(unprocessable(&shown))
             }

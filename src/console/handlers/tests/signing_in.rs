@@ -80,7 +80,7 @@ async fn s84_signing_out_ends_the_session_on_the_server() {
     let answer = browser.post("/sign-out", &[]).await;
     assert_eq!(answer.headers.get("clear-site-data").unwrap(), "\"cache\", \"storage\"");
     assert!(!browser.cookies.contains_key(SESSION), "{answer:?}");
-    let page = browser.visit(&answer.location().unwrap().to_owned()).await;
+    let page = browser.visit(answer.location().unwrap()).await;
     assert!(page.body.contains("You are signed out."), "{page:?}");
     browser.cookies = kept;
     let answer = browser.get("/profile").await;

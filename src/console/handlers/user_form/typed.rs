@@ -94,7 +94,9 @@ impl Typed {
         }
         self.full_name.trim().clone_into(&mut values.full_name);
         self.email.trim().clone_into(&mut values.email);
-        self.language.clone_into(&mut values.language);
+        if !self.language.is_empty() {
+            self.language.clone_into(&mut values.language);
+        }
         let is_address = |text: &str| match text.split_once('@') {
             Some((name, host)) => {
                 !name.is_empty()
