@@ -140,5 +140,8 @@ fn no_page_has_a_fault_that_axe_finds_in_light_or_dark_wide_or_small() {
 fn from_a_fresh_demo_to_the_own_key_and_mfa_are_at_most_twelve_pages() {
     let folder = tempfile::TempDir::new().unwrap();
     let demo = folder.path().join("demo");
-    run_story("from_demo_to_own_key.mjs", &json!({ "binary": env!("CARGO_BIN_EXE_latchkey"), "folder": demo }));
+    run_story(
+        "from_demo_to_own_key.mjs",
+        &json!({ "binary": env!("CARGO_BIN_EXE_latchkey"), "folder": demo }),
+    );
 }

@@ -47,17 +47,17 @@ fn sign_in<'g>(gateway: &'g TestGateway, user: &str) -> Visitor<'g> {
     visitor
 }
 
-/// The second step with a code of the app or a recovery code.
+/// The second step with a code of the app or a recovery code; answers the page that it leads to.
 #[track_caller]
 fn give_code(visitor: &mut Visitor<'_>, action: &str, code: &str) -> Page {
     let page = visitor.open(action);
-    let page = visitor.submit(&page, action, &[("code", code)]);
-    go_on(visitor, page)
+    let action = action.split('?').next().unwrap();
+    visitor.submit(&page, action, &[("code", code)])
 }
 
 /// Is this somebody who can use the console?
 fn is_in(visitor: &mut Visitor<'_>) -> bool {
-    let page = visitor.get("/connect");
+    let page = visitor.get("/profile");
     page.status() == 200
 }
 
@@ -71,7 +71,7 @@ fn sign_out(visitor: &mut Visitor<'_>) {
 /// Turns an authenticator app on; answers it, and the recovery codes where it was the first method.
 #[track_caller]
 fn set_app_up(visitor: &mut Visitor<'_>) -> (App, Vec<String>) {
-    let mut page = visitor.open("/profile/mfa/recovery-codes?then=app");
+    let mut page = visitor.open("/profile/mfa/app");
     let mut codes = Vec::new();
     if page.path.starts_with("/profile/mfa/recovery-codes") {
         codes = page.recovery_codes();
@@ -86,7 +86,7 @@ fn set_app_up(visitor: &mut Visitor<'_>) -> (App, Vec<String>) {
 /// Registers a security key; answers it, and the recovery codes where it was the first method.
 #[track_caller]
 fn set_key_up(gateway: &TestGateway, visitor: &mut Visitor<'_>, name: &str) -> (SecurityKey, Vec<String>) {
-    let mut page = visitor.open("/profile/mfa/recovery-codes?then=key");
+    let mut page = visitor.open("/profile/mfa/key");
     let mut codes = Vec::new();
     if page.path.starts_with("/profile/mfa/recovery-codes") {
         codes = page.recovery_codes();

@@ -69,8 +69,9 @@ await story(async ({ open }) => {
   await expectHeading(page, "Use a recovery code");
   await lookAt(page);
   await giveCode(page, first.toUpperCase().replaceAll("-", ""));
-  await goOn(page);
   await expectNotice(page, "You used a recovery code. 9 are left.");
+  await lookAt(page);
+  await goOn(page);
   await signOut(page);
   await givePassword(page, user);
   await press(page, "Use a recovery code");

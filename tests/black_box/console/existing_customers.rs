@@ -82,7 +82,7 @@ fn r54_r55_who_is_forced_reads_that_the_administrator_requires_it() {
     gateway.cli(&["user", "update", "older/alex", "--force-mfa"]).expect_success();
     let mut alex = Visitor::new(&gateway);
     give_password(&mut alex, "older/alex", PASSWORD).expect("Your administrator requires MFA.");
-    assert_eq!(alex.get("/connect").location().as_deref(), Some("/profile/mfa"));
+    assert_eq!(alex.get("/profile").location().as_deref(), Some("/profile/mfa"));
     set_app_up(&mut alex);
     assert!(is_in(&mut alex));
 }

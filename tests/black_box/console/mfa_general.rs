@@ -13,15 +13,14 @@ fn r22_a_password_alone_and_a_factor_alone_open_nothing() {
     let page = give_password(&mut alex, "acme/alex", PASSWORD).expect("Confirm it is you");
     assert!(page.path.starts_with("/sign-in/verify"), "{}", page.path);
     for path in ["/", "/connect", "/profile", "/profile/mfa", "/account/users", "/account/users/alex"] {
-        let page = alex.get(path);
-        assert_eq!(page.location().as_deref(), Some("/sign-in/verify"), "{path}");
+        assert_eq!(alex.get(path).location().as_deref(), Some("/sign-in/verify"), "{path}");
     }
     // Without the password there is nothing that a code could be given to.
     let mut stranger = Visitor::new(&gateway);
     let code = app.next_code();
     for (action, code) in [("/sign-in/verify", &code), ("/sign-in/verify/recovery", &codes[0])] {
         let refused = stranger.post(action, &[("code", code)]);
-        assert!(refused.location().is_some_and(|path| path.starts_with("/sign-in?")), "{refused:?}");
+        assert!(refused.location().is_some_and(|path| path.starts_with("/sign-in")), "{refused:?}");
         assert!(!is_in(&mut stranger));
     }
     // With a wrong password neither.

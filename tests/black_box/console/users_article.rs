@@ -49,7 +49,7 @@ fn r58_a_user_is_added_with_everything_that_can_be_said() {
 fn r58_what_is_missing_or_taken_is_said_and_nothing_typed_is_lost() {
     let gateway = account(&[]);
     let mut admin = sign_in(&gateway, "acme/admin");
-    for login in ["", "alex", "Alex Müller", "-"] {
+    for login in ["", "alex", "Alex Müller"] {
         let page = admin.open(NEW);
         let fields =
             [("login", login), ("full_name", "Somebody"), ("language", "en"), ("password_by", "link")];
