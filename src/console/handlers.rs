@@ -1,6 +1,7 @@
 //! What is done at each address: one file an area, each with its routes.
 
 mod account_user;
+mod allow_list;
 mod api_keys;
 mod confirm;
 mod factors;
@@ -14,8 +15,6 @@ mod second_step;
 mod sign_in;
 mod signed_in;
 mod start;
-#[cfg(test)]
-mod testing;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -58,6 +57,7 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(key_replace::routes())
         .merge(profile::routes())
         .merge(welcome::routes())
+        .merge(allow_list::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

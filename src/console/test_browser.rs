@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::cookies::ConsoleCookie;
 use super::test_console::{URL, public_url};
-use super::{ConsoleClient, ConsoleParts, ConsoleState, Transport, router};
+use super::{ConsoleClient, ConsoleParts, ConsoleState, DoorAddresses, Transport, router};
 use crate::auth::testing::{PASSWORD, World};
 use crate::auth::{
     Actor, ConsoleAccess, ConsoleSession, ControlPlane, FailureGroups, FirstPassword, SessionLook,
@@ -82,7 +82,10 @@ impl TestConsole {
             metrics: Arc::new(Metrics::default()),
             public_url,
             limits: Arc::new(Limits::default()),
-            doors: super::DoorAddresses::default(),
+            doors: DoorAddresses {
+                api: Some(String::from("https://api.example/")),
+                isproxy: Some(String::from("is.example:2001")),
+            },
         });
         let console = Self { world, router: router(state.clone()), state, plane };
         let admin = UserToMake { administrator: true, ..UserToMake::new("acme/admin".parse().unwrap()) };
@@ -222,6 +225,16 @@ impl Answer {
     /// Where it leads.
     pub(super) fn location(&self) -> Option<&str> {
         self.headers.get(LOCATION).map(|to| to.to_str().unwrap())
+    }
+
+    /// Is this text in the page?
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.body.contains(text)
+    }
+
+    /// What makes the page's form good for one thing.
+    pub(super) fn form_token(&self) -> String {
+        self.part("name=\"form_token\" value=\"", "\"").to_owned()
     }
 
     /// The part of the page between `before` and `after`.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::auth::testing::World;
 use crate::auth::{Actor, ConsoleAccess, ControlPlane, FailureGroups, SessionTerms};
-use crate::config::{Config, ConsoleListener, Limits, ListenerProtocol, Policy, PublicUrl};
+use crate::config::{Config, ConsoleListener, ListenerProtocol, Policy, PublicUrl};
 use crate::net::server_config;
 use crate::telemetry::{AccessLog, Metrics};
 
@@ -66,14 +66,12 @@ pub(super) struct Served {
     pub(super) go_on: Arc<Notify>,
 }
 
-/// The console at `public_url` of the people in `world`.
-pub(super) fn console_of(
-    world: &World,
-    public_url: PublicUrl,
-    limits: Limits,
-    doors: DoorAddresses,
-) -> ConsoleState {
-    ConsoleState::new(ConsoleParts {
+/// Serves the console of `config`, with routes for the tests.
+pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
+    let world = World::new(config.limits.clone()).await;
+    let listener = listener_of(&mut config);
+    let limits = Arc::new(config.limits.clone());
+    let state = ConsoleState::new(ConsoleParts {
         access: ConsoleAccess::new(
             ControlPlane {
                 store: world.store.clone(),
@@ -90,19 +88,10 @@ pub(super) fn console_of(
             FailureGroups::default(),
         ),
         metrics: Arc::new(Metrics::default()),
-        public_url,
-        limits: Arc::new(limits),
-        doors,
-    })
-}
-
-/// Serves the console of `config`, with routes for the tests.
-pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
-    let world = World::new(config.limits.clone()).await;
-    let listener = listener_of(&mut config);
-    let limits = Arc::new(config.limits.clone());
-    let state =
-        console_of(&world, listener.public_url.clone(), config.limits.clone(), DoorAddresses::default());
+        public_url: listener.public_url.clone(),
+        limits: Arc::clone(&limits),
+        doors: DoorAddresses::default(),
+    });
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let tls = listener.tls.as_ref().map(|files| server_config(files, &[b"h2", b"http/1.1"]).unwrap());

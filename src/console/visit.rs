@@ -7,7 +7,9 @@ use super::ConsoleState;
 use super::failure::Failure;
 use super::frame::{Frame, Notice, Place, Viewer};
 use super::parts::Shown;
-use crate::auth::{Action, Asker, ConsoleAccess, ConsoleSession, ControlPlane, Via, Visitor, allow};
+use crate::auth::{
+    Action, Asker, ConsoleAccess, ConsoleSession, ControlPlane, Forbidden, Via, Visitor, allow,
+};
 use crate::model::{ClientIp, Permission};
 
 /// A request for a page.
@@ -115,7 +117,12 @@ impl Person {
 
     /// May this person do `action`, once it has confirmed who it is? For what a page shows; the use cases judge anew.
     pub(super) fn may(&self, action: Action<'_>) -> bool {
-        allow(Asker { user: &self.session.user, via: Via::FreshSession }, action).is_ok()
+        self.require(action).is_ok()
+    }
+
+    /// Why this person may not do `action`, for pages that are of no use without.
+    pub(super) fn require(&self, action: Action<'_>) -> Result<(), Forbidden> {
+        allow(Asker { user: &self.session.user, via: Via::FreshSession }, action)
     }
 
     /// Is the control for `action` on the page?

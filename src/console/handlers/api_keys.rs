@@ -3,8 +3,6 @@
 //! Deleting is `key_delete`'s, replacing `key_replace`'s, figures are `usage`'s. What may be typed is `new_key`'s.
 
 mod new_key;
-#[cfg(test)]
-mod tests;
 
 use std::num::NonZeroU32;
 

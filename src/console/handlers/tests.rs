@@ -1,5 +1,7 @@
 //! Stories of the pages, through the real routes and guards.
 
+mod allow_list;
+mod api_keys;
 mod own_account;
 mod second_factor;
 mod signing_in;

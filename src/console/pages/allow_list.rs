@@ -1,4 +1,5 @@
-//! A user's IP whitelist (`/account/users/{login}/ip-whitelist`), and the question before a list that shuts somebody out.
+//! The IP whitelist of a user (`/account/users/{login}/ip-whitelist`) or of the account (`/account/ip-whitelist`), and
+//! the question before a list that shuts somebody out.
 //!
 //! Fields: `csrf`, `allow_list` (one address or range a line), and the buttons `do`: `save`, or `add`, which puts the viewer's
 //! address at the end of what is typed and shows the form again. The question sends the same with `confirmed`
@@ -7,7 +8,60 @@
 use askama::Template;
 
 use crate::console::frame::{FieldError, Frame};
-use crate::console::parts::Evidence;
+use crate::console::parts::{Evidence, Shown};
+
+/// Whose list it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListOf {
+    /// The user's of this login name.
+    User(String),
+    /// The account's of this handle: it counts for all its users.
+    Account(String),
+}
+
+impl ListOf {
+    /// The page's title.
+    pub fn title(&self) -> String {
+        match self {
+            Self::User(name) => format!("IP whitelist of {name}"),
+            Self::Account(name) => format!("IP whitelist of the account {name}"),
+        }
+    }
+
+    /// The title of the question.
+    pub fn question(&self) -> String {
+        format!("Save the {}?", self.title())
+    }
+
+    /// Where the page stands.
+    pub fn address(&self) -> String {
+        match self {
+            Self::User(login) => format!("/account/users/{login}/ip-whitelist"),
+            Self::Account(_) => String::from("/account/ip-whitelist"),
+        }
+    }
+
+    fn back(&self) -> String {
+        match self {
+            Self::User(login) => format!("/account/users/{login}"),
+            Self::Account(_) => String::from("/account/users"),
+        }
+    }
+
+    fn back_text(&self) -> &str {
+        match self {
+            Self::User(login) => login,
+            Self::Account(_) => "Users",
+        }
+    }
+
+    const fn who(&self) -> &'static str {
+        match self {
+            Self::User(_) => "This user is",
+            Self::Account(_) => "The account’s users are",
+        }
+    }
+}
 
 /// Something wrong in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +79,15 @@ pub struct AllowListPage {
     /// What surrounds it; its errors are [`AllowListPage::summary`].
     pub frame: Frame,
     /// Whose list it is.
-    pub login: String,
+    pub of: ListOf,
     /// What stands in the field.
     pub text: String,
     /// The viewer's address.
     pub own_address: String,
-    /// How many networks the account's list holds; it counts as well.
+    /// How many networks the account's list holds beside this one; it counts as well.
     pub of_customer: usize,
+    /// Is there a link to the account's list?
+    pub customer_list: Shown,
     /// What is said of the list as it is, for example `This allows every address.`
     pub remarks: Vec<String>,
     /// What was wrong, by line.
@@ -39,25 +95,12 @@ pub struct AllowListPage {
 }
 
 impl AllowListPage {
-    /// The page's title.
-    pub fn title(login: &str) -> String {
-        format!("IP whitelist of {login}")
-    }
-
     /// The lines' errors as the frame's summary tells them.
     pub fn summary(line_errors: &[LineError]) -> Vec<FieldError> {
         let error = |error: &LineError| {
             FieldError::new("allow_list", format!("Line {}: {}", error.line, error.message))
         };
         line_errors.iter().map(error).collect()
-    }
-
-    fn back(&self) -> String {
-        format!("/account/users/{}", self.login)
-    }
-
-    fn action(&self) -> String {
-        format!("/account/users/{}/ip-whitelist", self.login)
     }
 }
 
@@ -68,20 +111,13 @@ pub struct AllowListQuestionPage {
     /// What surrounds it.
     pub frame: Frame,
     /// Whose list it is.
-    pub login: String,
+    pub of: ListOf,
     /// The list, as it will be saved: one network a line.
     pub text: String,
     /// The viewer's address, where the list is the viewer's own and does not have it.
     pub shuts_out_viewer_at: Option<String>,
     /// What came from outside the list within the last 30 days.
     pub evidence: Vec<Evidence>,
-}
-
-impl AllowListQuestionPage {
-    /// The page's title.
-    pub fn title(login: &str) -> String {
-        format!("Save the IP whitelist of {login}?")
-    }
 }
 
 #[cfg(test)]
@@ -91,13 +127,18 @@ mod tests {
     use crate::console::pages::samples::{MARKUP, assert_escaped, evidence, frame};
     use crate::console::testing::check_page;
 
+    fn alex() -> ListOf {
+        ListOf::User("alex".into())
+    }
+
     fn page(text: &str) -> AllowListPage {
         AllowListPage {
-            frame: frame(&AllowListPage::title("alex"), Place::Users),
-            login: "alex".into(),
+            frame: frame(&alex().title(), Place::Users),
+            of: alex(),
             text: text.into(),
             own_address: "203.0.113.5".into(),
             of_customer: 0,
+            customer_list: Shown::No,
             remarks: Vec::new(),
             line_errors: Vec::new(),
         }
@@ -145,10 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_the_account_is_told_as_such() {
+        let of = ListOf::Account("acme".into());
+        let page = AllowListPage { frame: frame(&of.title(), Place::Users), of, ..page("192.0.2.0/24") };
+        let html = check_page("allow-list-account", &page);
+        assert!(html.contains("The account’s users are accepted only from"), "{html}");
+        assert!(html.contains("action=\"/account/ip-whitelist\""), "{html}");
+        let linked = AllowListPage { customer_list: Shown::Yes, ..page_of_alex() };
+        assert!(linked.render().unwrap().contains("href=\"/account/ip-whitelist\""));
+    }
+
+    fn page_of_alex() -> AllowListPage {
+        page("")
+    }
+
+    #[test]
     fn r61_a_list_that_shuts_somebody_out_is_asked_about() {
         let page = AllowListQuestionPage {
-            frame: frame(&AllowListQuestionPage::title("admin"), Place::Users),
-            login: "admin".into(),
+            frame: frame(&alex().question(), Place::Users),
+            of: alex(),
             text: "192.0.2.0/24\n2001:db8::/32".into(),
             shuts_out_viewer_at: Some("203.0.113.5".into()),
             evidence: evidence(),
