@@ -11,8 +11,10 @@ mod http2_upstream;
 mod http_upstream;
 mod isproxy_upstream;
 mod process;
+mod second_factor;
 mod starttls_upstream;
 mod tls_upstream;
+mod visitor;
 mod websocket;
 mod wire;
 
@@ -24,9 +26,11 @@ pub use gateway::{Installation, TestGateway};
 pub use http_upstream::{Exchange, HttpUpstream};
 pub use http2_upstream::Http2Upstream;
 pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
-pub use process::{Running, run};
+pub use process::{Running, run, run_within};
+pub use second_factor::{App, SecurityKey};
 pub use starttls_upstream::{Manners, StartTlsUpstream, Transport};
 pub use tls_upstream::TlsUpstream;
+pub use visitor::{Page, Visitor};
 pub use websocket::{Http2Client, agree, agreement, echo_messages, handshake};
 pub use wire::Wire;
 

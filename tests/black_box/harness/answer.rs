@@ -21,7 +21,12 @@ impl Request {
 
     /// Any method.
     pub fn new(method: &str, target: &str) -> Self {
-        let host = ("Host".to_owned(), "api.example".to_owned());
+        Self::of("api.example", method, target)
+    }
+
+    /// Any method, of another host.
+    pub fn of(host: &str, method: &str, target: &str) -> Self {
+        let host = ("Host".to_owned(), host.to_owned());
         Self { method: method.to_owned(), target: target.to_owned(), fields: vec![host], body: None }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,7 +17,8 @@ use super::{Answer, Authority, HttpUpstream, IsProxyUpstream, Request, Wire, wai
 /// A configuration with its folder, certificates and recording upstreams; nothing runs yet.
 ///
 /// Listeners: `api` (no TLS, credentials allowed), `api-tls`, `api-refuse` (no TLS, credentials refused), `isproxy`
-/// (STARTTLS offered, plaintext allowed), `isproxy-refuse` (STARTTLS needed), `ops`.
+/// (STARTTLS offered, plaintext allowed), `isproxy-refuse` (STARTTLS needed), `ops`, `console` (no TLS, as
+/// `http://localhost`).
 pub struct Installation {
     folder: TempDir,
     config: Value,
@@ -141,6 +143,11 @@ impl TestGateway {
         *self.addresses.get(listener).unwrap_or_else(|| panic!("no listener {listener}"))
     }
 
+    /// What browsers call the console by.
+    pub fn console_url(&self) -> String {
+        format!("http://localhost:{}", self.address("console").port())
+    }
+
     /// The process.
     pub fn process(&self) -> &Running {
         &self.process
@@ -259,10 +266,24 @@ fn parse_listening(line: &str) -> Option<(String, SocketAddr)> {
     Some((value("listener")?.to_owned(), value("address")?.parse().ok()?))
 }
 
+/// A port for a console, whose public URL names it before it is bound. It is below those that the system gives away by
+/// itself, where each process of tests begins elsewhere and goes on from there.
+fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let beginning = u16::try_from(std::process::id() % 200).unwrap() * 100;
+    loop {
+        let port = 11_000 + (beginning + TAKEN.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 fn usual_config(api: SocketAddr, isproxy: SocketAddr) -> Value {
     let tls = json!({ "certificate": "server.crt", "private_key": "server.key" });
     let routes = json!([{ "path": "/", "upstream": "registry" }]);
     let any = "127.0.0.1:0";
+    let console_port = free_port();
     json!({
         "store": { "url": "sqlite:data/latchkey.db" },
         "master_key_file": "master.key",
@@ -274,6 +295,8 @@ fn usual_config(api: SocketAddr, isproxy: SocketAddr) -> Value {
               "plaintext_credentials": "allow", "upstream": "availability" },
             { "name": "isproxy-refuse", "protocol": "isproxy", "address": any, "tls": tls, "upstream": "availability" },
             { "name": "ops", "protocol": "ops", "address": any },
+            { "name": "console", "protocol": "console", "address": format!("127.0.0.1:{console_port}"),
+              "public_url": format!("http://localhost:{console_port}") },
         ],
         "upstreams": [
             { "name": "registry", "protocol": "http", "servers": [format!("http://{api}")] },

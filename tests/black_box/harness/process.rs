@@ -3,12 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Output, PATIENCE, wait_for};
 
 /// Runs `command` to its end, giving it `input`; fails where it takes longer than three times [`PATIENCE`].
 pub fn run(command: &mut Command, input: &[u8]) -> Output {
+    run_within(PATIENCE * 3, command, input)
+}
+
+/// Runs `command` to its end, giving it `input`; fails where it takes longer than `time`.
+pub fn run_within(time: Duration, command: &mut Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -21,7 +26,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut stderr = child.stderr.take().unwrap();
     let reading_stdout = std::thread::spawn(move || read_all(&mut stdout));
     let reading_stderr = std::thread::spawn(move || read_all(&mut stderr));
-    let status = wait_for_end(&mut child, command);
+    let status = wait_for_end(&mut child, command, time);
     Output {
         code: status.code(),
         stdout: reading_stdout.join().unwrap(),
@@ -35,8 +40,8 @@ fn read_all(from: &mut impl Read) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn wait_for_end(child: &mut Child, command: &Command) -> ExitStatus {
-    let deadline = Instant::now() + PATIENCE * 3;
+fn wait_for_end(child: &mut Child, command: &Command, time: Duration) -> ExitStatus {
+    let deadline = Instant::now() + time;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
@@ -45,7 +50,7 @@ fn wait_for_end(child: &mut Child, command: &Command) -> ExitStatus {
             let _ = child.kill();
             panic!("{command:?} did not end");
         }
-        std::thread::park_timeout(std::time::Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
