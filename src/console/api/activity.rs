@@ -146,6 +146,7 @@ impl Wanted {
             customer: Some(caller.customer().clone()),
             user: self.user.as_ref().map(login).transpose()?.map(|login| caller.user(login)),
             event: self.event.as_ref().map(kind).transpose()?,
+            among: Vec::new(),
             result: self.result.map(|result| match result {
                 ResultWord::Done => ActivityResult::Done,
                 ResultWord::Failed => ActivityResult::Failed,
