@@ -32,7 +32,7 @@ async fn sign_in_by(people: &People, token: Option<&str>) -> Result<SignedIn, Si
     people.access.sign_in(&visitor("192.0.2.7"), presented).await
 }
 
-fn is_wrong<T: std::fmt::Debug>(result: Result<T, SignInFault>) {
+fn is_wrong<T: std::fmt::Debug>(result: &Result<T, SignInFault>) {
     assert!(matches!(result, Err(SignInFault::Wrong)), "{result:?}");
 }
 
@@ -51,7 +51,7 @@ async fn s102_looking_at_a_link_uses_nothing_up_and_choosing_a_password_does() {
     assert_eq!(choose(&people, &token, NEW).await.unwrap(), Some(People::name()));
     assert_eq!(choose(&people, &token, "yet another password").await.unwrap(), None);
     assert!(!is_good(&people, &token).await && !people.stands(&session).await);
-    is_wrong(people.try_sign_in("acme/alex", PASSWORD).await);
+    is_wrong(&people.try_sign_in("acme/alex", PASSWORD).await);
     people.try_sign_in("acme/alex", NEW).await.unwrap();
     let told = people.trail().await;
     for event in ["link.issued", "link.used", "password.changed"] {
@@ -170,7 +170,7 @@ async fn a_new_users_first_link_leads_to_a_first_password() {
     let name: UserName = "acme/new".parse().unwrap();
     let order = UserToMake { password: FirstPassword::Link, ..UserToMake::new(name.clone()) };
     let token = people.operator().create_user(order).await.unwrap().link.unwrap();
-    is_wrong(people.try_sign_in("acme/new", PASSWORD).await);
+    is_wrong(&people.try_sign_in("acme/new", PASSWORD).await);
     assert_eq!(choose(&people, &token, NEW).await.unwrap(), Some(name));
     let token = people.try_sign_in("acme/new", NEW).await.unwrap().token;
     assert_eq!(people.live(&token).await.step, SessionStep::Open);
@@ -187,20 +187,20 @@ async fn after_a_reset_of_mfa_the_next_sign_in_takes_the_link_and_the_password_o
     assert_eq!((mfa_state(&user), user.link_required), (MfaState::RequiredNotSetUp, true));
     assert!(people.world.store.recovery_set_of(user.id).await.unwrap().is_none());
 
-    is_wrong(sign_in_by(&people, None).await);
-    is_wrong(sign_in_by(&people, Some("x")).await);
+    is_wrong(&sign_in_by(&people, None).await);
+    is_wrong(&sign_in_by(&people, Some("x")).await);
     let chosen = choose(&people, &made.token, NEW).await.unwrap();
     assert_eq!(chosen, None, "it signs in, and sets no password");
     people.make_user("bo").await;
     let of_bo = people.operator().reset_mfa(&"acme/bo".parse().unwrap()).await.unwrap();
-    is_wrong(sign_in_by(&people, Some(of_bo.token.expose())).await);
+    is_wrong(&sign_in_by(&people, Some(of_bo.token.expose())).await);
     let wrong = PasswordSignIn {
         name: "acme/alex",
         password: secret("a wrong password"),
         link: Some(made.token.expose()),
         device: None,
     };
-    is_wrong(people.access.sign_in(&visitor("192.0.2.7"), wrong).await);
+    is_wrong(&people.access.sign_in(&visitor("192.0.2.7"), wrong).await);
 
     let signed_in = sign_in_by(&people, Some(made.token.expose())).await.unwrap();
     let session = people.live(&signed_in.token).await;
@@ -220,9 +220,9 @@ async fn a_link_that_a_reset_asks_for_can_be_given_anew_and_a_password_link_does
     assert!(!is_good(&people, &password_link).await);
     let second = people.operator().issue_link(&People::name()).await.unwrap();
     assert_eq!(second.purpose, LinkPurpose::SignIn);
-    is_wrong(sign_in_by(&people, Some(first.token.expose())).await);
+    is_wrong(&sign_in_by(&people, Some(first.token.expose())).await);
     people.pass(86_400);
-    is_wrong(sign_in_by(&people, Some(second.token.expose())).await);
+    is_wrong(&sign_in_by(&people, Some(second.token.expose())).await);
     let third = people.operator().issue_link(&People::name()).await.unwrap();
     sign_in_by(&people, Some(third.token.expose())).await.unwrap();
 }
