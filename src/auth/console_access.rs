@@ -38,7 +38,7 @@ pub struct ConsoleAccess {
     /// Where failed sign-ins are counted for the audit trail.
     pub(super) failures: FailureGroups,
     /// Uses of keys at the management API that were noted a short time ago.
-    noted_uses: Cache<(KeyId, ClientIp), ()>,
+    pub(super) noted_uses: Cache<(KeyId, ClientIp), ()>,
 }
 
 /// How long console sessions live, in seconds.
