@@ -418,7 +418,12 @@ mod tests {
             ["view users", "view", "create", "first sign-in", "profile", "access", "activation"]
         );
         for beyond in [&admin, &keys, &lists] {
-            assert_eq!(allowed(&users, fresh, beyond), ["view users", "view", "create", "first sign-in"], "{}", beyond.name);
+            assert_eq!(
+                allowed(&users, fresh, beyond),
+                ["view users", "view", "create", "first sign-in"],
+                "{}",
+                beyond.name
+            );
         }
         assert_eq!(
             allowed(&users, fresh, &users),

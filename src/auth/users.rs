@@ -11,8 +11,8 @@ use super::control_plane::{
 use super::passwords::{OwnNames, check_password, hash_off_thread};
 use super::rights::{Action, Forbidden, NewRights};
 use crate::model::{
-    AccessPoint, AccessPoints, CustomerHandle, CustomerId, LinkPurpose, MfaRequirement, MfaState, Permissions, Revision,
-    Secret, Timestamp, UserId, UserName,
+    AccessPoint, AccessPoints, CustomerHandle, CustomerId, LinkPurpose, MfaRequirement, MfaState,
+    Permissions, Revision, Secret, Timestamp, UserId, UserName,
 };
 use crate::store::{NewUser, StoreError, UserRecord};
 

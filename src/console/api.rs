@@ -13,16 +13,17 @@ mod lists;
 mod me;
 mod problem;
 mod reading;
+mod reference;
 mod shapes;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod users;
 
+use axum::Router;
 use axum::extract::Extension;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::Router;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -35,6 +36,7 @@ use super::ConsoleState;
 use problem::{Problem, ProblemBody};
 
 pub(super) use problem::tell_plain_answer;
+pub(super) use reference::page as reference_page;
 
 /// Where it lies.
 pub(super) const BASE: &str = "/api/v1";

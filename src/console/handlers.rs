@@ -1,5 +1,6 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod api_reference;
 mod start;
 
 use axum::Router;
@@ -16,7 +17,7 @@ use super::plain_answer::plain_answer;
 
 /// Every address of a page.
 pub(super) fn routes() -> Router<ConsoleState> {
-    Router::new().merge(start::routes())
+    Router::new().merge(start::routes()).merge(api_reference::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

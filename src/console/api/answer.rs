@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use utoipa::IntoResponses;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -39,8 +39,7 @@ type Described = BTreeMap<String, RefOr<utoipa::openapi::Response>>;
 fn problems(told: &[(&str, &str)]) -> Described {
     let described = told.iter().map(|(status, text)| {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response =
-            ResponseBuilder::new().description(*text).content("application/json", content).build();
+        let response = ResponseBuilder::new().description(*text).content("application/json", content).build();
         ((*status).to_owned(), RefOr::T(response))
     });
     described.collect()

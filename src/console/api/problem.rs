@@ -50,12 +50,7 @@ pub(super) struct Problem {
 const INVALID: &str = "InvalidMessage";
 
 impl Problem {
-    fn new(
-        status: StatusCode,
-        kind: &'static str,
-        reason: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    fn new(status: StatusCode, kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, message: sentence(&message.into()), reason, retry_after: None, defect: None }
     }
 
@@ -99,7 +94,8 @@ impl Problem {
 
     /// A defect of ours; the text is logged and not told.
     pub(super) fn defect(text: impl Into<String>) -> Self {
-        let told = "something went wrong on our side; give this request's number to whoever runs this gateway";
+        let told =
+            "something went wrong on our side; give this request's number to whoever runs this gateway";
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self { defect: Some(text.into()), ..Self::new(status, "InternalSRSError", "defect", told) }
     }
@@ -215,9 +211,7 @@ impl From<Forbidden> for Problem {
                 Self::first("new_password_required", "choose a password of your own first")
             }
             Forbidden::Asker(reason) => Self::unauthenticated(reason.as_str()),
-            told => {
-                Self::new(StatusCode::FORBIDDEN, "AuthorizationError", "not_permitted", told.to_string())
-            }
+            told => Self::new(StatusCode::FORBIDDEN, "AuthorizationError", "not_permitted", told.to_string()),
         }
     }
 }
@@ -225,9 +219,9 @@ impl From<Forbidden> for Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         match &error {
-            ControlError::UnknownCustomer(_)
-            | ControlError::UnknownUser(_)
-            | ControlError::UnknownKey(_) => Self::not_found(),
+            ControlError::UnknownCustomer(_) | ControlError::UnknownUser(_) | ControlError::UnknownKey(_) => {
+                Self::not_found()
+            }
             ControlError::Forbidden(forbidden) => Self::from(*forbidden),
             ControlError::UserExists(_) => Self::conflict("UserExists", &error),
             ControlError::LastAdministrator(_) => Self::conflict("LastAdministrator", &error),

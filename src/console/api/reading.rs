@@ -4,9 +4,9 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
-use http::request::Parts;
 use http::HeaderName;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use utoipa::IntoParams;
 use utoipa::openapi::Required;
@@ -120,7 +120,9 @@ impl FromRequestParts<ConsoleState> for Once {
             && (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&field.len())
             && field.as_bytes().iter().all(u8::is_ascii_graphic);
         if !is_key {
-            return Err(Problem::invalid("`Idempotency-Key` is to be one of 1 to 128 visible ASCII characters"));
+            return Err(Problem::invalid(
+                "`Idempotency-Key` is to be one of 1 to 128 visible ASCII characters",
+            ));
         }
         // The same key for another call is another key.
         let text = String::from_utf8_lossy(field.as_bytes());

@@ -54,6 +54,7 @@ pub(super) enum ScopeWord {
 /// Where a user stands with MFA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = MfaState)]
 pub(super) enum MfaWord {
     /// Neither set up nor required
     Off,
@@ -193,7 +194,8 @@ impl ScopeWord {
             Self::Manage => "manage",
         });
         let text = words.collect::<Vec<_>>().join(",");
-        text.parse().map_err(|_| Problem::invalid("`scope` names nothing; a key opens `api`, `isproxy` or `manage`"))
+        text.parse()
+            .map_err(|_| Problem::invalid("`scope` names nothing; a key opens `api`, `isproxy` or `manage`"))
     }
 }
 

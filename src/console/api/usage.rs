@@ -72,8 +72,7 @@ struct LetInShape {
 
 impl UsageShape {
     fn of(usage: &Usage) -> Self {
-        let figures =
-            |Figures { requests, refusals }: Figures| FiguresShape { requests, refusals };
+        let figures = |Figures { requests, refusals }: Figures| FiguresShape { requests, refusals };
         let periods = |periods: &[Period]| {
             let shape = |period: &Period| PeriodShape {
                 starts_at: period.starts_at.to_string(),

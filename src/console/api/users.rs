@@ -193,11 +193,7 @@ async fn allow_password(caller: Caller, UserInPath(name): UserInPath) -> Result<
         OfAny, OfNamed, OfValues
     )
 )]
-async fn issue_link(
-    caller: Caller,
-    UserInPath(name): UserInPath,
-    once: Once,
-) -> Result<Response, Problem> {
+async fn issue_link(caller: Caller, UserInPath(name): UserInPath, once: Once) -> Result<Response, Problem> {
     told_link(&caller, once.plane(&caller).issue_link(&name).await).await
 }
 

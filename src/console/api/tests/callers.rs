@@ -155,18 +155,12 @@ async fn r10_a_key_is_told_once_and_works_at_once() {
     let admin = api.sign_in("acme/admin").await;
     let made = api.ask(&admin, "POST", "/users/kim/api-keys", Some(&new_key())).await;
     let (id, text) = (made.body["id"].as_str().unwrap(), made.body["key"].as_str().unwrap());
-    assert!(matches!(
-        api.world.key(text, crate::model::Service::Api).await,
-        crate::auth::Decision::Allow(_)
-    ));
+    assert!(matches!(api.world.key(text, crate::model::Service::Api).await, crate::auth::Decision::Allow(_)));
     for path in [format!("/api-keys/{id}"), "/users/kim/api-keys".into(), "/activity".into()] {
         assert!(!api.get(&admin, &path).await.body.to_string().contains(text), "{path}");
     }
     let shown = api.get(&admin, &format!("/api-keys/{id}")).await;
     assert_eq!((&shown.body["user"], &shown.body["state"]), (&"kim".into(), &"active".into()));
     assert_eq!(api.ask(&admin, "DELETE", &format!("/api-keys/{id}"), None).await.status, 204);
-    assert!(matches!(
-        api.world.key(text, crate::model::Service::Api).await,
-        crate::auth::Decision::Deny(_)
-    ));
+    assert!(matches!(api.world.key(text, crate::model::Service::Api).await, crate::auth::Decision::Deny(_)));
 }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::super::BASE;
 use crate::auth::testing::World;
 use crate::auth::{
-    Actor, ConsoleAccess, ControlPlane, CustomerToMake, FailureGroups, FirstPassword, KeyToMake,
-    PasswordEnd, PasswordSignIn, SessionLook, SessionTerms, UserToMake, Visitor,
+    Actor, ConsoleAccess, ControlPlane, CustomerToMake, FailureGroups, FirstPassword, KeyToMake, PasswordEnd,
+    PasswordSignIn, SessionLook, SessionTerms, UserToMake, Visitor,
 };
 use crate::config::{Limits, Policy};
 use crate::console::cookies::ConsoleCookie;
@@ -228,7 +228,11 @@ impl Api {
         let responses = &item[method.to_lowercase()]["responses"];
         let described = &responses[answer.status.to_string()];
         assert!(described.is_object(), "{method} {template} has no {}: {answer:?}", answer.status);
-        assert_eq!(described["content"].is_object(), !answer.body.is_null(), "{method} {template} {answer:?}");
+        assert_eq!(
+            described["content"].is_object(),
+            !answer.body.is_null(),
+            "{method} {template} {answer:?}"
+        );
         let operation = format!("{method} {template}");
         self.seen.lock().unwrap().insert((operation, answer.status.to_string()));
     }
