@@ -13,6 +13,7 @@ mod lists;
 mod me;
 mod problem;
 mod reading;
+mod reference;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use super::ConsoleState;
 use problem::{Problem, ProblemBody};
 
 pub(super) use problem::tell_plain_answer;
+pub(super) use reference::page as reference_page;
 
 /// Where it lies.
 pub(super) const BASE: &str = "/api/v1";

@@ -4,6 +4,7 @@ mod account_user;
 mod activity;
 mod allow_list;
 mod api_keys;
+mod api_reference;
 mod confirm;
 mod connect;
 mod factors;
@@ -64,6 +65,7 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(welcome::routes())
         .merge(allow_list::routes())
         .merge(usage::routes())
+        .merge(api_reference::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -35,7 +36,7 @@ struct Wanted {
     #[param(nullable = false, pattern = "^[A-Za-z0-9._@+-]{1,64}$")]
     user: Option<String>,
     /// This kind of event, for example `key.created`
-    #[param(nullable = false, pattern = "^[a-z_]{1,30}\\.[a-z_]{1,30}$")]
+    #[param(schema_with = event_kinds)]
     event: Option<String>,
     /// Only what was done, or only what failed
     #[param(nullable = false, inline)]
@@ -57,6 +58,11 @@ struct Wanted {
 
 const fn page() -> u32 {
     PAGE
+}
+
+fn event_kinds() -> Object {
+    let kinds = EventKind::ALL.map(EventKind::as_str);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(kinds)).build()
 }
 
 /// Whether something was done.

@@ -101,12 +101,12 @@ struct KeysShape {
 #[schema(as = NewApiKey)]
 struct NewKey {
     /// What it is for, in one line
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     description: String,
     #[schema(min_items = 1)]
     scope: Vec<ScopeWord>,
     /// From this moment on it is refused; a date is its first moment in UTC
-    #[schema(nullable = false, format = DateTime)]
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// From where it is let in; a key of scope `manage` needs at least one network
     #[serde(default)]

@@ -54,6 +54,7 @@ pub(super) enum ScopeWord {
 /// Where a user stands with MFA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = MfaState)]
 pub(super) enum MfaWord {
     /// Neither set up nor required
     Off,

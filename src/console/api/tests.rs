@@ -4,3 +4,8 @@ mod callers;
 mod document;
 mod fixture;
 mod matrix;
+
+/// The document, as programs get it.
+pub(super) async fn document_of_the_api() -> serde_json::Value {
+    fixture::Api::new().await.document
+}

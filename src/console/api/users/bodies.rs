@@ -93,13 +93,13 @@ pub(super) struct NewUser {
     #[schema(pattern = "^[A-Za-z0-9._@+-]{1,64}$")]
     login: String,
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     full_name: String,
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     email: String,
     /// A BCP 47 tag; `en` unless another is named
-    #[schema(nullable = false, pattern = "^[A-Za-z][A-Za-z0-9]{0,7}(-[A-Za-z0-9]{1,8}){0,3}$")]
+    #[schema(pattern = "^[A-Za-z][A-Za-z0-9]{0,7}(-[A-Za-z0-9]{1,8}){0,3}$")]
     language: Option<String>,
     /// Is to hold every permission
     #[serde(default)]
@@ -107,7 +107,6 @@ pub(super) struct NewUser {
     #[serde(default)]
     permissions: Vec<PermissionWord>,
     /// The entrances that are to be open; all unless named
-    #[schema(nullable = false)]
     access_points: Option<Vec<EntranceWord>>,
     /// Nothing but the set-up page is open until MFA is set up
     #[serde(default)]
@@ -227,9 +226,9 @@ impl Replayed {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct UserEdit {
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     full_name: Option<String>,
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     email: Option<String>,
     #[schema(pattern = "^[A-Za-z][A-Za-z0-9]{0,7}(-[A-Za-z0-9]{1,8}){0,3}$")]
     language: Option<String>,
