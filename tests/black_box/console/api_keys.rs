@@ -146,7 +146,8 @@ fn r9_the_overview_shows_the_keys_or_that_there_are_none() {
     let gateway = account(&[]);
     let mut admin = sign_in(&gateway, "acme/admin");
     admin.open(OF_ALEX).expect("No API keys yet");
-    let arguments = ["key", "create", "acme/alex", "--description", "Billing server", "--scope", "api", "--yes"];
+    let arguments =
+        ["key", "create", "acme/alex", "--description", "Billing server", "--scope", "api", "--yes"];
     gateway.cli(&arguments).expect_success();
     admin.open(OF_ALEX).expect("Billing server").expect("Never");
     // Not the keys of anybody else.

@@ -1,7 +1,7 @@
 //! The story of the security key.
 
 use super::{account, give_code, give_password, go_on, is_in, set_key_up, sign_in, sign_out};
-use crate::harness::{PASSWORD, SecurityKey, TestGateway, Visitor};
+use crate::harness::{PASSWORD, SecurityKey, Visitor};
 
 const CODES: &str = "/profile/mfa/recovery-codes";
 const KEY: &str = "/profile/mfa/key";
