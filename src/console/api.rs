@@ -57,6 +57,11 @@ pub(super) fn router(state: &ConsoleState) -> Router<ConsoleState> {
         .layer(from_fn(problem::tell_problems))
 }
 
+/// The OpenAPI document.
+pub(super) fn document(state: &ConsoleState) -> utoipa::openapi::OpenApi {
+    routes(state).into_openapi()
+}
+
 fn routes(state: &ConsoleState) -> OpenApiRouter<ConsoleState> {
     let judged = OpenApiRouter::default()
         .merge(me::routes())

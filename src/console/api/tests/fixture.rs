@@ -109,7 +109,7 @@ impl Api {
             };
             plane.create_user(user).await.unwrap();
         }
-        let document = serde_json::to_value(super::super::routes(&state).into_openapi()).unwrap();
+        let document = serde_json::to_value(super::super::document(&state)).unwrap();
         let ids = Mutex::new(RequestIds::new(7));
         let router = router(state.clone());
         Self { world, state, router, document, ids, seen: Mutex::default() }
