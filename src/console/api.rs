@@ -1,6 +1,6 @@
 //! The management API `/api/v1`: what the console's pages and the command line do, for programs.
 //!
-//! The OpenAPI document is made of the handlers' own descriptions, and the routes are registered by the same macro, so
+//! The `OpenAPI` document is made of the handlers' own descriptions, and the routes are registered by the same macro, so
 //! that neither can have what the other has not. Every answer is JSON, errors too (`problem`). Who calls stands in
 //! `caller`, what is read of a request in `reading`, the shapes of bodies beside the handlers of their area. Rights are
 //! the use cases' matter. Called by the console's router, and by the page that shows the document to people.
@@ -57,7 +57,7 @@ pub(super) fn router(state: &ConsoleState) -> Router<ConsoleState> {
         .layer(from_fn(problem::tell_problems))
 }
 
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 pub(super) fn document(state: &ConsoleState) -> utoipa::openapi::OpenApi {
     routes(state).into_openapi()
 }

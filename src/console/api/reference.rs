@@ -30,7 +30,7 @@ pub(in crate::console) fn page(frame: Frame, document: &Value) -> ApiReferencePa
             .map(|(.., operation)| answers(operation, |status| COMMON.contains(&status)))
             .unwrap_or_default(),
         areas: areas.map(|tag| area(tag, &calls)).collect(),
-        shapes: members_of(&document["components"]["schemas"])
+        shapes: members_of(document.pointer("/components/schemas").unwrap_or(&Value::Null))
             .map(|(name, schema)| shape(name, schema))
             .collect(),
     }

@@ -65,6 +65,7 @@ pub(super) enum MfaWord {
 }
 
 /// A user.
+#[expect(clippy::struct_excessive_bools, reason = "JSON has no other word for what is so or not")]
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = User)]

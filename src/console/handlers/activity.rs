@@ -119,7 +119,7 @@ async fn csv(person: Person, Queried(fields): Queried<Fields>) -> Result<Respons
         Ok(Asked::Nothing) => None,
         Err(errors) => {
             let first = errors.into_iter().next().map(|error| error.text).unwrap_or_default();
-            return Err(Failure::conflict(first));
+            return Err(Failure::conflict(&first));
         }
     };
     let plane = person.plane();

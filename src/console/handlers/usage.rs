@@ -51,7 +51,7 @@ async fn of_account(person: Person, Queried(fields): Queried<Fields>) -> Result<
         back: Link::new("Users", Place::Users.href()),
         period,
         charts: charts(&usage, period),
-        users: busiest.into_iter().map(user_row).collect(),
+        users: busiest.iter().map(user_row).collect(),
         reasons: Vec::new(),
         addresses: Vec::new(),
     }))
@@ -122,7 +122,7 @@ fn short_day(told: &Told) -> String {
 }
 
 /// Whoever sees the figures may open the users' pages.
-fn user_row(total: UserTotal) -> UsageRow {
+fn user_row(total: &UserTotal) -> UsageRow {
     let login = total.user.login.to_string();
     UsageRow {
         link: Some(format!("/account/users/{login}")),

@@ -1,6 +1,6 @@
 //! The management API for people (`/api-reference`): every call, and the shape of what is sent and answered.
 //!
-//! It shows what the OpenAPI document says; `console::api::reference` fills it in.
+//! It shows what the `OpenAPI` document says; `console::api::reference` fills it in.
 
 use askama::Template;
 

@@ -1,4 +1,4 @@
-//! Schemathesis, which makes requests of an OpenAPI document: whatever it sends to the management API, no answer is a
+//! Schemathesis, which makes requests of an `OpenAPI` document: whatever it sends to the management API, no answer is a
 //! defect, and each is one that the document describes.
 
 use std::net::TcpListener;

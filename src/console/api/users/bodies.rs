@@ -137,7 +137,6 @@ impl NewUser {
     }
 }
 
-#[expect(clippy::fn_params_excessive_bools, reason = "JSON has no other word for it")]
 const fn requirement(required: bool) -> MfaRequirement {
     if required { MfaRequirement::Required } else { MfaRequirement::Optional }
 }
