@@ -8,9 +8,10 @@ const { user } = told;
 const list = told.path;
 
 // Everything that the window shows or holds: the page with its forms, its address and title, what is stored.
+// The browser's own page that asks whether to send a form again has no stores.
 const everything = (page) => page.evaluate(() => JSON.stringify([
   document.documentElement.outerHTML, [...document.querySelectorAll("input, textarea")].map((field) => field.value),
-  location.href, document.title, { ...localStorage }, { ...sessionStorage },
+  location.href, document.title, ...(location.protocol.startsWith("http") ? [{ ...localStorage }, { ...sessionStorage }] : []),
 ]));
 
 const rows = (page) => page.locator("table.keys tbody tr");

@@ -10,7 +10,7 @@ const OF_AN_ADMINISTRATOR = [
   ["/account/users?filter=mfa-off", "Users"],
   ["/account/users?search=nobody-is-called-so", "Users"],
   ["/account/users/new", "New user"],
-  [ALEX, "alex"],
+  [ALEX, "Alex"],
   [`${ALEX}/edit`, "alex"],
   [`${ALEX}/deactivate`, "Deactivate"],
   [`${ALEX}/delete`, "Delete"],
@@ -113,7 +113,7 @@ await story(async ({ open }) => {
   // What a user without permissions sees of the own account, and what is refused.
   await signIn(alex, "acme/alex");
   await goOn(alex);
-  await lookAtAll(alex, [[ALEX, "alex"], ["/profile", "Profile"], ["/connect", "Connect"]]);
+  await lookAtAll(alex, [[ALEX, "Alex"], ["/profile", "Profile"], ["/connect", "Connect"]]);
   for (const path of ["/account/users", "/account/activity", "/profile/api-keys"]) {
     assert.equal(await go(alex, path), 403, path);
     await lookAt(alex);

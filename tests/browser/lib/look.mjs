@@ -37,7 +37,7 @@ export async function lookAt(page) {
 async function fits(page, where) {
   const excess = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(excess <= 0, `${where} is ${excess} pixels wider than a window of ${NARROWEST.width}`);
-  const cut = await page.evaluate(() => [...document.querySelectorAll("main *, header *, nav *")].filter((element) => {
+  const cut = await page.evaluate(() => [...document.querySelectorAll("main *:not(input), header *, nav *")].filter((element) => {
     const { overflowX, overflowY, position } = getComputedStyle(element);
     const isCut = (overflow, inner, outer) => /hidden|clip/.test(overflow) && inner > outer + 1;
     return position !== "absolute" && (isCut(overflowX, element.scrollWidth, element.clientWidth) ||
