@@ -4,6 +4,7 @@
 
 mod changes;
 mod check;
+mod cleaning;
 mod consoles;
 mod control;
 mod door_addresses;
@@ -124,6 +125,7 @@ impl Gateway {
             refused,
             session_keeper,
             ops: control::ops_sockets(&config, &bound)?,
+            limits: config.limits.clone(),
             readiness: readiness.clone(),
             stop: stop_control.clone(),
             tasks: control_tasks.clone(),

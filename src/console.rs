@@ -5,6 +5,7 @@
 //! `app`.
 
 mod answering;
+mod api;
 pub mod assets;
 pub mod chart;
 mod client;
@@ -51,7 +52,8 @@ pub use state::{ConsoleParts, ConsoleState, DoorAddresses};
 pub fn router(state: ConsoleState) -> Router {
     let pages = handlers::routes().fallback(handlers::not_found);
     let pages = pages.layer(from_fn_with_state(state.clone(), guard::guard)).with_state(state.clone());
-    guarded(handlers::assets().merge(pages), state)
+    let api = api::router(&state).with_state(state.clone());
+    guarded(handlers::assets().nest(api::BASE, api).merge(pages), state)
 }
 
 /// `routes` behind the guards.

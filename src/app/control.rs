@@ -1,5 +1,5 @@
 //! The control plane beside the doors: follows the change feed, keeps API sessions, ends what expires, writes key
-//! uses and usage, answers ops.
+//! uses and usage, cleans the store, answers ops.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::cleaning::Cleaning;
 use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
 use super::usage::keep_usage;
 use crate::auth::{ControlPlane, SessionKeeper};
-use crate::config::{Config, ListenerProtocol, UpstreamProtocol};
+use crate::config::{Config, Limits, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
 use crate::net::BoundListener;
@@ -41,6 +42,8 @@ pub(super) struct Parts {
     pub(super) refused: mpsc::Receiver<KeptRefusal>,
     pub(super) session_keeper: SessionKeeper,
     pub(super) ops: Vec<TcpListener>,
+    /// For how long sessions of the console are kept.
+    pub(super) limits: Limits,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -48,8 +51,19 @@ pub(super) struct Parts {
 
 /// Starts the tasks of the control plane on the present runtime.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts { shared, store, plane, noted_uses, refused, session_keeper, ops, readiness, stop, tasks } =
-        parts;
+    let Parts {
+        shared,
+        store,
+        plane,
+        noted_uses,
+        refused,
+        session_keeper,
+        ops,
+        limits,
+        readiness,
+        stop,
+        tasks,
+    } = parts;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
     let name = format!("pid {}", std::process::id());
@@ -68,6 +82,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     let (unkept, failures) = (shared.metrics.unkept_refusals(), shared.failures.clone());
     tasks.spawn(RefusalKeeper { plane, unkept, failures }.run(refused, stop.clone()));
     tasks.spawn(write_key_uses(store.clone(), noted_uses, stop.clone()));
+    tasks.spawn(Cleaning::new(store.clone(), shared.clock.clone(), &limits).run(stop.clone()));
     let uncounted = shared.metrics.uncounted_uses();
     tasks.spawn(keep_usage(shared.clone(), store, uncounted, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));

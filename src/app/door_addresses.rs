@@ -74,6 +74,7 @@ fn host_of(config: &Config, address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::*;
@@ -83,9 +84,11 @@ mod tests {
         let text = format!(
             "listeners:\n  - {{ name: console, protocol: console, address: \"127.0.0.1:8443\", public_url: \"https://console.example\" }}\n\
              {listeners}upstreams:\n  - {{ name: up, protocol: http, servers: [\"http://127.0.0.1:1\"] }}\n  \
-             - {{ name: is, protocol: isproxy, servers: [\"127.0.0.1:2\"], key_file: k }}\n"
+             - {{ name: is, protocol: isproxy, servers: [\"127.0.0.1:2\"], login_key_file: k }}\n"
         );
-        std::fs::write(folder.path().join("k"), "x").unwrap();
+        let key_file = folder.path().join("k");
+        std::fs::write(&key_file, "x").unwrap();
+        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = crate::config::parse(&text, Path::new("f.yaml"), folder.path(), &|_| None)
             .unwrap_or_else(|faults| panic!("{faults}"));
         let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address).collect();

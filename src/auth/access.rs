@@ -5,6 +5,7 @@ use std::fmt;
 use super::control_plane::{ControlError, ControlPlane};
 use super::decision::DenialReason;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge};
+use super::sign_in::password_has_ended;
 use super::users::mfa_state;
 use crate::model::{Service, UserName};
 use crate::store::{ListedKey, UserRecord};
@@ -46,6 +47,10 @@ pub enum Obstacle {
     KeyExists,
     /// A key has ended the password, and none is left.
     KeyExisted,
+    /// Somebody else chose the password, and it is not replaced yet.
+    NewPassword,
+    /// After a reset of MFA a sign-in by the link is due.
+    Link,
     /// MFA is required and not set up, so that only its page is open.
     SetUpPageOnly,
     /// A rule says so.
@@ -62,6 +67,8 @@ impl Obstacle {
             Self::NoKeyFor(Service::IsProxy) => "no key has IsProxy access",
             Self::KeyExists => "an API key exists",
             Self::KeyExisted => "an API key existed",
+            Self::NewPassword => "the password must be replaced in the console first",
+            Self::Link => "the next sign-in to the console takes the one-time link first",
             Self::SetUpPageOnly => "set-up page only: MFA is required and not set up",
             Self::Rule(reason) => reason.explanation(),
         }
@@ -129,18 +136,24 @@ impl ControlPlane {
         if user.password_hash.is_none() {
             return AccessCell::Out(Obstacle::NoPassword);
         }
-        let has_ended = user.password_ends_at.is_some_and(|end| end <= self.clock.now());
-        match judge(entrance, &user_facts(user), self.anywhere(), &self.policy) {
+        let at = self.anywhere();
+        let is_console = matches!(entrance, Entrance::Console);
+        match judge(entrance, &user_facts(user), at, &self.policy) {
             Verdict::Refused(DenialReason::PasswordOffByKey) if keys.is_empty() => {
                 AccessCell::Out(Obstacle::KeyExisted)
             }
             Verdict::Refused(DenialReason::PasswordOffByKey) => AccessCell::Out(Obstacle::KeyExists),
             Verdict::Refused(reason) => AccessCell::Out(Obstacle::Rule(reason)),
-            _ if has_ended && matches!(entrance, Entrance::Console) => {
+            _ if password_has_ended(user, at.now) => {
                 AccessCell::Out(Obstacle::Rule(DenialReason::PasswordEnded))
             }
+            Verdict::Allowed if !is_console && user.password_ends_at.is_some() => {
+                AccessCell::Out(Obstacle::NewPassword)
+            }
+            Verdict::Allowed if !is_console && user.link_required => AccessCell::Out(Obstacle::Link),
+            Verdict::Allowed if is_console => AccessCell::In(console_note(user, "")),
             Verdict::Allowed => AccessCell::In(String::new()),
-            Verdict::AllowedWithFactor => AccessCell::In(String::from("then MFA")),
+            Verdict::AllowedWithFactor => AccessCell::In(console_note(user, "MFA")),
             Verdict::SetUpPageOnly => AccessCell::Out(Obstacle::SetUpPageOnly),
         }
     }
@@ -159,6 +172,19 @@ impl ControlPlane {
             (1, _) => AccessCell::In(String::from("1 key")),
             (admitted, _) => AccessCell::In(format!("{admitted} keys")),
         }
+    }
+}
+
+/// What the console takes beside the password: the link of a reset, `factor`, a password in the place of one that somebody
+/// else chose.
+fn console_note(user: &UserRecord, factor: &str) -> String {
+    let password = if user.password_ends_at.is_some() { "a new password" } else { "" };
+    let then: Vec<_> = [factor, password].into_iter().filter(|step| !step.is_empty()).collect();
+    let then = if then.is_empty() { String::new() } else { format!("then {}", then.join(" and ")) };
+    match (user.link_required, then.is_empty()) {
+        (false, _) => then,
+        (true, true) => String::from("with the one-time link"),
+        (true, false) => format!("with the one-time link, {then}"),
     }
 }
 
@@ -236,6 +262,31 @@ mod tests {
         let table = plane.access(&alex).await.unwrap();
         assert!(!table.api_key.admits());
         assert_eq!(table.api_key.note(), "the user is deactivated");
+    }
+
+    #[tokio::test]
+    async fn a_password_that_somebody_else_chose_or_that_takes_a_link_opens_no_door_first() {
+        let (_folder, plane) = plane().await;
+        let alex: UserName = "acme/alex".parse().unwrap();
+        let id = plane.user(&alex).await.unwrap().id;
+        let hash = plane.user(&alex).await.unwrap().password_hash.unwrap();
+        let mut change = plane.store.mutate().await.unwrap();
+        change.set_password(id, &hash, Some(plane.clock.now().plus_seconds(60))).await.unwrap();
+        change.commit().await.unwrap();
+        let none = "no   no key exists";
+        let first = "no   the password must be replaced in the console first";
+        let told = cells(&plane.access(&alex).await.unwrap());
+        assert_eq!(told, ["yes, then a new password", first, none, first, none]);
+        plane.clock.set(plane.clock.now().plus_seconds(60));
+        let over = "no   a password that an administrator chose was not replaced in time";
+        assert_eq!(cells(&plane.access(&alex).await.unwrap()), [over, over, none, over, none]);
+        let mut change = plane.store.mutate().await.unwrap();
+        change.set_password(id, &hash, None).await.unwrap();
+        change.require_link(id, crate::store::LinkDemand::NextSignIn).await.unwrap();
+        change.commit().await.unwrap();
+        let first = "no   the next sign-in to the console takes the one-time link first";
+        let told = cells(&plane.access(&alex).await.unwrap());
+        assert_eq!(told, ["yes  with the one-time link", first, none, first, none]);
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ pub struct ActivityFilter {
     pub user: Option<UserName>,
     /// This kind of event.
     pub event: Option<EventKind>,
+    /// Of one of these kinds; empty: of any.
+    pub among: Vec<EventKind>,
     /// Only what failed, or only what did not.
     pub result: Option<ActivityResult>,
     /// Not before this moment.
@@ -156,19 +158,30 @@ impl ControlPlane {
             self.require(Action::Operate).await?;
             None
         };
-        let among = |result| match result {
-            ActivityResult::Failed => Among::These,
-            ActivityResult::Done => Among::Others,
-        };
         Ok(AuditFilter {
             customer,
             name: filter.user.as_ref().map(ToString::to_string),
             event: filter.event.map(|kind| kind.as_str().to_owned()),
-            among: filter.result.map(|result| (failures(), among(result))),
+            among: among(&filter.among, filter.result),
             since: filter.since,
             until: filter.until,
             ..AuditFilter::default()
         })
+    }
+}
+
+/// Which kinds of event are looked for; `None`: all, also those that only a newer version knows.
+fn among(kinds: &[EventKind], result: Option<ActivityResult>) -> Option<(Vec<&'static str>, Among)> {
+    let names = |wanted: &dyn Fn(EventKind) -> bool| {
+        kinds.iter().copied().filter(|kind| wanted(*kind)).map(EventKind::as_str).collect()
+    };
+    match (kinds, result) {
+        ([], None) => None,
+        ([], Some(ActivityResult::Failed)) => Some((failures(), Among::These)),
+        ([], Some(ActivityResult::Done)) => Some((failures(), Among::Others)),
+        (_, None) => Some((names(&|_| true), Among::These)),
+        (_, Some(ActivityResult::Failed)) => Some((names(&EventKind::is_failure), Among::These)),
+        (_, Some(ActivityResult::Done)) => Some((names(&|kind| !kind.is_failure()), Among::These)),
     }
 }
 
@@ -222,6 +235,18 @@ mod tests {
         let client_ip = ClientIp::new("192.0.2.7".parse().unwrap());
         let means = Means::Console { authenticated_at: NOW };
         plane.acting_as(Actor::User(UserActor { id, name, means, client_ip }))
+    }
+
+    #[test]
+    fn kinds_and_results_narrow_together() {
+        let kinds = [EventKind::SignedIn, EventKind::SignInFailed];
+        assert_eq!(among(&[], None), None);
+        assert_eq!(among(&kinds, None), Some((vec!["sign_in.done", "sign_in.failed"], Among::These)));
+        let failed = Some(ActivityResult::Failed);
+        assert_eq!(among(&kinds, failed), Some((vec!["sign_in.failed"], Among::These)));
+        let done = Some(ActivityResult::Done);
+        assert_eq!(among(&kinds, done), Some((vec!["sign_in.done"], Among::These)));
+        assert_eq!(among(&[], done), Some((failures(), Among::Others)));
     }
 
     fn of_acme() -> ActivityFilter {

@@ -143,7 +143,7 @@ impl ControlPlane {
         let mut keys = Vec::new();
         for _ in 0..count.get() {
             let made = self.insert_key(&mut change, user.id, order, now).await?;
-            change.makes(made.id);
+            change.makes(&made.id);
             change.note(key_event(EventKind::KeyCreated, &user, made.id, &order.description, order.scope));
             keys.push(made);
         }
@@ -182,7 +182,7 @@ impl ControlPlane {
         let replaced_until = old.expires_at.map_or(overlap_end, |end| end.min(overlap_end));
         old.expires_at = Some(replaced_until);
         change.update_key(&old).await?;
-        change.makes(made.id);
+        change.makes(&made.id);
         let event = key_event(EventKind::KeyReplaced, &user, id, &old.description, old.scope);
         let event = event.with("by", made.id).with("ends_at", replaced_until);
         Ok(RotatedKey { order, made, replaced_until, revision: change.commit(event).await? })

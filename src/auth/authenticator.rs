@@ -5,6 +5,7 @@
 
 mod api_session;
 mod console_password;
+mod manage_key;
 
 pub(super) use console_password::ConsolePassword;
 
@@ -292,8 +293,10 @@ impl Authenticator {
         let version = user.state().password_version;
         let memo = self.passwords.memo(user.id(), version, password);
         // The rules come first, so that a refused password is hashed every time, remembered or not.
-        let recalled =
-            self.judge_password(&user, service, client_ip).is_ok() && self.passwords.remembers(&memo);
+        // A password that opens no door for now, because it is to be replaced or takes a link, is not remembered either.
+        let recalled = user.state().password_hash.is_some()
+            && self.judge_password(&user, service, client_ip).is_ok()
+            && self.passwords.remembers(&memo);
         recalled
             .then(|| Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip))
     }

@@ -221,7 +221,7 @@ impl Change {
     }
 
     /// Says what the change makes, by a name that is no secret.
-    pub(super) fn makes(&mut self, name: impl ToString) {
+    pub(super) fn makes(&mut self, name: &impl ToString) {
         self.made = name.to_string();
     }
 

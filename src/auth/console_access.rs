@@ -4,6 +4,9 @@
 //! (`sign_in`, `enrolment`, `links`). Callers: the console and its API.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
 
 use super::actor::{Actor, Means, UserActor};
 use super::authenticator::Authenticator;
@@ -14,11 +17,16 @@ use super::sign_in::ConsoleSession;
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::crypto::{SealError, TokenPurpose, draw_token};
-use crate::model::{ClientIp, Secret, TokenDigest};
+use crate::model::{ClientIp, KeyId, Secret, TokenDigest};
 use crate::store::UserRecord;
 
 /// Sessions of one user at once; a further sign-in ends the one that was used longest ago.
 pub(super) const SESSIONS_OF_A_USER: u32 = 50;
+
+/// The use of a key at the management API is noted at most this often.
+const NOTE_USE_EVERY: Duration = Duration::from_mins(1);
+/// Keys and addresses whose uses are remembered as noted.
+const NOTED_USES: u64 = 10_000;
 
 /// What the console works with. Clones share everything.
 #[derive(Clone, Debug)]
@@ -29,6 +37,8 @@ pub struct ConsoleAccess {
     pub(super) terms: SessionTerms,
     /// Where failed sign-ins are counted for the audit trail.
     pub(super) failures: FailureGroups,
+    /// Uses of keys at the management API that were noted a short time ago.
+    pub(super) noted_uses: Cache<(KeyId, ClientIp), ()>,
 }
 
 /// How long console sessions live, in seconds.
@@ -58,7 +68,14 @@ impl ConsoleAccess {
         terms: SessionTerms,
         failures: FailureGroups,
     ) -> Self {
-        Self { plane, authenticator, security_keys: security_keys.map(Arc::new), terms, failures }
+        Self {
+            plane,
+            authenticator,
+            security_keys: security_keys.map(Arc::new),
+            terms,
+            failures,
+            noted_uses: Cache::builder().max_capacity(NOTED_USES).time_to_live(NOTE_USE_EVERY).build(),
+        }
     }
 
     /// Where the time comes from.
@@ -114,6 +131,11 @@ impl ConsoleAccess {
     pub fn is_form_of(&self, session: &ConsoleSession, proof: &str) -> bool {
         let expected = self.form_proof(session);
         subtle::ConstantTimeEq::ct_eq(expected.expose().as_bytes(), proof.as_bytes()).into()
+    }
+
+    /// Is it worth noting that `key` is used from there? Not again within a minute.
+    pub(super) fn is_new_use(&self, key: KeyId, client_ip: ClientIp) -> bool {
+        self.noted_uses.entry((key, client_ip)).or_insert(()).is_fresh()
     }
 
     /// Draws a token for a form that makes something: sent twice, it makes it once.

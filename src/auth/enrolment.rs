@@ -11,6 +11,8 @@ mod app;
 mod key;
 mod methods;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 pub use app::AppSetUp;
 pub use methods::MfaOverview;

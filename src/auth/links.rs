@@ -4,6 +4,9 @@
 //! with deactivation and with a change of the password, and bypasses neither lists nor MFA. Callers: console, management
 //! API and command line; who builds the address of the page is theirs to know.
 
+#[cfg(test)]
+mod tests;
+
 use super::actor::{Actor, Means, UserActor};
 use super::audit::{Event, EventKind};
 use super::change::Change;

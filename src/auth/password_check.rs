@@ -33,6 +33,9 @@ pub(super) struct PasswordChecker {
     memo_key: DigestKey,
     /// What is hashed for a user who does not exist or has no password.
     nobody: Arc<PasswordHash>,
+    /// Passwords that were hashed and compared.
+    #[cfg(test)]
+    pub(super) checked: std::sync::atomic::AtomicUsize,
 }
 
 /// The threads could not be set up.
@@ -83,6 +86,8 @@ impl PasswordChecker {
             remembered: Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build(),
             memo_key: DigestKey::new(random::bytes()?),
             nobody: Arc::new(hash_password(&unguessable)?),
+            #[cfg(test)]
+            checked: std::sync::atomic::AtomicUsize::default(),
         })
     }
 
@@ -96,7 +101,14 @@ impl PasswordChecker {
         let hash = hash.unwrap_or_else(|| Arc::clone(&self.nobody));
         let (answer, answered) = oneshot::channel();
         match self.jobs.try_send(Job { password, hash, answer }) {
-            Ok(()) => Ok(answered.await.unwrap_or(false) && known),
+            Ok(()) => {
+                let right = answered.await;
+                #[cfg(test)]
+                if right.is_ok() {
+                    self.checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                Ok(right.unwrap_or(false) && known)
+            }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(QueueFull),
         }
     }

@@ -39,6 +39,8 @@ pub enum Action<'a> {
     ViewUser(&'a UserRecord),
     /// Make a user of the customer.
     CreateUser(CustomerId, NewRights),
+    /// Say how a new user of the customer first signs in: by a link or a password, and with MFA or without.
+    ChooseFirstSignIn(CustomerId),
     /// Change a name, an e-mail address, a language: one's own too.
     EditProfile(&'a UserRecord),
     /// Open and close entrances.
@@ -190,7 +192,9 @@ fn holds_the_right(asker: &UserRecord, action: Action<'_>) -> Result<(), Forbidd
         Action::ViewUsers(_) | Action::ViewUser(_) => {
             require(asker, Permission::ManageIpWhitelist).or_else(|_| require(asker, Permission::ManageUser))
         }
-        Action::CreateUser(_, NewRights::None) => require(asker, Permission::ManageUser),
+        Action::CreateUser(_, NewRights::None) | Action::ChooseFirstSignIn(_) => {
+            require(asker, Permission::ManageUser)
+        }
         Action::EditProfile(target) | Action::EditAccess(target) | Action::SetActivation(target) => {
             require(asker, Permission::ManageUser)?;
             require_above(asker, target)
@@ -250,6 +254,7 @@ fn not_beyond_a_key(action: Action<'_>) -> Result<(), Forbidden> {
     let beyond = matches!(
         action,
         Action::CreateUser(_, NewRights::Some)
+            | Action::ChooseFirstSignIn(_)
             | Action::SetRights(_)
             | Action::RequireMfa(_)
             | Action::ResetMfa(_)
@@ -273,6 +278,7 @@ impl<'a> Action<'a> {
         match self {
             Self::ViewUsers(customer)
             | Self::CreateUser(customer, _)
+            | Self::ChooseFirstSignIn(customer)
             | Self::SetCustomerAllowList(customer, _)
             | Self::ViewActivity(customer) => Some(customer),
             Self::Operate => None,
@@ -302,6 +308,7 @@ impl<'a> Action<'a> {
             | Self::OwnPassword(target) => Some(target),
             Self::ViewUsers(_)
             | Self::CreateUser(..)
+            | Self::ChooseFirstSignIn(_)
             | Self::SetCustomerAllowList(..)
             | Self::ViewActivity(_)
             | Self::Operate => None,
@@ -360,6 +367,7 @@ mod tests {
             ("view", Action::ViewUser(target)),
             ("create", Action::CreateUser(customer, NewRights::None)),
             ("create with rights", Action::CreateUser(customer, NewRights::Some)),
+            ("first sign-in", Action::ChooseFirstSignIn(customer)),
             ("profile", Action::EditProfile(target)),
             ("access", Action::EditAccess(target)),
             ("activation", Action::SetActivation(target)),
@@ -410,14 +418,19 @@ mod tests {
         assert!(allowed(&keys, fresh, &other).is_empty());
         assert_eq!(
             allowed(&users, fresh, &other),
-            ["view users", "view", "create", "profile", "access", "activation"]
+            ["view users", "view", "create", "first sign-in", "profile", "access", "activation"]
         );
         for beyond in [&admin, &keys, &lists] {
-            assert_eq!(allowed(&users, fresh, beyond), ["view users", "view", "create"], "{}", beyond.name);
+            assert_eq!(
+                allowed(&users, fresh, beyond),
+                ["view users", "view", "create", "first sign-in"],
+                "{}",
+                beyond.name
+            );
         }
         assert_eq!(
             allowed(&users, fresh, &users),
-            ["view users", "view", "create", "profile", "own MFA", "own password"]
+            ["view users", "view", "create", "first sign-in", "profile", "own MFA", "own password"]
         );
         assert_eq!(allowed(&lists, fresh, &other), ["view users", "view", "narrow list", "widen list"]);
         assert_eq!(allowed(&lists, fresh, &admin), ["view users", "view"]);

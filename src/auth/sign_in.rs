@@ -11,6 +11,8 @@
 mod confirm;
 mod factors;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use confirm::ConfirmFault;
 pub use factors::{FactorRefusal, PresentedFactor, UsedFactor};
@@ -319,7 +321,7 @@ impl SignInFault {
 }
 
 /// A password that somebody else chose, and whose user did not replace it in time.
-pub(super) fn password_has_ended(user: &UserRecord, now: Timestamp) -> bool {
+pub(in crate::auth) fn password_has_ended(user: &UserRecord, now: Timestamp) -> bool {
     user.password_ends_at.is_some_and(|end| end <= now)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Compiled for tests only.
 
+pub mod people;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -137,6 +139,19 @@ impl World {
         tokio::spawn(async move { follower.run(&mut sweep, stopped).await });
         tokio::spawn(self.keeper.take().unwrap().run(stop.clone()));
         self.keeping = Some(stop.drop_guard());
+    }
+
+    /// The command line's control plane.
+    pub fn plane(&self) -> super::ControlPlane {
+        super::ControlPlane {
+            store: self.store.clone(),
+            key_ring: Arc::clone(&self.key_ring),
+            clock: self.clock.clone(),
+            policy: self.authenticator.policy(),
+            actor: super::Actor::Operator(String::from("tester")),
+            once: None,
+            hashing: super::HashingLane::default(),
+        }
     }
 
     pub async fn add_key(&self, scope: &str) -> (String, ApiKeyRecord) {

@@ -57,6 +57,19 @@ pub struct Period {
     pub starts_at: Timestamp,
     /// What was done in it.
     pub figures: Figures,
+    /// At the API.
+    pub api: Figures,
+    /// At `IsProxy`.
+    pub isproxy: Figures,
+}
+
+/// What one of a customer's users did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserTotal {
+    /// Whose it is.
+    pub user: UserName,
+    /// How much it was.
+    pub figures: Figures,
 }
 
 /// From where a credential was let in last.
@@ -111,6 +124,29 @@ impl ControlPlane {
         let window = self.usage_window();
         let hours = self.store.usage_of_customer(customer, window.since).await?;
         Ok(window.usage(&hours, &[]))
+    }
+
+    /// Those of a customer's users who did most within the last `hours`, the present one included; at most `count`.
+    pub async fn busiest_users(
+        &self,
+        handle: &CustomerHandle,
+        hours: i64,
+        count: u32,
+    ) -> Result<Vec<UserTotal>, ControlError> {
+        let customer = self.customer_record(handle).await?.id;
+        self.require_view(customer).await.map_err(|error| match error {
+            ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
+            other => other,
+        })?;
+        let since = UsageHour::of(self.clock.now()).plus(1 - hours);
+        let totals = self.store.busiest_users(customer, since, count).await?;
+        Ok(totals
+            .into_iter()
+            .map(|(login, requests, refusals)| UserTotal {
+                user: UserName { customer: handle.clone(), login },
+                figures: Figures { requests, refusals },
+            })
+            .collect())
     }
 
     /// When each of `users`, who are of one customer, last came in with whatever it was; who did not is left out. One
@@ -181,7 +217,9 @@ fn periods(hours: &[HourOfUse], first: UsageHour, count: i64, length: i64) -> Ve
     let period = |number: i64| {
         let (start, end) = (first.plus(number * length), first.plus((number + 1) * length));
         let within = hours.iter().filter(|hour| (start..end).contains(&hour.hour));
-        Period { starts_at: start.starts_at(), figures: Figures::sum(within) }
+        let at = |service| Figures::sum(within.clone().filter(move |hour| hour.service == service));
+        let (api, isproxy) = (at(Service::Api), at(Service::IsProxy));
+        Period { starts_at: start.starts_at(), figures: api.and(isproxy), api, isproxy }
     };
     (0..count).map(period).collect()
 }
@@ -296,11 +334,18 @@ mod tests {
         // 2027-01-15T08:00:00Z.
         assert_eq!(usage.days[0].starts_at.to_string(), "2026-12-17T00:00:00Z");
         assert_eq!(usage.days[29].starts_at.to_string(), "2027-01-15T00:00:00Z");
-        assert_eq!(usage.hours[47], Period { starts_at: NOW, figures: Figures { requests: 1, refusals: 1 } });
+        let one = Figures { requests: 1, refusals: 1 };
+        let last = Period { starts_at: NOW, figures: one, api: one, isproxy: Figures::default() };
+        assert_eq!(usage.hours[47], last);
         assert_eq!(usage.password, PasswordUses::default());
         assert_eq!(plane.usage_of_user(&name("acme/alex")).await.unwrap().total, usage.total);
         let all = plane.usage_of_customer(&"acme".parse().unwrap()).await.unwrap();
         assert_eq!((all.total, all.addresses.len()), (usage.total, 0));
+        let acme = "acme".parse().unwrap();
+        let busiest = async |hours| plane.busiest_users(&acme, hours, 5).await.unwrap();
+        let alex = |figures| vec![UserTotal { user: name("acme/alex"), figures }];
+        assert_eq!(busiest(24).await, alex(one));
+        assert_eq!(busiest(49).await, alex(Figures { requests: 111, refusals: 3 }));
     }
 
     #[tokio::test]
@@ -320,6 +365,7 @@ mod tests {
         assert_eq!(own.password.at(AccessPoint::Console).unwrap().at, NOW);
         assert!(matches!(by_alex.usage_of_key(key).await, Err(ControlError::Forbidden(_))));
         assert!(matches!(by_alex.usage_of_customer(&acme).await, Err(ControlError::Forbidden(_))));
+        assert!(matches!(by_alex.busiest_users(&acme, 24, 5).await, Err(ControlError::Forbidden(_))));
         assert!(by_alex.usage_of_user(&admin.name).await.is_err());
         assert!(by_alex.last_seen(std::slice::from_ref(&admin)).await.is_err());
         by_admin.usage_of_key(key).await.unwrap();

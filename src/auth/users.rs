@@ -87,6 +87,13 @@ impl UserToMake {
         let holds = self.administrator || self.permissions != Permissions::default();
         if holds { NewRights::Some } else { NewRights::None }
     }
+
+    /// What whoever makes it must be allowed.
+    fn actions(&self, customer: CustomerId) -> Vec<Action<'static>> {
+        let plain = matches!(self.password, FirstPassword::None) && self.mfa == MfaRequirement::Optional;
+        let chooses = (!plain).then_some(Action::ChooseFirstSignIn(customer));
+        std::iter::once(Action::CreateUser(customer, self.rights())).chain(chooses).collect()
+    }
 }
 
 /// What the audit trail tells of a user that was made.
@@ -151,10 +158,12 @@ impl ControlPlane {
         check_text("the name", &order.full_name)?;
         check_text("the e-mail address", &order.email)?;
         check_language(&order.language)?;
-        let rights = order.rights();
         let record = self.customer_record(&order.name.customer).await?;
+        let actions = order.actions(record.id);
         // Asked before the password is hashed, and again in the change.
-        self.require(Action::CreateUser(record.id, rights)).await?;
+        for action in &actions {
+            self.require(*action).await?;
+        }
         let gives_link = matches!(order.password, FirstPassword::Link);
         let password_hash = match std::mem::replace(&mut order.password, FirstPassword::None) {
             FirstPassword::Chosen(password) => {
@@ -166,7 +175,9 @@ impl ControlPlane {
         };
         let mut change = self.begin().await?;
         let customer = require_customer(&mut change, &order.name.customer).await?.id;
-        change.require(Action::CreateUser(customer, rights))?;
+        for action in &actions {
+            change.require(*action)?;
+        }
         let new = self.new_user(&order, customer, password_hash);
         let id = change.insert_user(&new).await.map_err(|error| match error {
             StoreError::Exists(_) => ControlError::UserExists(order.name.clone()),

@@ -25,6 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout;
 
 use super::ConsoleState;
+use super::api;
 use super::client::{self, ConsoleClient, Transport};
 use super::idle::{ConnectionWatch, UnderWay};
 use super::plain_answer::plain_answer;
@@ -67,6 +68,7 @@ impl Answering {
         let under_way = connection.watch.request_began(request.version());
         let source = ClientIp::new(connection.source);
         let mut record = self.log.begin(&connection.door.name, source, &request);
+        let is_for_management = api::is_for_management(request.uri().path());
         let mut answer = match admit(connection, &request, &self.state.limits()) {
             Ok(client) => {
                 record.is_from(client.client_ip);
@@ -77,6 +79,9 @@ impl Answering {
                 self.own(refused.answer)
             }
         };
+        if is_for_management {
+            api::tell_plain_answer(record.id(), &mut answer);
+        }
         answer.headers_mut().insert(X_REQUEST_ID, record.id_value());
         record.answered(&answer);
         under_way.answered();

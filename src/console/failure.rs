@@ -51,7 +51,7 @@ impl Failure {
     }
 
     /// What was asked for cannot be, as `text` says.
-    pub(super) fn conflict(text: impl ToString) -> Self {
+    pub(super) fn conflict(text: &impl ToString) -> Self {
         Self(Arc::new(Cause::Conflict(text.to_string())))
     }
 
@@ -137,7 +137,7 @@ impl From<EnrolmentFault> for Failure {
         match fault {
             EnrolmentFault::Control(error) => error.into(),
             EnrolmentFault::UnknownMethod => Self::not_found(),
-            other => Self::conflict(other),
+            other => Self::conflict(&other),
         }
     }
 }

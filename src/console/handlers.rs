@@ -1,9 +1,12 @@
 //! What is done at each address: one file an area, each with its routes.
 
 mod account_user;
+mod activity;
 mod allow_list;
 mod api_keys;
+mod api_reference;
 mod confirm;
+mod connect;
 mod factors;
 mod key_delete;
 mod key_replace;
@@ -17,6 +20,7 @@ mod signed_in;
 mod start;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod user;
 mod user_form;
 mod user_link;
@@ -52,12 +56,16 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(user_question::routes())
         .merge(user_link::routes())
         .merge(mfa_admin::routes())
+        .merge(activity::routes())
         .merge(api_keys::routes())
+        .merge(connect::routes())
         .merge(key_delete::routes())
         .merge(key_replace::routes())
         .merge(profile::routes())
         .merge(welcome::routes())
         .merge(allow_list::routes())
+        .merge(usage::routes())
+        .merge(api_reference::routes())
 }
 
 /// Style sheet, script and icon: for anybody, and for ever, since their names change with them.

@@ -13,11 +13,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::ConsoleState;
+use super::api::is_for_management;
 use super::plain_answer::plain_answer;
 use crate::config::PublicUrl;
 
-/// Where the management API lies.
-const MANAGEMENT_API: &str = "/api/v1";
 /// From where a browser makes a request (Fetch Metadata, `Sec-Fetch-Site`).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -49,10 +48,6 @@ pub fn judge_origin(head: &Parts, public_url: &PublicUrl) -> Verdict {
         _ => false,
     };
     if is_own { Verdict::Admitted } else { Verdict::Refused }
-}
-
-fn is_for_management(path: &str) -> bool {
-    path.strip_prefix(MANAGEMENT_API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 enum Field<'h> {

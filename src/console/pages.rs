@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod allow_list;
 pub mod api_keys;
+pub mod api_reference;
 pub mod connect;
 pub mod error;
 pub mod key_delete;

@@ -9,12 +9,16 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoggedReason(pub &'static str);
 
+/// What a short answer says, for those who tell it in another form; in the answer's extensions too.
+#[derive(Clone, Debug)]
+pub(super) struct PlainText(pub(super) String);
+
 /// `text` as a line, with `reason` for the access log.
 pub(super) fn plain_answer(status: StatusCode, reason: &'static str, text: impl Into<String>) -> Response {
-    let mut line = text.into();
-    line.push('\n');
-    let mut answer = (status, Body::from(line)).into_response();
+    let text = text.into();
+    let mut answer = (status, Body::from(format!("{text}\n"))).into_response();
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer.extensions_mut().insert(LoggedReason(reason));
+    answer.extensions_mut().insert(PlainText(text));
     answer
 }

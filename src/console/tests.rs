@@ -68,6 +68,30 @@ async fn s86_every_answer_tells_the_browser_what_to_keep_to() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_any_route_is_json_for_the_management_api() {
+    let served = serve_with("", "").await;
+    let post = |fields: &str| format!("POST /api/v1/users HTTP/1.1\r\n{fields}");
+    for (expected, kind, answer) in [
+        (
+            "413",
+            "InvalidMessage",
+            served.ask(&post(&format!("{OWN}Content-Length: 70000\r\n")), &"x".repeat(70_000)).await,
+        ),
+        ("403", "AuthorizationError", served.ask(&post("Host: console.example\r\n"), "").await),
+        ("421", "InvalidMessage", served.ask(&post("Host: 127.0.0.1\r\n"), "").await),
+    ] {
+        assert_eq!((status(&answer), field(&answer, "content-type")), (expected, Some("application/json")));
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let told: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(told["type"], kind, "{body}");
+        assert_eq!(told["requestId"].as_str(), field(&answer, "x-request-id"));
+        assert!(told["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    }
+    let moved = served.ask("GET /api/v1/users HTTP/1.1\r\nHost: 127.0.0.1\r\n", "").await;
+    assert_eq!((status(&moved), field(&moved, "content-type")), ("308", Some("text/plain; charset=utf-8")));
+}
+
+#[tokio::test]
 async fn a_body_is_taken_up_to_its_bound_however_it_is_framed() {
     let served = serve_with("", "").await;
     let post = |rest: &str| format!("POST /length HTTP/1.1\r\n{OWN}{rest}\r\n");

@@ -105,11 +105,6 @@ impl Person {
         self.visit.client_ip()
     }
 
-    /// Path and query, as they were asked for.
-    pub(super) fn target(&self) -> &str {
-        self.visit.target()
-    }
-
     /// The use cases, acting for this person.
     pub(super) fn plane(&self) -> ControlPlane {
         self.access().plane_in(&self.session)

@@ -74,7 +74,7 @@ impl Mutation {
         row.as_ref().map(from_row).transpose()
     }
 
-    /// Adds a session, and removes the oldest of its user beyond `at_most` of its stage: no number of half sign-ins ends a
+    /// Adds a session, and removes the oldest others of its user beyond `at_most` of its stage: no number of half sign-ins ends a
     /// session.
     pub async fn insert_console_session(
         &mut self,
@@ -100,11 +100,12 @@ impl Mutation {
         .await?;
         sqlx::query(
             "DELETE FROM console_sessions WHERE digest IN (SELECT digest FROM console_sessions WHERE user_id = ? \
-             AND stage = ? ORDER BY last_used_at DESC, created_at DESC LIMIT -1 OFFSET ?)",
+             AND stage = ? AND digest <> ? ORDER BY last_used_at DESC, created_at DESC LIMIT -1 OFFSET ?)",
         )
         .bind(session.user.0)
         .bind(session.stage.as_str())
-        .bind(at_most)
+        .bind(session.digest.0.as_slice())
+        .bind(at_most.saturating_sub(1))
         .execute(self.connection())
         .await?;
         Ok(())

@@ -183,6 +183,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_belongs_to_a_deleted_row_goes_with_it_on_every_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        for pool in [&store.writer, &store.readers] {
+            let on: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(pool).await.unwrap();
+            assert_eq!(on, 1);
+        }
+    }
+
+    #[tokio::test]
     async fn a_missing_store_is_named_and_a_new_one_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latchkey.db");

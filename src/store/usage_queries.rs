@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::usage::{self, SeenAddress, UsageHour};
 use super::{Store, StoreError};
-use crate::model::{ClientIp, CustomerId, KeyId, Recognised, Service, Timestamp, UserId};
+use crate::model::{ClientIp, CustomerId, KeyId, Login, Recognised, Service, Timestamp, UserId};
 
 /// What was done at one door in one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,38 @@ impl Store {
         .await?
         .iter()
         .map(hour_from_row)
+        .collect()
+    }
+
+    /// The present users of a customer whose passwords, sessions and keys did most from the hour `since` on, with their
+    /// requests and refusals; those that did nothing are left out.
+    pub async fn busiest_users(
+        &self,
+        customer: CustomerId,
+        since: UsageHour,
+        count: u32,
+    ) -> Result<Vec<(Login, u64, u64)>, StoreError> {
+        sqlx::query(
+            "SELECT login, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
+             SELECT u.login, h.requests, h.refusals FROM visible_users u CROSS JOIN usage_hours h \
+             ON h.kind IN ('password', 'session') AND h.subject_id = u.id AND h.hour >= ?2 WHERE u.customer_id = ?1 \
+             UNION ALL \
+             SELECT u.login, h.requests, h.refusals FROM visible_users u \
+             CROSS JOIN visible_keys k ON k.user_id = u.id CROSS JOIN usage_hours h \
+             ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 WHERE u.customer_id = ?1) \
+             GROUP BY login ORDER BY SUM(requests) + SUM(refusals) DESC, login LIMIT ?3",
+        )
+        .bind(customer.0)
+        .bind(since.0)
+        .bind(count)
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(|row| {
+            let login = row.try_get::<String, _>("login")?.parse();
+            let figure = |name| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0));
+            Ok((login.map_err(|_| StoreError::Corrupt("login"))?, figure("requests")?, figure("refusals")?))
+        })
         .collect()
     }
 

@@ -71,16 +71,17 @@ pub struct UserCounts {
     pub without_mfa: usize,
 }
 
-/// The condition of both statements; `?1` to `?4` are the customer, the pattern, the selection, and since when.
+/// The condition of both statements; `?1` to `?5` are the customer, two patterns, the selection, and since when.
 macro_rules! wanted {
     () => {
         "u.customer_id = ?1 \
-         AND (u.login LIKE ?2 ESCAPE '\\' OR u.full_name LIKE ?2 ESCAPE '\\' OR u.email LIKE ?2 ESCAPE '\\') \
-         AND CASE ?3 WHEN 'mfa off' THEN u.active AND NOT u.mfa_active \
+         AND (u.login LIKE ?2 ESCAPE '\\' OR u.full_name LIKE ?2 ESCAPE '\\' OR u.email LIKE ?2 ESCAPE '\\' \
+         OR u.full_name LIKE ?3 ESCAPE '\\') \
+         AND CASE ?4 WHEN 'mfa off' THEN u.active AND NOT u.mfa_active \
          WHEN 'inactive' THEN NOT u.active \
          WHEN 'password in use' THEN NOT EXISTS (SELECT 1 FROM visible_keys k WHERE k.user_id = u.id) \
          AND EXISTS (SELECT 1 FROM usage_addresses a WHERE a.kind IN ('password', 'session') \
-         AND a.subject_id = u.id AND a.entrance IN ('api', 'isproxy') AND a.used_at > ?4) \
+         AND a.subject_id = u.id AND a.entrance IN ('api', 'isproxy') AND a.used_at > ?5) \
          ELSE TRUE END"
     };
 }
@@ -95,7 +96,8 @@ impl Store {
              WHERE customer_id = ?1 AND active AND NOT mfa_active) AS without_mfa"
         ))
         .bind(wanted.customer.0)
-        .bind(pattern(wanted.search))
+        .bind(pattern(&wanted.search.to_lowercase()))
+        .bind(pattern(&wanted.search.to_uppercase()))
         .bind(wanted.selection.as_str())
         .bind(wanted.used_since.unix_milliseconds())
         .fetch_one(&self.readers)
@@ -116,13 +118,14 @@ impl Store {
              (SELECT COUNT(*) FROM visible_keys k WHERE k.user_id = u.id) AS keys, \
              (SELECT COUNT(*) FROM mfa_methods m WHERE m.user_id = u.id AND m.kind = 'app') AS apps, \
              (SELECT COUNT(*) FROM mfa_methods m WHERE m.user_id = u.id AND m.kind = 'key') AS security_keys, \
-             EXISTS (SELECT 1 FROM links l WHERE l.user_id = u.id AND l.expires_at > ?7) AS link_waits \
+             EXISTS (SELECT 1 FROM links l WHERE l.user_id = u.id AND l.expires_at > ?8) AS link_waits \
              FROM visible_users u JOIN visible_customers c ON c.id = u.customer_id WHERE ",
             wanted!(),
-            " ORDER BY u.login LIMIT ?5 OFFSET ?6"
+            " ORDER BY u.login LIMIT ?6 OFFSET ?7"
         ))
         .bind(wanted.customer.0)
-        .bind(pattern(wanted.search))
+        .bind(pattern(&wanted.search.to_lowercase()))
+        .bind(pattern(&wanted.search.to_uppercase()))
         .bind(wanted.selection.as_str())
         .bind(wanted.used_since.unix_milliseconds())
         .bind(limit)
@@ -155,7 +158,7 @@ impl Store {
     }
 }
 
-/// What `LIKE` finds `text` by, wherever it stands.
+/// What `LIKE` finds `text` by, wherever it stands. It takes `a` for `A`, and `ö` not for `Ö`, so that both are asked for.
 fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for letter in text.chars() {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{PASSWORD, TestGateway, run_within};
 
 /// How long a story may take: pages are looked at four times each, on a machine that does other things too.
-const A_STORY: Duration = Duration::from_secs(300);
+const A_STORY: Duration = Duration::from_mins(5);
 
 /// Where the packages of `tests/browser/package.json` are.
 fn packages() -> PathBuf {

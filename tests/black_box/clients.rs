@@ -1,4 +1,5 @@
-//! Real clients: curl, openssl, HAProxy, grpcio, our own `latchkey isproxy`, and the registrar's own Python package.
+//! Real clients: curl, openssl, HAProxy, grpcio, our own `latchkey isproxy`, the registrar's own Python package, and
+//! Schemathesis for what the management API says of itself.
 
 mod curl;
 mod grpc;
@@ -6,3 +7,4 @@ mod haproxy;
 mod latchkey;
 mod openssl;
 mod python;
+mod schemathesis;

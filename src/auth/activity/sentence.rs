@@ -382,6 +382,7 @@ mod tests {
             "14 failed sign-ins as alex from 198.51.100.9 between 10:02 and 10:05 UTC: the password is wrong, or none is set",
         ),
         ("sign_in.failed", "unknown", "", &[], "1 failed sign-in from 198.51.100.9"),
+        ("sign_in.confirmed", ALEX, ALEX, &[], "confirmed who it is, before a change"),
         ("sign_in.ended", ALEX, ALEX, &[], "signed out"),
         ("sessions.ended", ADMIN, ALEX, &[], "ended the open console sessions of alex"),
         ("mfa.failed", ALEX, ALEX, &[("count", "2")], "2 failed second factors as alex from 198.51.100.9"),

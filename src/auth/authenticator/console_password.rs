@@ -30,6 +30,12 @@ impl fmt::Debug for ConsolePassword<'_> {
 }
 
 impl Authenticator {
+    /// Passwords of the console that were hashed and compared.
+    #[cfg(test)]
+    pub(in crate::auth) fn checked_console_passwords(&self) -> usize {
+        self.console_passwords.checked.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Is the password right, and its user let in? Counted before it is hashed, so that many at once are not all hashed.
     pub(in crate::auth) async fn check_console_password(
         &self,

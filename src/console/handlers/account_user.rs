@@ -8,34 +8,15 @@ use super::super::failure::Failure;
 use super::super::frame::Moment;
 use super::super::pages::user::RequiredBy;
 use super::super::pages::users::{MfaStanding, UserState};
-use super::super::parts::{Evidence, LastUse, Shown, counted};
+use super::super::parts::{Evidence, LastUse, counted};
 use super::super::visit::Person;
-use crate::auth::{
-    Action, Asker, CredentialEvidence, KeyEvidence, KeysEvidence, OpenedBy, Presence, UserRecord, Via, allow,
-    mfa_state,
-};
-use crate::model::{AccessPoint, Login, MfaRequirement, MfaState, Service, UserName};
+use super::whose::user_named;
+use crate::auth::{CredentialEvidence, KeyEvidence, KeysEvidence, OpenedBy, Presence, UserRecord, mfa_state};
+use crate::model::{AccessPoint, MfaRequirement, MfaState, Service};
 
 /// The user of that login name, if the viewer may see it.
 pub(super) async fn find(person: &Person, login: &str) -> Result<UserRecord, Failure> {
-    Ok(person.plane().user(&name(person, login)?).await?)
-}
-
-/// The name in full of a login name. Nobody has one that cannot be.
-fn name(person: &Person, login: &str) -> Result<UserName, Failure> {
-    let customer = person.session().user.name.customer.clone();
-    let login: Login = login.parse().map_err(|_| Failure::not_found())?;
-    Ok(UserName { customer, login })
-}
-
-/// Does the viewer see the control that does `action`?
-pub(super) fn sees(person: &Person, action: Action<'_>) -> bool {
-    allow(Asker { user: &person.session().user, via: Via::FreshSession }, action).is_ok()
-}
-
-/// The same, for parts of pages.
-pub(super) fn shows(person: &Person, action: Action<'_>) -> Shown {
-    if sees(person, action) { Shown::Yes } else { Shown::No }
+    Ok(person.plane().user(&user_named(person, login)?).await?)
 }
 
 /// Is it the viewer's own user?

@@ -55,7 +55,7 @@ enum Concerns {
 }
 
 async fn show_of_user(person: Person, Path(login): Path<String>) -> Result<Response, Failure> {
-    show(&person, &of_user(&person, &login).await?)
+    Ok(show(&person, &of_user(&person, &login).await?))
 }
 
 async fn save_of_user(
@@ -67,7 +67,7 @@ async fn save_of_user(
 }
 
 async fn show_of_account(person: Person) -> Result<Response, Failure> {
-    show(&person, &of_account(&person).await?)
+    Ok(show(&person, &of_account(&person).await?))
 }
 
 async fn save_of_account(person: Person, Form(fields): Form<Fields>) -> Result<Response, Failure> {
@@ -106,12 +106,12 @@ async fn of_account(person: &Person) -> Result<Target, Failure> {
     })
 }
 
-fn show(person: &Person, target: &Target) -> Result<Response, Failure> {
+fn show(person: &Person, target: &Target) -> Response {
     let list = AllowListPage {
         remarks: remarks(&target.present),
         ..form(person, target, as_lines(&target.present))
     };
-    Ok(page(&list))
+    page(&list)
 }
 
 fn form(person: &Person, target: &Target, text: String) -> AllowListPage {

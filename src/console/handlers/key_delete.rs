@@ -58,7 +58,7 @@ async fn delete(
     let mut told = format!("API key “{}” was deleted.", key.description);
     if ended > 0 {
         let ended = counted(ended, "open connection or session was", "open connections and sessions were");
-        told.push_str(&format!(" {ended} ended."));
+        told = format!("{told} {ended} ended.");
     }
     if plane.list_keys(Some(whose.name())).await?.is_empty() {
         told.push_str(" Password authentication to the API stays off for this user.");

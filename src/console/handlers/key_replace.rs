@@ -34,8 +34,8 @@ async fn ask(person: Person, whose: Whose, KeyInPath(id): KeyInPath) -> Result<R
     let listed = person.plane().key_of(whose.name(), id).await?;
     match KeyState::of(&listed.key, person.access().clock().now()) {
         KeyState::Active => Ok(page(&question(&person, &whose, &listed)?)),
-        KeyState::Disabled => Err(Failure::conflict(ControlError::RotatesDisabledKey(id))),
-        KeyState::Expired => Err(Failure::conflict(ControlError::RotatesExpiredKey(id))),
+        KeyState::Disabled => Err(Failure::conflict(&ControlError::RotatesDisabledKey(id))),
+        KeyState::Expired => Err(Failure::conflict(&ControlError::RotatesExpiredKey(id))),
     }
 }
 

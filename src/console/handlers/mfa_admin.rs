@@ -15,9 +15,7 @@ use super::super::pages::mfa_admin::{MethodRow, MfaAdminPage, MfaResetPage, Requ
 use super::super::pages::one_time_link::LinkPurpose;
 use super::super::parts::Shown;
 use super::super::visit::Person;
-use super::account_user::{
-    ended_text, find, methods_text, password_uses, path, required_by, shows, standing,
-};
+use super::account_user::{ended_text, find, methods_text, password_uses, path, required_by, standing};
 use super::user_link::{Once, answer};
 use crate::auth::{Action, OpenSessions, OpenedBy, UserChanges, UserRecord, mfa_state};
 use crate::model::{MethodKind, MethodRecord, MfaRequirement, MfaState};
@@ -51,7 +49,7 @@ async fn show(person: Person, Path(login): Path<String>) -> Result<Response, Fai
         required_by: required_by(&user),
         recovery_codes: has_methods.then_some(mfa.recovery_codes_left),
         effect,
-        reset: if has_methods { shows(&person, Action::ResetMfa(&user)) } else { Shown::No },
+        reset: if has_methods { person.shows(Action::ResetMfa(&user)) } else { Shown::No },
         methods: mfa.methods.into_iter().map(row).collect(),
         login,
     }))

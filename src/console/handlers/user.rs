@@ -17,7 +17,7 @@ use super::super::pages::user::{
 use super::super::pages::user_form::permission_effect;
 use super::super::parts::LastUse;
 use super::super::visit::Person;
-use super::account_user::{called, find, is_own, methods_text, path, required_by, sees, standing, state};
+use super::account_user::{called, find, is_own, methods_text, path, required_by, standing, state};
 use super::networks::shown;
 use crate::auth::{
     AccessCell, AccessTable, Action, ActivityRow, ControlError, DenialReason, KeysEvidence, ListChange,
@@ -62,7 +62,8 @@ async fn show(person: Person, Path(login): Path<String>) -> Result<Response, Fai
         allow_list: AllowListCard {
             networks: user.allow_list.networks().iter().map(shown).collect(),
             of_customer: user.customer_allow_list.networks().len(),
-            link: sees(&person, Action::SetAllowList(&user, ListChange::Widens))
+            link: person
+                .may(Action::SetAllowList(&user, ListChange::Widens))
                 .then(|| path(&user, "ip-whitelist")),
         },
         permissions: permissions_card(&user),
@@ -80,20 +81,17 @@ fn actions(person: &Person, user: &UserRecord, keys: usize) -> UserActions {
         Action::RequireMfa(user),
         Action::SetAllowList(user, ListChange::Widens),
     ];
-    let activates = sees(person, Action::SetActivation(user));
+    let activates = person.may(Action::SetActivation(user));
     // A link opens the console's page, so that it is of use to whoever may come there.
     let takes_links = user.active && user.access_points.holds(AccessPoint::Console);
     let allows_password = user.password_off_by_key && keys == 0;
     UserActions {
-        edit: below(edits.into_iter().any(|action| sees(person, action)), "edit"),
+        edit: below(edits.into_iter().any(|action| person.may(action)), "edit"),
         deactivate: below(activates && user.active, "deactivate"),
         reactivate: below(activates && !user.active, "reactivate"),
-        delete: below(sees(person, Action::DeleteUser(user)), "delete"),
-        new_link: below(
-            takes_links && !is_own(person, user) && sees(person, Action::IssueLink(user)),
-            "link",
-        ),
-        allow_password: below(allows_password && sees(person, Action::AllowPassword(user)), "allow-password"),
+        delete: below(person.may(Action::DeleteUser(user)), "delete"),
+        new_link: below(takes_links && !is_own(person, user) && person.may(Action::IssueLink(user)), "link"),
+        allow_password: below(allows_password && person.may(Action::AllowPassword(user)), "allow-password"),
     }
 }
 
@@ -101,7 +99,7 @@ fn actions(person: &Person, user: &UserRecord, keys: usize) -> UserActions {
 fn keys_link(person: &Person, user: &UserRecord) -> Option<String> {
     let own = || String::from("/profile/api-keys");
     let link = || if is_own(person, user) { own() } else { path(user, "api-keys") };
-    sees(person, Action::ViewKeys(user)).then(link)
+    person.may(Action::ViewKeys(user)).then(link)
 }
 
 /// The page of the user's MFA, where the viewer may open it.
@@ -109,7 +107,7 @@ fn mfa_link(person: &Person, user: &UserRecord) -> Option<String> {
     if is_own(person, user) {
         return Some(String::from("/profile/mfa"));
     }
-    sees(person, Action::RequireMfa(user)).then(|| path(user, "mfa"))
+    person.may(Action::RequireMfa(user)).then(|| path(user, "mfa"))
 }
 
 async fn keys(person: &Person, user: &UserRecord) -> Result<KeysCard, Failure> {
@@ -176,7 +174,7 @@ fn access_lines(person: &Person, user: &UserRecord, table: AccessTable) -> Vec<A
 /// Where what keeps a credential out is set, if the viewer may open that.
 fn setting(person: &Person, user: &UserRecord, obstacle: Obstacle) -> Option<String> {
     use DenialReason as Reason;
-    let below = |action, name| sees(person, action).then(|| path(user, name));
+    let below = |action, name| person.may(action).then(|| path(user, name));
     match obstacle {
         Obstacle::KeyExists
         | Obstacle::NoKey
@@ -191,7 +189,7 @@ fn setting(person: &Person, user: &UserRecord, obstacle: Obstacle) -> Option<Str
         }
         Obstacle::Rule(Reason::UserInactive) => below(Action::SetActivation(user), "reactivate"),
         Obstacle::Rule(Reason::AccessPointOff) => below(Action::EditAccess(user), "edit#part-access"),
-        Obstacle::NoPassword | Obstacle::Rule(_) => None,
+        Obstacle::NoPassword | Obstacle::NewPassword | Obstacle::Link | Obstacle::Rule(_) => None,
     }
 }
 
@@ -219,7 +217,8 @@ async fn recent(person: &Person, user: &UserRecord) -> Result<Option<RecentCard>
         let actor = row.actor.strip_prefix(&own_customer).unwrap_or(&row.actor);
         RecentLine { at: Moment::from(row.at), text: format!("{actor} {}", row.sentence) }
     };
-    let link = sees(person, Action::ViewActivity(user.customer))
+    let link = person
+        .may(Action::ViewActivity(user.customer))
         .then(|| with_query("/account/activity", &[("user", user.name.login.as_str())]));
     Ok(Some(RecentCard { lines: rows.into_iter().map(told).collect(), link }))
 }

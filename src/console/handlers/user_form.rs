@@ -19,9 +19,9 @@ use super::super::pages::one_time_link::LinkPurpose;
 use super::super::pages::user_form::{
     FormParts, MfaPart, PasswordBy, PasswordPart, Purpose, UserFormPage, UserValues,
 };
-use super::super::parts::Shown;
+use super::super::parts::{LANGUAGES, Shown};
 use super::super::visit::Person;
-use super::account_user::{find, is_own, path, sees, shows};
+use super::account_user::{find, is_own, path};
 use super::networks::as_lines;
 use super::user_link::{gone, show as show_link};
 use crate::auth::{
@@ -29,22 +29,6 @@ use crate::auth::{
 };
 use crate::model::{AccessPoint, MfaRequirement, Permission, UserName};
 use typed::{Faults, Part, Typed};
-
-/// Languages that can be chosen, each in its own words.
-const LANGUAGES: [(&str, &str); 12] = [
-    ("da", "Dansk"),
-    ("de", "Deutsch"),
-    ("en", "English"),
-    ("es", "Español"),
-    ("fr", "Français"),
-    ("it", "Italiano"),
-    ("nl", "Nederlands"),
-    ("pl", "Polski"),
-    ("pt", "Português"),
-    ("sv", "Svenska"),
-    ("tr", "Türkçe"),
-    ("zh", "中文"),
-];
 
 pub(super) fn routes() -> Router<ConsoleState> {
     Router::new()
@@ -100,7 +84,7 @@ fn sheet_of_new(person: &Person, form_token: String) -> Sheet {
     let parts = FormParts {
         profile: Shown::Yes,
         access: Shown::Yes,
-        rights: shows(person, Action::CreateUser(viewer.customer, NewRights::Some)),
+        rights: person.shows(Action::CreateUser(viewer.customer, NewRights::Some)),
         mfa: mfa_part(viewer.customer_mfa, Shown::Yes),
         allow_list: if sets_lists { Shown::Yes } else { Shown::No },
         password: if viewer.administrator { PasswordPart::LinkOrTyped } else { PasswordPart::LinkOnly },
@@ -203,7 +187,7 @@ fn user_path(login: &str) -> String {
 }
 
 fn sheet_of_edit(person: &Person, user: &UserRecord, version: String) -> Sheet {
-    let part = |action| shows(person, action);
+    let part = |action| person.shows(action);
     let parts = FormParts {
         profile: part(Action::EditProfile(user)),
         access: part(Action::EditAccess(user)),
@@ -229,7 +213,7 @@ const fn action(part: Part, user: &UserRecord) -> Action<'_> {
 async fn edit(person: Person, Path(login): Path<String>) -> Result<Response, Failure> {
     let user = find(&person, &login).await?;
     // Whoever may change a part opens the page, and whoever may change none is told what lacks.
-    let allowed = Part::ALL.into_iter().find(|part| sees(&person, action(*part, &user)));
+    let allowed = Part::ALL.into_iter().find(|part| person.may(action(*part, &user)));
     person.plane().may(action(allowed.unwrap_or(Part::Profile), &user)).await?;
     let sheet = sheet_of_edit(&person, &user, person.plane().version_of(&user));
     Ok(sheet.page(&person, stored(&user), StatusCode::OK, Faults::default()))

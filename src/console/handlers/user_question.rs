@@ -46,6 +46,13 @@ async fn ask(person: Person, login: String, question: UserQuestion) -> Result<Re
         KeysEvidence::Each(keys) => keys.len(),
         KeysEvidence::Together { count, .. } => count,
     };
+    if question == UserQuestion::AllowPassword && keys > 0 {
+        let keys = counted(keys, "API key", "API keys");
+        person.tell(Notice::warning(format!(
+            "{login} still has {keys}. The password can be allowed again once none is left."
+        )));
+        return Ok(see_other(&path(&user, "")));
+    }
     let evidence = all_uses(&person, &user).await?;
     let open_now = open_now(&person, &user).await?;
     let login = user.name.login.to_string();

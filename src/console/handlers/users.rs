@@ -14,7 +14,7 @@ use super::super::page::{page, with_query};
 use super::super::pages::users::{OwnMfa, Standing, UserFilter, UserRow, UsersPage};
 use super::super::parts::Paging;
 use super::super::visit::Person;
-use super::account_user::{shows, standing, state};
+use super::account_user::{standing, state};
 use crate::auth::{
     Action, ListedUser, NewRights, Presence, USERS_OF_A_PART, UserList, UserListQuery, UserSelection,
 };
@@ -44,7 +44,7 @@ async fn list(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
     let listed = person.plane().list_users(user.customer, &query).await?;
     let paging = paging(&asked.search, filter, &listed);
     let own_mfa = if user.mfa_active { OwnMfa::On } else { OwnMfa::Off };
-    let new_user = shows(&person, Action::CreateUser(user.customer, NewRights::None));
+    let new_user = person.shows(Action::CreateUser(user.customer, NewRights::None));
     let last_seen = &listed.last_seen;
     let row = |user: ListedUser| {
         let seen = last_seen.get(&user.user.id).copied();

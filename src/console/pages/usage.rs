@@ -1,11 +1,13 @@
-//! What an account's credentials did at the doors (`/account/usage`): requests and refusals by hour or by day.
+//! What an account's credentials (`/account/usage`) or one API key (`…/api-keys/{id}/usage`) did at the doors: requests
+//! and refusals by hour or by day.
 //!
 //! Field of the choice (GET): `period` (`day`, `month`).
 
 use askama::Template;
 
 use crate::console::chart::{Chart, grouped};
-use crate::console::frame::Frame;
+use crate::console::frame::{Frame, Link};
+use crate::console::parts::LastUse;
 
 /// How far back the page looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,12 @@ impl ReasonRow {
 pub struct UsagePage {
     /// What surrounds it.
     pub frame: Frame,
+    /// Where it stands, without the choice of a time.
+    pub address: String,
+    /// Whose it is, in a sentence.
+    pub lede: String,
+    /// Where it leads back to.
+    pub back: Link,
     /// How far back it looks.
     pub period: Period,
     /// A chart for each door.
@@ -93,6 +101,8 @@ pub struct UsagePage {
     pub users: Vec<UsageRow>,
     /// Why requests were refused, most frequent first.
     pub reasons: Vec<ReasonRow>,
+    /// From where a key was let in, the latest first.
+    pub addresses: Vec<LastUse>,
 }
 
 #[cfg(test)]
@@ -100,7 +110,7 @@ mod tests {
     use super::*;
     use crate::console::chart::Bucket;
     use crate::console::frame::Place;
-    use crate::console::pages::samples::{MARKUP, assert_escaped, frame};
+    use crate::console::pages::samples::{MARKUP, assert_escaped, frame, last_use};
     use crate::console::testing::check_page;
 
     fn chart(id: &str, title: &str, scale: u64) -> Chart {
@@ -115,6 +125,9 @@ mod tests {
     fn page() -> UsagePage {
         UsagePage {
             frame: frame("Usage", Place::Users),
+            address: "/account/usage".into(),
+            lede: "What the passwords and API keys of this account did at the doors.".into(),
+            back: Link::new("Users", "/account/users"),
             period: Period::Month,
             charts: vec![chart("api", "API requests", 120), chart("isproxy", "IsProxy questions", 0)],
             users: vec![
@@ -127,6 +140,7 @@ mod tests {
                 UsageRow { name: "sami".into(), link: None, requests: 3, refusals: 0 },
             ],
             reasons: vec![ReasonRow { reason: "the API key has expired".into(), count: 1_204 }],
+            addresses: vec![last_use()],
         }
     }
 
@@ -136,6 +150,7 @@ mod tests {
         assert!(html.contains("120,394") && html.contains("the API key has expired"), "{html}");
         assert!(html.contains("No requests in this time.") && html.contains("id=\"api-hatch\""), "{html}");
         assert!(html.contains("href=\"/account/usage?period=month\" aria-current=\"true\""), "{html}");
+        assert!(html.contains("From where") && html.contains("192.0.2.7"), "{html}");
         for period in Period::ALL {
             assert_eq!(Period::from_field(period.as_str()), period);
         }

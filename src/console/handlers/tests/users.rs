@@ -205,6 +205,8 @@ async fn the_page_of_a_user_says_what_keeps_whom_out_and_leads_there() {
     ] {
         assert!(page.body.contains(text), "{text}: {page:?}");
     }
+    let page = admin.visit("/account/users/alex/allow-password").await;
+    assert!(page.body.contains("alex still has 1 API key."), "{page:?}");
     let mut alex = console.signed_in("acme/alex").await;
     let page = alex.get("/account/users/alex").await;
     assert!(page.body.contains("/profile/mfa/app") && page.body.contains("an API key exists"), "{page:?}");

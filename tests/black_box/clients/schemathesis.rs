@@ -1,0 +1,55 @@
+//! Schemathesis, which makes requests of an `OpenAPI` document: whatever it sends to the management API, no answer is a
+//! defect, and each is one that the document describes.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::python::interpreter;
+use crate::harness::{TestGateway, run};
+
+/// Its command line, by the interpreter that has it.
+const DRIVER: &str = "from schemathesis.cli import schemathesis; schemathesis()";
+
+/// Left out: a body can be all that its schema says and make no sense, such as a key that ends in the past.
+const EXCLUDED_CHECKS: &str = "positive_data_acceptance";
+/// Left out: a list of the account that admits somebody else is put in force, and ends the run.
+const EXCLUDED_OPERATION: &str = "putAccountAllowList";
+
+#[test]
+fn s91_no_request_makes_the_management_api_answer_what_it_does_not_describe() {
+    // The public URL names the port, so that it is chosen before the gateway is there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let gateway = TestGateway::configured(|config| {
+        let console = json!({
+            "name": "console", "protocol": "console", "address": format!("127.0.0.1:{port}"),
+            "public_url": format!("http://localhost:{port}"),
+        });
+        config["listeners"].as_array_mut().unwrap().push(console);
+    });
+    gateway.create_customer("acme");
+    gateway.create_user("acme/alex");
+    gateway.create_key("acme/alex");
+    let arguments = ["--scope", "manage", "--allow", "127.0.0.1", "--allow", "::1"];
+    let key = gateway.create_key_with("acme/admin", &arguments);
+    let mut command = Command::new(interpreter());
+    command.current_dir(gateway.folder()).env("NO_PROXY", "*").args(["-c", DRIVER, "run", "--no-color"]);
+    command.arg(format!("http://localhost:{port}/api/v1/openapi.json"));
+    command.args(["--header", &format!("Authorization: {}", key.authorization())]);
+    command.args(["--exclude-checks", EXCLUDED_CHECKS, "--exclude-operation-id", EXCLUDED_OPERATION]);
+    command.args([
+        "--phases",
+        "coverage,fuzzing,stateful",
+        "--max-examples",
+        "4",
+        "--seed",
+        "1",
+        "--no-shrink",
+    ]);
+    let output = run(&mut command, b"");
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("28 selected"), "{}", output.stdout);
+    // Links, resets of MFA and passwords are beyond any key.
+    assert!(output.stdout.contains("Authentication failed: 3 operations"), "{}", output.stdout);
+}
