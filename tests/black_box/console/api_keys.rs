@@ -281,5 +281,5 @@ fn r18_r19_r20_r21_a_key_is_deleted_after_the_words_of_the_button_and_not_by_can
     let page = admin.open(allow);
     assert_eq!(admin.submit(&page, allow, &[]).status(), 200);
     assert_eq!(gateway.api_get("/", &basic("acme/alex", crate::harness::PASSWORD)).status, 200);
-    admin.open("/account/activity").expect("allowed");
+    admin.open("/account/activity").expect("let the password of alex open the API again");
 }
