@@ -53,7 +53,7 @@ pub fn router(state: ConsoleState) -> Router {
     let pages = handlers::routes().fallback(handlers::not_found);
     let pages = pages.layer(from_fn_with_state(state.clone(), guard::guard)).with_state(state.clone());
     let api = api::router(&state).with_state(state.clone());
-    guarded(handlers::assets().nest(api::BASE, api).merge(pages), state)
+    guarded(handlers::assets().merge(api::root()).nest(api::BASE, api).merge(pages), state)
 }
 
 /// `routes` behind the guards.

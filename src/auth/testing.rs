@@ -4,6 +4,8 @@
 
 pub mod people;
 
+/// What tests of the console put into the store.
+pub(crate) use crate::store::{NewMethod, SeenAddress};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;

@@ -57,6 +57,12 @@ pub(super) fn router(state: &ConsoleState) -> Router<ConsoleState> {
         .layer(from_fn(problem::tell_problems))
 }
 
+/// What a slash behind [`BASE`] leads to, which no nested route is.
+pub(super) fn root() -> Router {
+    let nothing = axum::routing::any(async || Problem::not_found()).layer(from_fn(problem::tell_problems));
+    Router::new().route(&format!("{BASE}/"), nothing)
+}
+
 /// The `OpenAPI` document.
 pub(super) fn document(state: &ConsoleState) -> utoipa::openapi::OpenApi {
     routes(state).into_openapi()

@@ -1,10 +1,7 @@
 //! Schemathesis, which makes requests of an `OpenAPI` document: whatever it sends to the management API, no answer is a
 //! defect, and each is one that the document describes.
 
-use std::net::TcpListener;
 use std::process::Command;
-
-use serde_json::json;
 
 use super::python::interpreter;
 use crate::harness::{TestGateway, run};
@@ -19,15 +16,7 @@ const EXCLUDED_OPERATION: &str = "putAccountAllowList";
 
 #[test]
 fn s91_no_request_makes_the_management_api_answer_what_it_does_not_describe() {
-    // The public URL names the port, so that it is chosen before the gateway is there.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let gateway = TestGateway::configured(|config| {
-        let console = json!({
-            "name": "console", "protocol": "console", "address": format!("127.0.0.1:{port}"),
-            "public_url": format!("http://localhost:{port}"),
-        });
-        config["listeners"].as_array_mut().unwrap().push(console);
-    });
+    let gateway = TestGateway::start();
     gateway.create_customer("acme");
     gateway.create_user("acme/alex");
     gateway.create_key("acme/alex");
@@ -35,7 +24,7 @@ fn s91_no_request_makes_the_management_api_answer_what_it_does_not_describe() {
     let key = gateway.create_key_with("acme/admin", &arguments);
     let mut command = Command::new(interpreter());
     command.current_dir(gateway.folder()).env("NO_PROXY", "*").args(["-c", DRIVER, "run", "--no-color"]);
-    command.arg(format!("http://localhost:{port}/api/v1/openapi.json"));
+    command.arg(format!("{}/api/v1/openapi.json", gateway.console_url()));
     command.args(["--header", &format!("Authorization: {}", key.authorization())]);
     command.args(["--exclude-checks", EXCLUDED_CHECKS, "--exclude-operation-id", EXCLUDED_OPERATION]);
     command.args([

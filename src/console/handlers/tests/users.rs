@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 
+use crate::auth::UserRecord;
 use crate::auth::testing::{NOW, PASSWORD};
+use crate::auth::testing::{NewMethod, SeenAddress};
 use crate::auth::{Decision, UserToMake};
 use crate::console::test_browser::{Answer, Browser, TestConsole};
 use crate::model::{AccessPoint, ClientIp, MethodKind, Permission, Recognised, Service, UserName};
-use crate::store::{NewMethod, SeenAddress, UserRecord};
 
 const OK: StatusCode = StatusCode::OK;
 const NO: StatusCode = StatusCode::FORBIDDEN;
