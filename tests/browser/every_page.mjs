@@ -10,25 +10,28 @@ const OF_AN_ADMINISTRATOR = [
   ["/account/users?filter=mfa-off", "Users"],
   ["/account/users?search=nobody-is-called-so", "Users"],
   ["/account/users/new", "New user"],
-  [ALEX, "Alex"],
-  [`${ALEX}/edit`, "alex"],
+  [ALEX, "Alex <script>"],
+  [`${ALEX}/edit`, ""],
   [`${ALEX}/deactivate`, "Deactivate"],
   [`${ALEX}/delete`, "Delete"],
-  [`${ALEX}/allow-password`, "password"],
+  ["/account/users/gone/allow-password", "password"],
   [`${ALEX}/mfa`, "MFA"],
   [`${ALEX}/mfa/reset`, "MFA"],
   [`${ALEX}/ip-whitelist`, "IP whitelist"],
   [`${ALEX}/api-keys`, "API keys"],
   [`${ALEX}/api-keys/${told.key}/delete`, "Delete"],
   [`${ALEX}/api-keys/${told.key}/replace`, "Replace"],
-  ["/account/users/gone", "gone"],
+  [`${ALEX}/api-keys/${told.key}/usage`, ""],
+  ["/account/ip-whitelist", "IP whitelist"],
+  ["/account/users/gone", ""],
   ["/account/users/gone/reactivate", "Reactivate"],
   [`/account/users/${told.longest}`, ""],
-  ["/account/users/admin", "admin"],
+  ["/account/users/admin", ""],
   ["/account/activity", "Activity"],
   ["/account/activity?user=nobody", "Activity"],
   ["/account/usage", "Usage"],
   ["/connect", "Connect"],
+  ["/api-reference", "Management API"],
   ["/profile", "Profile"],
   ["/profile/password", "Change password"],
   ["/profile/sessions", "Sessions"],
@@ -113,7 +116,7 @@ await story(async ({ open }) => {
   // What a user without permissions sees of the own account, and what is refused.
   await signIn(alex, "acme/alex");
   await goOn(alex);
-  await lookAtAll(alex, [[ALEX, "Alex"], ["/profile", "Profile"], ["/connect", "Connect"]]);
+  await lookAtAll(alex, [[ALEX, "Alex <script>"], ["/profile", "Profile"], ["/connect", "Connect"]]);
   for (const path of ["/account/users", "/account/activity", "/profile/api-keys"]) {
     assert.equal(await go(alex, path), 403, path);
     await lookAt(alex);

@@ -1,7 +1,7 @@
 // From a fresh `latchkey demo` to the API called with a key of one's own, and MFA on: in at most 12 pages, and nothing is
 // typed that was not shown or asked for by what was on the screen before.
 import assert from "node:assert/strict";
-import { appOf, expectHeading, lookAt, press, saveCodes, scan, story, told } from "./lib.mjs";
+import { appOf, expectHeading, lookAt, press, readEvents, saveCodes, scan, story, told } from "./lib.mjs";
 import { startDemo } from "./lib/demo.mjs";
 
 const PAGES = 12;
@@ -24,6 +24,7 @@ await story(async ({ open }) => {
   await press(page, "Sign in");
 
   // What the pages lead to.
+  await readEvents(page);
   await press(page, "Set up MFA");
   await press(page, "Activate authenticator app");
   await expectHeading(page, "Save your recovery codes");

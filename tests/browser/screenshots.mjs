@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { appOf, expectHeading, press, scan, SMALL, startBrowser } from "./lib.mjs";
+import { appOf, expectHeading, press, readEvents, scan, SMALL, startBrowser } from "./lib.mjs";
 import { startDemo } from "./lib/demo.mjs";
 
 const [binary = "target/release/latchkey", portBase = "9200"] = process.argv.slice(2);
@@ -50,6 +50,7 @@ try {
   await page.getByLabel("User name").fill(user);
   await page.getByLabel("Password", { exact: true }).fill(demo.password);
   await press(page, "Sign in");
+  await readEvents(page);
   await press(page, "Set up MFA");
   await shoot("mfa");
   await press(page, "Activate authenticator app");

@@ -55,8 +55,9 @@ export async function startBrowser() {
   return { open, faults, describePages, close: () => chrome.close() };
 }
 
-// A form that comes back with errors, or a page that is refused, is answered with 4xx; the stories look at those.
+// A form that comes back with errors, or a page that is refused, is answered with 4xx; the stories look at those. And
+// Back to the answer to a form is a page that the browser does not have.
 function isRefusalOfAPage(message) {
   const isOfAPage = !message.location().url.includes("/assets/");
-  return isOfAPage && /the server responded with a status of 4\d\d/.test(message.text());
+  return isOfAPage && /the server responded with a status of 4\d\d|net::ERR_CACHE_MISS/.test(message.text());
 }

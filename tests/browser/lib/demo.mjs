@@ -4,12 +4,14 @@ import { once } from "node:events";
 
 export async function startDemo(binary, folder, portBase) {
   const demo = spawn(binary, ["demo", "--json", "--data-dir", folder, "--port-base", String(portBase)], {
-    stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, LATCHKEY_LOG: "error" },
+    stdio: ["ignore", "pipe", "ignore"], env: { ...process.env, LATCHKEY_LOG: "error" },
   });
   const stop = async () => {
     demo.kill("SIGTERM");
     await once(demo, "exit");
   };
+  // Whatever becomes of the story, the demo ends with it.
+  process.once("exit", () => demo.kill("SIGKILL"));
   let printed = "";
   demo.stdout.setEncoding("utf8");
   for await (const part of demo.stdout.iterator({ destroyOnReturn: false })) {

@@ -52,6 +52,14 @@ export async function sessionCookie(page) {
   return cookies.find((cookie) => cookie.name.endsWith("session"));
 }
 
+// Reads what happened since the last sign-in, where anything did, and goes on to what is advised.
+export async function readEvents(page) {
+  await page.waitForURL("**/signed-in*");
+  if (await heading(page) !== "Since your last sign-in") return;
+  await press(page, "Go on");
+  await page.waitForFunction(() => document.querySelector("h1")?.innerText !== "Since your last sign-in");
+}
+
 // What is told between signing in and the page that was asked for: read and gone on from.
 export async function goOn(page) {
   await page.waitForURL((url) => !url.pathname.startsWith("/sign-in"));
