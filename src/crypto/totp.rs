@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn s30_the_vectors_of_rfc_6238_match_their_steps() {
+    fn s30_r39_the_vectors_of_rfc_6238_match_their_steps() {
         for (seconds, code) in [
             (59, "287082"),
             (1_111_111_109, "081804"),

@@ -59,9 +59,13 @@ impl Store {
             .collect()
     }
 
-    /// They were shown.
-    pub async fn forget_notices_of(&self, user: UserId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM notices WHERE user_id = ?").bind(user.0).execute(&self.writer).await?;
+    /// Those that happened until then were shown.
+    pub async fn forget_notices_of(&self, user: UserId, until: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM notices WHERE user_id = ? AND at <= ?")
+            .bind(user.0)
+            .bind(until.unix_milliseconds())
+            .execute(&self.writer)
+            .await?;
         Ok(())
     }
 }

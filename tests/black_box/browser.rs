@@ -71,6 +71,11 @@ fn r25_r26_r44_r45_r46_r48_a_forced_user_sets_a_security_key_up_and_signs_in_wit
 }
 
 #[test]
+fn r33_r34_r35_r37_r38_r40_an_authenticator_app_is_scanned_confirmed_and_signs_in() {
+    tell(&account(&[]), "authenticator_app.mjs", &json!({ "user": "acme/alex" }));
+}
+
+#[test]
 fn r10_r14_r15_a_new_key_is_shown_once_whatever_the_browser_does() {
     let gateway = account(&["--permission", "MANAGE_API_KEY"]);
     tell(&gateway, "create_key.mjs", &json!({ "user": "acme/alex", "path": "/profile/api-keys" }));
@@ -115,4 +120,28 @@ fn the_console_works_without_script_but_for_security_keys() {
 fn everything_can_be_done_by_keyboard_and_the_focus_is_seen() {
     let gateway = account(&["--permission", "MANAGE_API_KEY"]);
     tell(&gateway, "keyboard.mjs", &json!({ "user": "acme/alex", "path": "/profile/api-keys" }));
+}
+
+#[test]
+fn no_page_has_a_fault_that_axe_finds_in_light_or_dark_wide_or_small() {
+    let gateway = account(&["--name", "Alex <script>alert(1)</script> \u{1f511} אלכס"]);
+    let longest = "a".repeat(60);
+    let name = "Wolfeschlegelsteinhausenbergerdorff ".repeat(2);
+    gateway.create_user_with(&format!("acme/{longest}"), &["--name", name.trim(), "--force-mfa"]);
+    gateway.create_user("acme/gone");
+    gateway.cli(&["user", "deactivate", "acme/gone"]).expect_success();
+    let key = gateway.create_key_with("acme/alex", &["--scope", "api,isproxy", "--expires", "90d"]);
+    assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+    let more = json!({ "key": key.id, "longest": longest });
+    tell(&gateway, "every_page.mjs", &more);
+}
+
+#[test]
+fn from_a_fresh_demo_to_the_own_key_and_mfa_are_at_most_twelve_pages() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let demo = folder.path().join("demo");
+    run_story(
+        "from_demo_to_own_key.mjs",
+        &json!({ "binary": env!("CARGO_BIN_EXE_latchkey"), "folder": demo }),
+    );
 }

@@ -148,9 +148,13 @@ impl ConsoleAccess {
         Ok(notices.collect())
     }
 
-    /// They were shown.
-    pub async fn forget_notices(&self, session: &ConsoleSession) -> Result<(), ControlError> {
-        Ok(self.plane.store.forget_notices_of(session.user.id).await?)
+    /// Those that happened until then were shown; what has come since is still to be.
+    pub async fn forget_notices(
+        &self,
+        session: &ConsoleSession,
+        until: Timestamp,
+    ) -> Result<(), ControlError> {
+        Ok(self.plane.store.forget_notices_of(session.user.id, until).await?)
     }
 
     /// The control plane, acting for the session's user. For a half sign-in it does nothing (S28).

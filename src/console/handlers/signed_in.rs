@@ -17,7 +17,7 @@ use super::super::pages::mfa::MfaAdvice;
 use super::super::pages::sign_in::{SecurityEventShown, SecurityEvents};
 use super::super::visit::Person;
 use crate::auth::mfa_state;
-use crate::model::MfaState;
+use crate::model::{MfaState, Timestamp};
 
 pub(super) fn routes() -> Router<ConsoleState> {
     Router::new().route("/signed-in", get(show).post(go_on))
@@ -27,12 +27,15 @@ pub(super) fn routes() -> Router<ConsoleState> {
 #[serde(default)]
 struct Asked {
     next: String,
+    /// When the last of the events happened that were shown, in milliseconds since 1970.
+    shown: i64,
 }
 
 async fn show(person: Person, Queried(asked): Queried<Asked>) -> Result<Response, Failure> {
     let next = own_path(&asked.next);
     let notices = person.access().notices(person.session()).await?;
-    if !notices.is_empty() {
+    if let Some(last) = notices.last() {
+        let shown = last.at.unix_milliseconds();
         let events = notices.into_iter().map(|notice| SecurityEventShown {
             at: Moment::from(notice.at),
             text: notice.text.to_owned(),
@@ -42,6 +45,7 @@ async fn show(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
             frame: person.frame("Since your last sign-in", Place::Profile),
             events: events.collect(),
             next: next.to_owned(),
+            shown,
         }));
     }
     if mfa_state(&person.session().user) == MfaState::Off {
@@ -52,6 +56,7 @@ async fn show(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
 }
 
 async fn go_on(person: Person, Form(asked): Form<Asked>) -> Result<Response, Failure> {
-    person.access().forget_notices(person.session()).await?;
+    let until = Timestamp::from_unix_milliseconds(asked.shown);
+    person.access().forget_notices(person.session(), until).await?;
     Ok(see_other(&with_query("/signed-in", &[("next", &asked.next)])))
 }

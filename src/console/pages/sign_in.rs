@@ -102,7 +102,7 @@ pub enum ConfirmWith {
     RecoveryCode,
 }
 
-/// What concerned the user's security since the last sign-in, `POST /signed-in`. Fields: `next`.
+/// What concerned the user's security since the last sign-in, `POST /signed-in`. Fields: `next`, `shown`.
 #[derive(Template)]
 #[template(path = "console/signed_in.html")]
 pub struct SecurityEvents {
@@ -112,6 +112,8 @@ pub struct SecurityEvents {
     pub events: Vec<SecurityEventShown>,
     /// The path to go on to.
     pub next: String,
+    /// When the last of the events happened, in milliseconds since 1970.
+    pub shown: i64,
 }
 
 /// A security event of the user.
@@ -336,6 +338,7 @@ mod tests {
             frame: Frame { title: "Since your last sign-in".to_owned(), ..sample_frame() },
             events: vec![event("The password was changed.", "192.0.2.7"), event("MFA was reset.", "")],
             next: "/account/users".to_owned(),
+            shown: 1_785_664_920_000,
         };
         let html = check_page("signed-in-events", &page);
         assert!(

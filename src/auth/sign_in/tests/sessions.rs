@@ -280,6 +280,15 @@ async fn notices_are_kept_until_they_were_shown_and_name_the_event_and_the_addre
     assert_eq!(notices.len(), 1);
     assert_eq!(notices[0].text, "An authenticator app or a security key was added.");
     assert_eq!(notices[0].client_ip, "192.0.2.7");
-    people.access.forget_notices(&first.session).await.unwrap();
+    // What happens while they are read is told the next time.
+    people.pass(60);
+    people.access.replace_recovery_codes(&first.session).await.unwrap();
+    people.access.forget_notices(&first.session, notices[0].at).await.unwrap();
+    let left = people.access.notices(&first.session).await.unwrap();
+    assert_eq!(
+        left.iter().map(|notice| notice.text).collect::<Vec<_>>(),
+        ["The recovery codes were replaced."]
+    );
+    people.access.forget_notices(&first.session, left[0].at).await.unwrap();
     assert!(people.access.notices(&first.session).await.unwrap().is_empty());
 }
