@@ -22,7 +22,9 @@ fn delete(gateway: &TestGateway, authorization: &str) -> Answer {
 fn open(gateway: &TestGateway, authorization: &str) -> String {
     let answer = post(gateway, authorization);
     assert_eq!(answer.status, 201, "{answer:?}");
-    format!("Session {}", answer.json()["key"].as_str().unwrap())
+    let token = answer.json()["key"].as_str().unwrap().to_owned();
+    gateway.secrets().note("session token", &token);
+    format!("Session {token}")
 }
 
 /// GET on so many connections that every thread has had one; all must be answered alike.

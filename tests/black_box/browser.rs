@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, TestGateway, run_within};
+use crate::harness::{PASSWORD, Secrets, TestGateway, from_base32, run_within};
 
 /// How long a story may take: pages are looked at four times each, on a machine that does other things too.
 const A_STORY: Duration = Duration::from_mins(5);
@@ -39,17 +39,28 @@ fn tell(gateway: &TestGateway, name: &str, more: &Value) {
     });
     let members = more.as_object().expect("an object");
     story.as_object_mut().unwrap().extend(members.clone());
-    run_story(name, &story);
+    run_story(name, &story, gateway.secrets());
+    // What it got to know may stand in nothing that can be asked for afterwards; the files are searched in the end.
+    gateway.ask_ops("/metrics");
+    gateway.cli(&["audit", "list", "--json"]).expect_success();
 }
 
-/// Runs the story `name`, which is told `story`.
+/// Runs the story `name`, which is told `story`, and notes the secrets that its windows saw.
 #[track_caller]
-fn run_story(name: &str, story: &Value) {
+fn run_story(name: &str, story: &Value, secrets: &Secrets) {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(name);
     let mut command = Command::new("node");
     command.arg(script).env("LATCHKEY_TEST_NODE", packages()).env("LATCHKEY_STORY", story.to_string());
     let output = run_within(A_STORY, &mut command, b"");
     assert_eq!(output.code, Some(0), "{name}:\n{}\n{}", output.stdout, output.stderr);
+    for line in output.stdout.lines() {
+        let seen: [String; 2] = serde_json::from_str(line).unwrap();
+        match seen.each_ref().map(String::as_str) {
+            ["codes", code] => secrets.note_recovery_code(code),
+            ["key", typed] => secrets.note_app_secret(typed, &from_base32(&typed.replace(' ', ""))),
+            [kind, text] => secrets.note(kind, text),
+        }
+    }
 }
 
 #[test]
@@ -140,8 +151,8 @@ fn no_page_has_a_fault_that_axe_finds_in_light_or_dark_wide_or_small() {
 fn from_a_fresh_demo_to_the_own_key_and_mfa_are_at_most_twelve_pages() {
     let folder = tempfile::TempDir::new().unwrap();
     let demo = folder.path().join("demo");
-    run_story(
-        "from_demo_to_own_key.mjs",
-        &json!({ "binary": env!("CARGO_BIN_EXE_latchkey"), "folder": demo }),
-    );
+    let secrets = Secrets::default();
+    let story = json!({ "binary": env!("CARGO_BIN_EXE_latchkey"), "folder": demo });
+    run_story("from_demo_to_own_key.mjs", &story, &secrets);
+    secrets.search_files(&demo);
 }

@@ -42,7 +42,7 @@ await story(async ({ open }) => {
   const answer = await fetch(`${demo.api}/v2/domains/example.com/check`, { headers: { authorization: `ApiKey ${key}` } });
   assert.equal(answer.status, 200);
   assert.deepEqual(await answer.json(), { available: true });
-  console.log(pages.join("\n"));
+  console.error(pages.join("\n"));
   assert.ok(pages.length <= PAGES, `${pages.length} pages were opened:\n${pages.join("\n")}`);
   await lookAt(page);
   await demo.stop();

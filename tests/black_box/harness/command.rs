@@ -92,7 +92,11 @@ impl Installation {
 
     /// Runs it with text on stdin.
     pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Output {
-        run(self.command().args(arguments).arg("--config").arg(self.config_file()), input.as_bytes())
+        let mut command = self.command();
+        let output = run(command.args(arguments).arg("--config").arg(self.config_file()), input.as_bytes());
+        let place = format!("what latchkey {} says", arguments.join(" "));
+        self.secrets().search(&place, format!("{}\n{}", output.stdout, output.stderr).as_bytes());
+        output
     }
 
     /// The binary, with an environment that changes nothing.
@@ -144,6 +148,7 @@ impl Installation {
         let made = self.cli(&[&front, arguments].concat()).json();
         let text =
             |member: &str| made[member].as_str().unwrap_or_else(|| panic!("no {member}: {made}")).to_owned();
+        self.secrets().note("key", &text("key"));
         Key { text: text("key"), id: text("id") }
     }
 

@@ -6,13 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::Running;
-use super::{Answer, Authority, HttpUpstream, IsProxyUpstream, Request, Wire, wait_for};
+use super::process::{LogOf, Running};
+use super::{Answer, Authority, HttpUpstream, IsProxyUpstream, PASSWORD, Request, Secrets, Wire, wait_for};
 
 /// A configuration with its folder, certificates and recording upstreams; nothing runs yet.
 ///
@@ -22,6 +23,9 @@ use super::{Answer, Authority, HttpUpstream, IsProxyUpstream, Request, Wire, wai
 pub struct Installation {
     folder: TempDir,
     config: Value,
+    secrets: Secrets,
+    /// What every run of the gateway has said.
+    logs: Mutex<Vec<LogOf>>,
     /// What the API listeners forward to.
     pub api_upstream: HttpUpstream,
     /// What the `IsProxy` listeners relay to.
@@ -49,9 +53,17 @@ impl Installation {
         let isproxy_upstream = IsProxyUpstream::start();
         let mut config = usual_config(api_upstream.address(), isproxy_upstream.address());
         change(&mut config);
-        let installation = Self { folder, config, api_upstream, isproxy_upstream };
+        let secrets = Secrets::default();
+        secrets.note("password", PASSWORD);
+        let logs = Mutex::default();
+        let installation = Self { folder, config, secrets, logs, api_upstream, isproxy_upstream };
         installation.write_config();
         installation
+    }
+
+    /// What nothing here may give away.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Changes the configuration between two runs.
@@ -101,6 +113,7 @@ impl Installation {
         command.args(["serve", "--config"]).arg(self.config_file()).env("LATCHKEY_LOG", level);
         command.envs(environment.iter().copied());
         let process = Running::start(&mut command);
+        self.logs.lock().unwrap().push(process.log_of());
         let listeners = self.config["listeners"].as_array().unwrap();
         let names: Vec<String> = listeners.iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect();
         let addresses = process.wait_for_log("the address of every listener", |lines| {
@@ -110,6 +123,19 @@ impl Installation {
         let gateway = TestGateway { process, addresses, installation: self };
         wait_for("readiness", || (gateway.ask_ops("/readyz").status == 200).then_some(()));
         gateway
+    }
+}
+
+/// Whatever a story did: no log and no file may hold a secret at its end.
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for log in self.logs.lock().unwrap().iter() {
+            self.secrets.search("the gateway's log", log.whole().as_bytes());
+        }
+        self.secrets.search_files(self.folder.path());
     }
 }
 
@@ -198,7 +224,9 @@ impl TestGateway {
 
     /// GET at the ops listener.
     pub fn ask_ops(&self, target: &str) -> Answer {
-        self.connect("ops").exchange(&Request::get(target))
+        let answer = self.connect("ops").exchange(&Request::get(target));
+        self.secrets().search(target, &answer.body);
+        answer
     }
 
     /// The value of a series of `/metrics`; none where it is not there.

@@ -54,6 +54,19 @@ fn wait_for_end(child: &mut Child, command: &Command, time: Duration) -> ExitSta
     }
 }
 
+/// What a program has said, or will have when it has ended.
+pub struct LogOf(Arc<Log>);
+
+impl LogOf {
+    /// All of it, from a program that has ended.
+    pub fn whole(&self) -> String {
+        let state = self.0.state.lock().unwrap();
+        let (state, _) = self.0.changed.wait_timeout_while(state, PATIENCE, |state| !state.ended).unwrap();
+        assert!(state.ended, "the program has not ended");
+        state.lines.join("\n")
+    }
+}
+
 /// A program that goes on running, with the lines of its stderr.
 pub struct Running {
     child: Child,
@@ -98,6 +111,11 @@ impl Running {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kibibytes: u64 = line.trim().strip_suffix("kB").unwrap().trim().parse().unwrap();
         kibibytes * 1_024
+    }
+
+    /// A handle on the log that outlives the program.
+    pub fn log_of(&self) -> LogOf {
+        LogOf(Arc::clone(&self.log))
     }
 
     /// All lines so far.

@@ -19,10 +19,7 @@ impl App {
     /// The app after its owner has typed what stands beside the QR code.
     #[track_caller]
     pub fn typed_from(page: &Page) -> Self {
-        let html = page.html();
-        let (_, rest) = html.split_once("id=\"key\"").unwrap_or_else(|| panic!("no key in {html}"));
-        let key = rest.split_once('>').unwrap().1.split_once('<').unwrap().0;
-        Self { secret: from_base32(&key.replace(' ', "")), last: 0 }
+        Self { secret: page.app_secret().1, last: 0 }
     }
 
     /// A code that was not shown before: of half a minute ago, of now, or of the next half minute, in this order.
@@ -54,7 +51,8 @@ fn now() -> u64 {
     now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn from_base32(text: &str) -> Vec<u8> {
+/// The bytes of RFC 4648 base32 without padding.
+pub fn from_base32(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (mut buffer, mut bits) = (0_u32, 0);
     for letter in text.bytes() {

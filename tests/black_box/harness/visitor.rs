@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Answer, Request, TestGateway, Wire};
+use super::{Answer, Request, TestGateway, Wire, from_base32};
 
 /// Redirects that are followed at most: the console needs three.
 const REDIRECTS: usize = 6;
@@ -71,6 +71,9 @@ impl<'g> Visitor<'g> {
     /// Sends `fields` as a form of the console would, with nothing added.
     pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        for (_, password) in fields.iter().filter(|(name, _)| name.contains("password")) {
+            self.gateway.secrets().note("password", password);
+        }
         self.send("POST", path, Some(body.as_bytes()))
     }
 
@@ -93,7 +96,34 @@ impl<'g> Visitor<'g> {
         };
         let answer = wire.exchange(&request);
         self.keep_cookies(&answer);
-        Page { answer, path: path.to_owned() }
+        let page = Page { answer, path: path.to_owned() };
+        self.look_for_secrets(&page);
+        page
+    }
+
+    /// A page shows no secret but what it makes known, of which nobody may hear again.
+    fn look_for_secrets(&self, page: &Page) {
+        let secrets = self.gateway.secrets();
+        for value in self.cookies.values() {
+            secrets.note("cookie", value);
+        }
+        let html = page.html();
+        let block = |id: &str| html.contains(&format!("id=\"{id}\""));
+        let mut shown = Vec::new();
+        if block("secret") {
+            shown.push(page.secret());
+            secrets.note("secret that is shown once", &page.secret());
+        }
+        if block("codes") {
+            shown.extend(page.recovery_codes());
+            page.recovery_codes().iter().for_each(|code| secrets.note_recovery_code(code));
+        }
+        if block("key") {
+            let (typed, bytes) = page.app_secret();
+            secrets.note_app_secret(&typed, &bytes);
+            shown.push(typed);
+        }
+        secrets.search_but(&page.path, html.as_bytes(), &shown);
     }
 
     fn keep_cookies(&mut self, answer: &Answer) {
@@ -187,6 +217,16 @@ impl Page {
         let html = self.html();
         let (_, rest) = html.split_once("id=\"secret\"").unwrap_or_else(|| panic!("no secret in {html}"));
         unescape(rest.split_once('>').unwrap().1.split_once('<').unwrap().0.trim())
+    }
+
+    /// The secret for an authenticator app: as it is to be typed, and its bytes.
+    #[track_caller]
+    pub fn app_secret(&self) -> (String, Vec<u8>) {
+        let html = self.html();
+        let (_, rest) = html.split_once("id=\"key\"").unwrap_or_else(|| panic!("no key in {html}"));
+        let typed = rest.split_once('>').unwrap().1.split_once('<').unwrap().0.to_owned();
+        let bytes = from_base32(&typed.replace(' ', ""));
+        (typed, bytes)
     }
 
     /// The recovery codes that it shows.

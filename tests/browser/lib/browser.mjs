@@ -19,6 +19,7 @@ export async function startBrowser() {
     ignoreDefaultArgs: NOT_SWITCHED_OFF,
   });
   const faults = [];
+  const secrets = new Map();
   const pages = [];
 
   // A window of somebody who was never here: no cookies, nothing stored.
@@ -28,7 +29,13 @@ export async function startBrowser() {
     });
     context.setDefaultTimeout(15000);
     await context.exposeBinding("noteFault", (_, fault) => { faults.push(fault); });
+    await context.exposeBinding("noteSecret", (_, kind, text) => { secrets.set(text, kind); });
     await context.addInitScript(() => {
+      addEventListener("DOMContentLoaded", () => {
+        for (const part of document.querySelectorAll("#secret, #codes li, #key")) {
+          window.noteSecret(part.closest("[id]").id, part.textContent.trim());
+        }
+      });
       addEventListener("securitypolicyviolation", (breach) => {
         window.noteFault(`${location.pathname} breaks ${breach.violatedDirective} with ${breach.blockedURI}`);
       });
@@ -52,7 +59,15 @@ export async function startBrowser() {
     return texts.join("\n");
   };
 
-  return { open, faults, describePages, close: () => chrome.close() };
+  // What the windows were shown once, with where it stood, and the cookies that they hold.
+  const seenSecrets = async () => {
+    for (const context of chrome.contexts()) {
+      for (const cookie of await context.cookies()) secrets.set(cookie.value, "cookie");
+    }
+    return [...secrets].map(([text, kind]) => [kind, text]);
+  };
+
+  return { open, faults, describePages, seenSecrets, close: () => chrome.close() };
 }
 
 // A form that comes back with errors, or a page that is refused, is answered with 4xx; the stories look at those. And

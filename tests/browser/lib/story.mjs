@@ -1,4 +1,5 @@
-// What a story is told by the test that starts it, and how it ends: in silence, or with what went wrong and where.
+// What a story is told by the test that starts it, and how it ends: with the secrets that it saw, one a line, or with
+// what went wrong and where.
 //
 // The test gives JSON in LATCHKEY_STORY: addresses, the command line of the installation, and what it has made there.
 import { execFileSync } from "node:child_process";
@@ -18,6 +19,7 @@ export async function story(tell) {
   const faults = browser.faults.map((fault) => "The browser complained: " + fault);
   if (failure) console.error(failure.stack, "\n", await browser.describePages());
   if (faults.length) console.error(faults.join("\n"));
+  for (const seen of await browser.seenSecrets()) console.log(JSON.stringify(seen));
   await browser.close();
   process.exit(failure || faults.length ? 1 : 0);
 }
