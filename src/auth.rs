@@ -88,7 +88,7 @@ pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
     SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,
 };
-pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage, UserTotal};
+pub use usage::{Figures, LetInFrom, PasswordUses, Period, Usage, UsageStretch, UserTotal};
 pub use usage_meter::{CollectedUsage, CountedUse};
 pub use user_list::{Presence, USERS_OF_A_PART, UserList, UserListQuery};
 pub use users::{Activation, DeletedUser, FirstPassword, MadeUser, UserChanges, UserToMake, mfa_state};

@@ -56,6 +56,6 @@ pub use recovery_codes::RecoverySetRecord;
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
 };
-pub use usage_queries::{CredentialTotal, HourOfUse};
+pub use usage_queries::{CredentialTotal, UsageLength, UsageOf, UsageSum};
 pub use used_tokens::Use;
 pub use user_list::{ListedUser, UserCounts, UserSelection, WantedUsers};

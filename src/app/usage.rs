@@ -1,4 +1,4 @@
-//! Writes what the doors counted of each credential, by the hour, and lets go of what is 30 days old.
+//! Writes what the doors counted of each credential, and lets go of what is too old.
 //!
 //! The doors are asked every few seconds; what they tell is added up here and written in small commits, so many rows at
 //! once and no more, so that a busy installation's changes do not wait behind its statistics. What cannot be written
@@ -184,13 +184,15 @@ mod tests {
     use crate::auth::testing::{NOW, World};
     use crate::config::Limits;
     use crate::model::KeyId;
+    use crate::store::{UsageLength, UsageOf};
 
     fn key(number: usize) -> Recognised {
         Recognised::Key(KeyId::from_random(u64::try_from(number).unwrap()))
     }
 
     async fn requests(world: &World, key: KeyId) -> u64 {
-        let hours = world.store.usage_of_key(key, UsageHour::of(NOW)).await.unwrap();
+        let hours =
+            world.store.usage(UsageOf::Key(key), UsageLength::Hour, UsageHour::of(NOW)).await.unwrap();
         hours.iter().map(|hour| hour.requests).sum()
     }
 

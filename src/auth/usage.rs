@@ -11,8 +11,9 @@ use crate::model::{
     AccessPoint, ClientIp, CustomerHandle, CustomerId, KeyId, Recognised, Service, Timestamp, UserId,
     UserName,
 };
-use crate::store::UsageHour;
-use crate::store::{HourOfUse, SeenAddress, USAGE_KEPT_SECONDS, UserRecord};
+use crate::store::{
+    SeenAddress, StoreError, USAGE_KEPT_SECONDS, UsageHour, UsageLength, UsageOf, UsageSum, UserRecord,
+};
 
 /// Days that are told of, today included.
 const DAYS: i64 = 30;
@@ -63,6 +64,15 @@ pub struct Period {
     pub isproxy: Figures,
 }
 
+/// How far back the busiest users are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageStretch {
+    /// The last 24 hours, the present one included.
+    Day,
+    /// The last 30 days, today included.
+    Month,
+}
+
 /// What one of a customer's users did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserTotal {
@@ -99,38 +109,35 @@ impl ControlPlane {
     pub async fn usage_of_key(&self, id: KeyId) -> Result<Usage, ControlError> {
         self.key(id).await?;
         let window = self.usage_window();
-        let hours = self.store.usage_of_key(id, window.since).await?;
         let seen = self.store.addresses_of_key(id, window.seen_since).await?;
-        Ok(window.usage(&hours, &seen))
+        Ok(self.usage_in(window, UsageOf::Key(id), &seen).await?)
     }
 
-    /// What a user did by its password, by API sessions and by the keys that it has.
+    /// What a user did by its password, by API sessions and by the keys that it has and had.
     pub async fn usage_of_user(&self, name: &UserName) -> Result<Usage, ControlError> {
         // Whoever may see the user.
         let user = self.user(name).await?;
         let window = self.usage_window();
-        let hours = self.store.usage_of_user(user.id, window.since).await?;
         let seen = self.store.addresses_of_user(user.id, window.seen_since).await?;
-        Ok(Usage { password: PasswordUses::of(&seen), ..window.usage(&hours, &seen) })
+        let usage = self.usage_in(window, UsageOf::User(user.id), &seen).await?;
+        Ok(Usage { password: PasswordUses::of(&seen), ..usage })
     }
 
-    /// What a customer's users did, without addresses.
+    /// What the users did that a customer has and had, without addresses.
     pub async fn usage_of_customer(&self, handle: &CustomerHandle) -> Result<Usage, ControlError> {
         let customer = self.customer_record(handle).await?.id;
         self.require_view(customer).await.map_err(|error| match error {
             ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
             other => other,
         })?;
-        let window = self.usage_window();
-        let hours = self.store.usage_of_customer(customer, window.since).await?;
-        Ok(window.usage(&hours, &[]))
+        Ok(self.usage_in(self.usage_window(), UsageOf::Customer(customer), &[]).await?)
     }
 
-    /// Those of a customer's users who did most within the last `hours`, the present one included; at most `count`.
+    /// Those of a customer's users who did most lately; at most `count`.
     pub async fn busiest_users(
         &self,
         handle: &CustomerHandle,
-        hours: i64,
+        stretch: UsageStretch,
         count: u32,
     ) -> Result<Vec<UserTotal>, ControlError> {
         let customer = self.customer_record(handle).await?.id;
@@ -138,8 +145,12 @@ impl ControlPlane {
             ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
             other => other,
         })?;
-        let since = UsageHour::of(self.clock.now()).plus(1 - hours);
-        let totals = self.store.busiest_users(customer, since, count).await?;
+        let window = self.usage_window();
+        let (length, since) = match stretch {
+            UsageStretch::Day => (UsageLength::Hour, window.now.plus(1 - HOURS_PER_DAY)),
+            UsageStretch::Month => (UsageLength::Day, window.since),
+        };
+        let totals = self.store.busiest_users(customer, length, since, count).await?;
         Ok(totals
             .into_iter()
             .map(|(login, requests, refusals)| UserTotal {
@@ -164,6 +175,17 @@ impl ControlPlane {
     pub async fn note_console_use(&self, whose: Recognised, address: ClientIp) -> Result<(), ControlError> {
         let seen = SeenAddress { whose, entrance: AccessPoint::Console, address, at: self.clock.now() };
         Ok(self.store.note_addresses(&[seen]).await?)
+    }
+
+    async fn usage_in(
+        &self,
+        window: Window,
+        whose: UsageOf,
+        seen: &[SeenAddress],
+    ) -> Result<Usage, StoreError> {
+        let days = self.store.usage(whose, UsageLength::Day, window.since).await?;
+        let hours = self.store.usage(whose, UsageLength::Hour, window.hours_since()).await?;
+        Ok(window.usage(&days, &hours, seen))
     }
 
     async fn require_view(&self, customer: CustomerId) -> Result<(), ControlError> {
@@ -197,15 +219,20 @@ impl Window {
         }
     }
 
-    fn usage(self, hours: &[HourOfUse], seen: &[SeenAddress]) -> Usage {
-        let at = |service| hours.iter().filter(move |hour| hour.service == service);
+    /// The first of the hours that are told of.
+    const fn hours_since(self) -> UsageHour {
+        self.now.plus(1 - HOURS)
+    }
+
+    fn usage(self, days: &[UsageSum], hours: &[UsageSum], seen: &[SeenAddress]) -> Usage {
+        let at = |service| days.iter().filter(move |hour| hour.service == service);
         let (api, isproxy) = (Figures::sum(at(Service::Api)), Figures::sum(at(Service::IsProxy)));
         Usage {
             total: api.and(isproxy),
             api,
             isproxy,
-            days: periods(hours, self.since, DAYS, HOURS_PER_DAY),
-            hours: periods(hours, self.now.plus(1 - HOURS), HOURS, 1),
+            days: periods(days, self.since, DAYS, HOURS_PER_DAY),
+            hours: periods(hours, self.hours_since(), HOURS, 1),
             addresses: latest_addresses(seen),
             password: PasswordUses::default(),
         }
@@ -213,11 +240,11 @@ impl Window {
 }
 
 /// `count` periods of `length` hours each, from `first` on.
-fn periods(hours: &[HourOfUse], first: UsageHour, count: i64, length: i64) -> Vec<Period> {
+fn periods(sums: &[UsageSum], first: UsageHour, count: i64, length: i64) -> Vec<Period> {
     let period = |number: i64| {
         let (start, end) = (first.plus(number * length), first.plus((number + 1) * length));
-        let within = hours.iter().filter(|hour| (start..end).contains(&hour.hour));
-        let at = |service| Figures::sum(within.clone().filter(move |hour| hour.service == service));
+        let within = sums.iter().filter(|sum| (start..end).contains(&sum.hour));
+        let at = |service| Figures::sum(within.clone().filter(move |sum| sum.service == service));
         let (api, isproxy) = (at(Service::Api), at(Service::IsProxy));
         Period { starts_at: start.starts_at(), figures: api.and(isproxy), api, isproxy }
     };
@@ -267,9 +294,9 @@ impl PasswordUses {
 }
 
 impl Figures {
-    fn sum<'a>(hours: impl Iterator<Item = &'a HourOfUse>) -> Self {
-        hours.fold(Self::default(), |sum, hour| {
-            sum.and(Self { requests: hour.requests, refusals: hour.refusals })
+    fn sum<'a>(sums: impl Iterator<Item = &'a UsageSum>) -> Self {
+        sums.fold(Self::default(), |all, sum| {
+            all.and(Self { requests: sum.requests, refusals: sum.refusals })
         })
     }
 
@@ -342,10 +369,10 @@ mod tests {
         let all = plane.usage_of_customer(&"acme".parse().unwrap()).await.unwrap();
         assert_eq!((all.total, all.addresses.len()), (usage.total, 0));
         let acme = "acme".parse().unwrap();
-        let busiest = async |hours| plane.busiest_users(&acme, hours, 5).await.unwrap();
+        let busiest = async |stretch| plane.busiest_users(&acme, stretch, 5).await.unwrap();
         let alex = |figures| vec![UserTotal { user: name("acme/alex"), figures }];
-        assert_eq!(busiest(24).await, alex(one));
-        assert_eq!(busiest(49).await, alex(Figures { requests: 111, refusals: 3 }));
+        assert_eq!(busiest(UsageStretch::Day).await, alex(one));
+        assert_eq!(busiest(UsageStretch::Month).await, alex(Figures { requests: 111, refusals: 3 }));
     }
 
     #[tokio::test]
@@ -365,7 +392,10 @@ mod tests {
         assert_eq!(own.password.at(AccessPoint::Console).unwrap().at, NOW);
         assert!(matches!(by_alex.usage_of_key(key).await, Err(ControlError::Forbidden(_))));
         assert!(matches!(by_alex.usage_of_customer(&acme).await, Err(ControlError::Forbidden(_))));
-        assert!(matches!(by_alex.busiest_users(&acme, 24, 5).await, Err(ControlError::Forbidden(_))));
+        assert!(matches!(
+            by_alex.busiest_users(&acme, UsageStretch::Day, 5).await,
+            Err(ControlError::Forbidden(_))
+        ));
         assert!(by_alex.usage_of_user(&admin.name).await.is_err());
         assert!(by_alex.last_seen(std::slice::from_ref(&admin)).await.is_err());
         by_admin.usage_of_key(key).await.unwrap();

@@ -1,9 +1,10 @@
-//! What credentials did, by the hour, and from where they were let in last: written in batches, without change rows,
-//! and let go after 30 days.
+//! What credentials did, and from where they were let in last: written in batches, without change rows, and let go
+//! after 30 days.
 //!
-//! Both tables have a bound: hours have one number of rows for all, of which the oldest go first; addresses have ten
-//! rows a credential and entrance. Reading is `usage_queries`'. Callers: `app`, which writes what the doors counted, and
-//! `auth`.
+//! Whatever a page tells is a sum that is kept: of each credential, user and customer by the hour for two days, and by
+//! the day for 30, so that no page adds up what thousands of keys did. Both tables have a bound: sums have one number of
+//! rows for all, of which the oldest hours go first, then the oldest days; addresses have ten rows a credential and
+//! entrance. Reading is `usage_queries`'. Callers: `app`, which writes what the doors counted, and `auth`.
 
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -19,7 +20,9 @@ pub const USAGE_KEPT_SECONDS: i64 = 30 * 24 * SECONDS_PER_HOUR;
 pub const USAGE_LET_GO_AT_ONCE: u64 = 2_000;
 /// Addresses that are kept of a credential at an entrance.
 const KEPT_ADDRESSES: i64 = 10;
-/// Hours kept at most, some 200 MiB with their index.
+/// How long hours are kept; days are for as long as everything.
+const HOURS_KEPT: i64 = 48;
+/// Sums kept at most, some 200 MiB with their index.
 const KEPT_ROWS: i64 = 2_000_000;
 const SECONDS_PER_HOUR: i64 = 3_600;
 
@@ -74,19 +77,27 @@ pub struct SeenAddress {
 }
 
 impl Store {
-    /// Adds `counts` to what is known, in one commit; for at most [`USAGE_ROWS_PER_COMMIT`]. A credential that was
+    /// Adds `counts` to the sums, in one commit; for at most [`USAGE_ROWS_PER_COMMIT`]. A credential that was
     /// deleted meanwhile is left out.
     pub async fn add_usage(&self, counts: &[UsageCount]) -> Result<(), StoreError> {
         if counts.is_empty() {
             return Ok(());
         }
         sqlx::query(
-            "INSERT INTO usage_hours (kind, subject_id, hour, service, requests, refusals) \
-             SELECT j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5 \
-             FROM json_each(?) j WHERE CASE j.value ->> 0 \
-             WHEN 'key' THEN EXISTS (SELECT 1 FROM api_keys WHERE id = j.value ->> 1) \
-             ELSE EXISTS (SELECT 1 FROM users WHERE id = j.value ->> 1) END ORDER BY j.key \
-             ON CONFLICT (kind, subject_id, hour, service) DO UPDATE \
+            "WITH counted AS ( \
+             SELECT j.value ->> 0 AS kind, j.value ->> 1 AS subject_id, u.id AS user_id, u.customer_id, \
+             j.value ->> 2 AS hour, j.value ->> 3 AS service, j.value ->> 4 AS requests, j.value ->> 5 AS refusals \
+             FROM json_each(?) j LEFT JOIN api_keys k ON j.value ->> 0 = 'key' AND k.id = j.value ->> 1 \
+             JOIN users u ON u.id = CASE j.value ->> 0 WHEN 'key' THEN k.user_id ELSE j.value ->> 1 END), \
+             summed AS ( \
+             SELECT kind, subject_id, hour, service, requests, refusals FROM counted \
+             UNION ALL SELECT 'user', user_id, hour, service, requests, refusals FROM counted \
+             UNION ALL SELECT 'customer', customer_id, hour, service, requests, refusals FROM counted), \
+             lengths (length) AS (VALUES (1), (24)) \
+             INSERT INTO usage_sums (kind, subject_id, length, hour, service, requests, refusals) \
+             SELECT kind, subject_id, length, hour - hour % length, service, SUM(requests), SUM(refusals) \
+             FROM summed CROSS JOIN lengths GROUP BY kind, subject_id, length, hour - hour % length, service \
+             ON CONFLICT (kind, subject_id, length, hour, service) DO UPDATE \
              SET requests = requests + excluded.requests, refusals = refusals + excluded.refusals",
         )
         .bind(counts.iter().map(count_as_row).collect::<Value>().to_string())
@@ -132,8 +143,8 @@ impl Store {
         Ok(())
     }
 
-    /// Lets go of what is older than 30 days at `now`, and of the oldest hours beyond the bound. Answers how many rows
-    /// went, from the table that lost more; at most 2,000 at once.
+    /// Lets go of days that are older than 30 at `now`, of hours that are older than 48, and of the oldest sums beyond the
+    /// bound. Answers how many rows went, from whichever lost most; at most 2,000 of each at once.
     pub async fn let_usage_go(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.let_usage_go_beyond(KEPT_ROWS, now).await
     }
@@ -141,15 +152,31 @@ impl Store {
     async fn let_usage_go_beyond(&self, kept_rows: i64, now: Timestamp) -> Result<u64, StoreError> {
         let until = now.plus_seconds(-USAGE_KEPT_SECONDS);
         let at_once = i64::try_from(USAGE_LET_GO_AT_ONCE).unwrap_or(i64::MAX);
-        let hours = sqlx::query(
-            "DELETE FROM usage_hours WHERE number IN (SELECT number FROM usage_hours ORDER BY number LIMIT ?) \
-             AND (hour < ? OR number <= (SELECT MAX(number) FROM usage_hours) - ?)",
+        let hour = UsageHour::of(now);
+        let too_old = async |length, before: UsageHour| {
+            let gone = sqlx::query(
+                "DELETE FROM usage_sums WHERE (kind, subject_id, length, hour, service) IN ( \
+                 SELECT kind, subject_id, length, hour, service FROM usage_sums \
+                 WHERE length = ? AND hour < ? ORDER BY hour LIMIT ?)",
+            )
+            .bind(length)
+            .bind(before.0)
+            .bind(at_once);
+            gone.execute(&self.writer).await
+        };
+        let hours = too_old(1, hour.plus(-HOURS_KEPT)).await?.rows_affected();
+        // A day goes when its last hour is too old.
+        let days = too_old(24, UsageHour::of(until).plus(-23)).await?.rows_affected();
+        let kept: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM usage_sums").fetch_one(&self.readers).await?;
+        let beyond = sqlx::query(
+            "DELETE FROM usage_sums WHERE (kind, subject_id, length, hour, service) IN ( \
+             SELECT kind, subject_id, length, hour, service FROM usage_sums ORDER BY length, hour LIMIT ?)",
         )
-        .bind(at_once)
-        .bind(UsageHour::of(until).0)
-        .bind(kept_rows)
+        .bind(kept.saturating_sub(kept_rows).clamp(0, at_once))
         .execute(&self.writer)
-        .await?;
+        .await?
+        .rows_affected();
         let addresses = sqlx::query(
             "DELETE FROM usage_addresses WHERE (kind, subject_id, entrance, address) IN ( \
              SELECT kind, subject_id, entrance, address FROM usage_addresses \
@@ -159,14 +186,14 @@ impl Store {
         .bind(at_once)
         .execute(&self.writer)
         .await?;
-        Ok(hours.rows_affected().max(addresses.rows_affected()))
+        Ok(hours.max(days).max(beyond).max(addresses.rows_affected()))
     }
 }
 
-/// Lets go of all that a deleted key did.
+/// Lets go of all that a deleted key did, but for its part in its user's sums.
 pub(super) async fn delete_of_key(connection: &mut SqliteConnection, key: KeyId) -> Result<(), StoreError> {
     for statement in [
-        "DELETE FROM usage_hours WHERE kind = 'key' AND subject_id = ?",
+        "DELETE FROM usage_sums WHERE kind = 'key' AND subject_id = ?",
         "DELETE FROM usage_addresses WHERE kind = 'key' AND subject_id = ?",
     ] {
         sqlx::query(statement).bind(key.to_stored()).execute(&mut *connection).await?;
@@ -174,13 +201,13 @@ pub(super) async fn delete_of_key(connection: &mut SqliteConnection, key: KeyId)
     Ok(())
 }
 
-/// Lets go of all that a deleted user's password and sessions did.
+/// Lets go of all that a deleted user did, but for its part in its customer's sums.
 pub(super) async fn delete_of_user(
     connection: &mut SqliteConnection,
     user: UserId,
 ) -> Result<(), StoreError> {
     for statement in [
-        "DELETE FROM usage_hours WHERE kind IN ('password', 'session') AND subject_id = ?",
+        "DELETE FROM usage_sums WHERE kind IN ('password', 'session', 'user') AND subject_id = ?",
         "DELETE FROM usage_addresses WHERE kind IN ('password', 'session') AND subject_id = ?",
     ] {
         sqlx::query(statement).bind(user.0).execute(&mut *connection).await?;
@@ -239,7 +266,7 @@ mod tests {
     use crate::model::{
         AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyDigest, MfaRequirement, Permissions,
     };
-    use crate::store::{HourOfUse, KeyUse, NewCustomer, NewUser};
+    use crate::store::{KeyUse, NewCustomer, NewUser, UsageLength, UsageOf, UsageSum};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -299,15 +326,17 @@ mod tests {
         SeenAddress { whose, entrance: AccessPoint::Api, address, at: NOW.plus_seconds(seconds) }
     }
 
-    fn sums(hours: &[HourOfUse]) -> (usize, u64, u64) {
-        let sum = |of: fn(&HourOfUse) -> u64| hours.iter().map(of).sum();
-        (hours.len(), sum(|hour| hour.requests), sum(|hour| hour.refusals))
+    /// How many sums there are since `since`, and the requests and refusals of them all.
+    async fn done(store: &Store, whose: UsageOf, length: UsageLength, since: UsageHour) -> (usize, u64, u64) {
+        let sums = store.usage(whose, length, since).await.unwrap();
+        let all = |of: fn(&UsageSum) -> u64| sums.iter().map(of).sum();
+        (sums.len(), all(|sum| sum.requests), all(|sum| sum.refusals))
     }
 
     async fn rows(store: &Store) -> (i64, i64) {
-        let hours = sqlx::query_scalar("SELECT COUNT(*) FROM usage_hours").fetch_one(&store.readers);
+        let sums = sqlx::query_scalar("SELECT COUNT(*) FROM usage_sums").fetch_one(&store.readers);
         let addresses = sqlx::query_scalar("SELECT COUNT(*) FROM usage_addresses").fetch_one(&store.readers);
-        (hours.await.unwrap(), addresses.await.unwrap())
+        (sums.await.unwrap(), addresses.await.unwrap())
     }
 
     #[test]
@@ -319,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn counts_add_up_by_the_hour_and_a_user_has_those_of_its_keys_too() {
+    async fn counts_add_up_by_hour_and_day_and_a_user_and_a_customer_have_those_of_their_credentials() {
         let World { store, customer, user, key, .. } = &world().await;
         let (hour, by_key) = (UsageHour::of(NOW), Recognised::Key(key.id));
         let gone = Recognised::Key(KeyId::from_random(7));
@@ -335,11 +364,20 @@ mod tests {
         for _ in 0..2 {
             store.add_usage(&counts).await.unwrap();
         }
-        assert_eq!(sums(&store.usage_of_key(key.id, hour.plus(-1)).await.unwrap()), (3, 70, 6));
-        assert_eq!(sums(&store.usage_of_key(key.id, hour).await.unwrap()), (2, 60, 4));
-        assert_eq!(sums(&store.usage_of_user(*user, hour.plus(-1)).await.unwrap()), (3, 670, 10));
-        assert_eq!(sums(&store.usage_of_customer(*customer, hour.plus(-1)).await.unwrap()), (3, 670, 10));
-        let totals = store.credential_totals(*user, hour.plus(-1)).await.unwrap();
+        let day = hour.plus(-8);
+        let (of_key, of_user) = (UsageOf::Key(key.id), UsageOf::User(*user));
+        assert_eq!(done(store, of_key, UsageLength::Hour, hour.plus(-1)).await, (3, 70, 6));
+        assert_eq!(done(store, of_key, UsageLength::Hour, hour).await, (2, 60, 4));
+        assert_eq!(done(store, of_key, UsageLength::Day, day).await, (2, 70, 6));
+        for whose in [of_user, UsageOf::Customer(*customer)] {
+            assert_eq!(done(store, whose, UsageLength::Hour, hour.plus(-1)).await, (3, 670, 10));
+            assert_eq!(done(store, whose, UsageLength::Day, day).await, (2, 670, 10));
+        }
+        for length in [UsageLength::Hour, UsageLength::Day] {
+            let busiest = store.busiest_users(*customer, length, day, 5).await.unwrap();
+            assert_eq!(busiest, [("alex".parse().unwrap(), 670, 10)]);
+        }
+        let totals = store.credential_totals(*user, day).await.unwrap();
         let of = |whose, service| {
             let total = totals.iter().find(|total| (total.whose, total.service) == (whose, service));
             total.map(|total| total.requests)
@@ -381,20 +419,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_30_days_old_goes_and_what_is_beyond_the_bound_the_oldest_first() {
+    async fn what_is_too_old_goes_and_what_is_beyond_the_bound_the_oldest_hours_first() {
         let World { store, user, .. } = &world().await;
         let (hour, whose) = (UsageHour::of(NOW), Recognised::Password(*user));
-        let counts: Vec<_> = (-722..=0).map(|n| count(whose, Service::Api, hour.plus(n), 1)).collect();
+        let counts: Vec<_> = (-760..=0).map(|n| count(whose, Service::Api, hour.plus(n), 1)).collect();
         for batch in counts.chunks(USAGE_ROWS_PER_COMMIT) {
             store.add_usage(batch).await.unwrap();
         }
         let old = [seen(whose, "192.0.2.1", -USAGE_KEPT_SECONDS), seen(whose, "192.0.2.2", 0)];
         store.note_addresses(&old).await.unwrap();
-        assert_eq!(store.let_usage_go(NOW).await.unwrap(), 2);
-        assert_eq!(rows(store).await, (721, 1));
+        // 712 hours, each of the password, the user and the customer.
+        assert_eq!(store.let_usage_go(NOW).await.unwrap(), USAGE_LET_GO_AT_ONCE);
+        assert_eq!(store.let_usage_go(NOW).await.unwrap(), 712 * 3 - USAGE_LET_GO_AT_ONCE);
         assert_eq!(store.let_usage_go(NOW).await.unwrap(), 0);
-        assert_eq!(store.let_usage_go_beyond(100, NOW).await.unwrap(), 621);
-        assert_eq!(sums(&store.usage_of_user(*user, hour.plus(-99)).await.unwrap()).0, 100);
+        let of_user = UsageOf::User(*user);
+        assert_eq!(done(store, of_user, UsageLength::Hour, hour.plus(-999)).await, (49, 49, 49));
+        // The last 30 days, of which the first began before: from the 16th on.
+        assert_eq!(done(store, of_user, UsageLength::Day, hour.plus(-999)).await, (31, 729, 729));
+        assert_eq!(rows(store).await, ((49 + 31) * 3, 1));
+        assert_eq!(store.let_usage_go_beyond(100, NOW).await.unwrap(), 140);
+        assert_eq!(done(store, of_user, UsageLength::Hour, hour.plus(-2)).await.0, 3);
+        assert_eq!(done(store, of_user, UsageLength::Day, hour.plus(-999)).await.0, 31);
     }
 
     #[tokio::test]
@@ -406,14 +451,15 @@ mod tests {
             store.add_usage(&[count(whose, Service::Api, hour, 1)]).await.unwrap();
             store.note_addresses(&[seen(whose, "192.0.2.1", 0)]).await.unwrap();
         }
-        assert_eq!(rows(store).await, (3, 3));
+        // By hour and day: of each, of the user and of the customer.
+        assert_eq!(rows(store).await, (10, 3));
         let mut change = store.mutate().await.unwrap();
         change.delete_key(key, NOW).await.unwrap();
         change.commit().await.unwrap();
-        assert_eq!(rows(store).await, (2, 2));
+        assert_eq!(rows(store).await, (8, 2));
         let mut change = store.mutate().await.unwrap();
         change.delete_user(*user, NOW).await.unwrap();
         change.commit().await.unwrap();
-        assert_eq!(rows(store).await, (0, 0));
+        assert_eq!(rows(store).await, (2, 0));
     }
 }

@@ -10,10 +10,30 @@ use super::usage::{self, SeenAddress, UsageHour};
 use super::{Store, StoreError};
 use crate::model::{ClientIp, CustomerId, KeyId, Login, Recognised, Service, Timestamp, UserId};
 
-/// What was done at one door in one hour.
+/// Of whom sums are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HourOfUse {
-    /// The hour.
+pub enum UsageOf {
+    /// One key.
+    Key(KeyId),
+    /// A user: its password, its sessions, and all keys that it had.
+    User(UserId),
+    /// A customer: all users that it had.
+    Customer(CustomerId),
+}
+
+/// The time that a sum is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageLength {
+    /// Sums of an hour each; they reach back two days.
+    Hour,
+    /// Sums of a day each; they reach back 30.
+    Day,
+}
+
+/// What was done at one door in one hour or day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageSum {
+    /// The hour, or the first one of the day.
     pub hour: UsageHour,
     /// The door.
     pub service: Service,
@@ -37,86 +57,52 @@ pub struct CredentialTotal {
 }
 
 impl Store {
-    /// What a key did from the hour `since` on, oldest first.
-    pub async fn usage_of_key(&self, key: KeyId, since: UsageHour) -> Result<Vec<HourOfUse>, StoreError> {
-        sqlx::query(
-            "SELECT hour, service, requests, refusals FROM usage_hours \
-             WHERE kind = 'key' AND subject_id = ? AND hour >= ? ORDER BY hour, service",
-        )
-        .bind(key.to_stored())
-        .bind(since.0)
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(hour_from_row)
-        .collect()
-    }
-
-    /// What a user's password, sessions and present keys did from the hour `since` on, oldest first.
-    pub async fn usage_of_user(&self, user: UserId, since: UsageHour) -> Result<Vec<HourOfUse>, StoreError> {
-        sqlx::query(
-            "SELECT hour, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
-             SELECT hour, service, requests, refusals FROM usage_hours \
-             WHERE kind IN ('password', 'session') AND subject_id = ?1 AND hour >= ?2 \
-             UNION ALL \
-             SELECT h.hour, h.service, h.requests, h.refusals FROM visible_keys k CROSS JOIN usage_hours h \
-             ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 WHERE k.user_id = ?1) \
-             GROUP BY hour, service ORDER BY hour, service",
-        )
-        .bind(user.0)
-        .bind(since.0)
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(hour_from_row)
-        .collect()
-    }
-
-    /// What the passwords, sessions and keys of a customer's present users did from the hour `since` on, oldest first.
-    pub async fn usage_of_customer(
+    /// What `whose` did from the hour `since` on, by the hour or by the day, oldest first.
+    pub async fn usage(
         &self,
-        customer: CustomerId,
+        whose: UsageOf,
+        length: UsageLength,
         since: UsageHour,
-    ) -> Result<Vec<HourOfUse>, StoreError> {
+    ) -> Result<Vec<UsageSum>, StoreError> {
+        let (kind, id) = match whose {
+            UsageOf::Key(id) => ("key", id.to_stored()),
+            UsageOf::User(id) => ("user", id.0),
+            UsageOf::Customer(id) => ("customer", id.0),
+        };
         sqlx::query(
-            "SELECT hour, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
-             SELECT h.hour, h.service, h.requests, h.refusals FROM visible_users u CROSS JOIN usage_hours h \
-             ON h.kind IN ('password', 'session') AND h.subject_id = u.id AND h.hour >= ?2 WHERE u.customer_id = ?1 \
-             UNION ALL \
-             SELECT h.hour, h.service, h.requests, h.refusals FROM visible_users u \
-             CROSS JOIN visible_keys k ON k.user_id = u.id CROSS JOIN usage_hours h \
-             ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 WHERE u.customer_id = ?1) \
-             GROUP BY hour, service ORDER BY hour, service",
+            "SELECT hour, service, requests, refusals FROM usage_sums \
+             WHERE kind = ? AND subject_id = ? AND length = ? AND hour >= ? ORDER BY hour, service",
         )
-        .bind(customer.0)
+        .bind(kind)
+        .bind(id)
+        .bind(length.hours())
         .bind(since.0)
         .fetch_all(&self.readers)
         .await?
         .iter()
-        .map(hour_from_row)
+        .map(|row| sum_from_row(row, UsageHour(row.try_get("hour")?)))
         .collect()
     }
 
-    /// The present users of a customer whose passwords, sessions and keys did most from the hour `since` on, with their
-    /// requests and refusals; those that did nothing are left out.
+    /// The present users of a customer who did most from the hour `since` on, by sums of `length`, with their requests
+    /// and refusals; those that did nothing are left out.
     pub async fn busiest_users(
         &self,
         customer: CustomerId,
+        length: UsageLength,
         since: UsageHour,
         count: u32,
     ) -> Result<Vec<(Login, u64, u64)>, StoreError> {
         sqlx::query(
-            "SELECT login, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
-             SELECT u.login, h.requests, h.refusals FROM visible_users u CROSS JOIN usage_hours h \
-             ON h.kind IN ('password', 'session') AND h.subject_id = u.id AND h.hour >= ?2 WHERE u.customer_id = ?1 \
-             UNION ALL \
-             SELECT u.login, h.requests, h.refusals FROM visible_users u \
-             CROSS JOIN visible_keys k ON k.user_id = u.id CROSS JOIN usage_hours h \
-             ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 WHERE u.customer_id = ?1) \
-             GROUP BY login ORDER BY SUM(requests) + SUM(refusals) DESC, login LIMIT ?3",
+            "SELECT u.login, SUM(s.requests) AS requests, SUM(s.refusals) AS refusals \
+             FROM visible_users u CROSS JOIN usage_sums s \
+             ON s.kind = 'user' AND s.subject_id = u.id AND s.length = ? AND s.hour >= ? \
+             WHERE u.customer_id = ? GROUP BY u.id \
+             ORDER BY SUM(s.requests) + SUM(s.refusals) DESC, u.login LIMIT ?",
         )
-        .bind(customer.0)
+        .bind(length.hours())
         .bind(since.0)
+        .bind(customer.0)
         .bind(count)
         .fetch_all(&self.readers)
         .await?
@@ -129,7 +115,8 @@ impl Store {
         .collect()
     }
 
-    /// What each credential of a user did from the hour `since` on; those that did nothing are left out.
+    /// What each credential that a user has did since the day that begins with `since`; those that did nothing are left
+    /// out.
     pub async fn credential_totals(
         &self,
         user: UserId,
@@ -137,11 +124,11 @@ impl Store {
     ) -> Result<Vec<CredentialTotal>, StoreError> {
         sqlx::query(
             "SELECT kind, subject_id, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
-             SELECT kind, subject_id, service, requests, refusals FROM usage_hours \
-             WHERE kind IN ('password', 'session') AND subject_id = ?1 AND hour >= ?2 \
+             SELECT kind, subject_id, service, requests, refusals FROM usage_sums \
+             WHERE kind IN ('password', 'session') AND subject_id = ?1 AND length = 24 AND hour >= ?2 \
              UNION ALL \
-             SELECT h.kind, h.subject_id, h.service, h.requests, h.refusals FROM visible_keys k \
-             CROSS JOIN usage_hours h ON h.kind = 'key' AND h.subject_id = k.id AND h.hour >= ?2 \
+             SELECT s.kind, s.subject_id, s.service, s.requests, s.refusals FROM visible_keys k \
+             CROSS JOIN usage_sums s ON s.kind = 'key' AND s.subject_id = k.id AND s.length = 24 AND s.hour >= ?2 \
              WHERE k.user_id = ?1) GROUP BY kind, subject_id, service ORDER BY kind, subject_id, service",
         )
         .bind(user.0)
@@ -150,7 +137,7 @@ impl Store {
         .await?
         .iter()
         .map(|row| {
-            let HourOfUse { service, requests, refusals, .. } = figures_from_row(row, UsageHour(0))?;
+            let UsageSum { service, requests, refusals, .. } = sum_from_row(row, UsageHour(0))?;
             let whose = usage::subject(row.try_get("kind")?, row.try_get("subject_id")?)?;
             Ok(CredentialTotal { whose, service, requests, refusals })
         })
@@ -225,16 +212,21 @@ impl Store {
     }
 }
 
-fn hour_from_row(row: &SqliteRow) -> Result<HourOfUse, StoreError> {
-    figures_from_row(row, UsageHour(row.try_get("hour")?))
+impl UsageLength {
+    const fn hours(self) -> i64 {
+        match self {
+            Self::Hour => 1,
+            Self::Day => 24,
+        }
+    }
 }
 
-fn figures_from_row(row: &SqliteRow, hour: UsageHour) -> Result<HourOfUse, StoreError> {
+fn sum_from_row(row: &SqliteRow, hour: UsageHour) -> Result<UsageSum, StoreError> {
     let count = |column| {
         let stored: i64 = row.try_get(column)?;
         u64::try_from(stored).map_err(|_| StoreError::Corrupt("count"))
     };
-    Ok(HourOfUse {
+    Ok(UsageSum {
         hour,
         service: row.try_get::<&str, _>("service")?.parse().map_err(|_| StoreError::Corrupt("service"))?,
         requests: count("requests")?,

@@ -15,7 +15,7 @@ use super::super::pages::usage::{Period, UsagePage, UsageRow};
 use super::super::parts::{LastUse, day};
 use super::super::visit::Person;
 use super::whose::{KeyInPath, Whose};
-use crate::auth::{Figures, Period as Told, Usage, UserTotal};
+use crate::auth::{Figures, Period as Told, Usage, UsageStretch, UserTotal};
 
 const PATH: &str = "/account/usage";
 /// Users that are named.
@@ -39,11 +39,11 @@ async fn of_account(person: Person, Queried(fields): Queried<Fields>) -> Result<
     let plane = person.plane();
     let usage = plane.usage_of_customer(customer).await?;
     let period = Period::from_field(&fields.period);
-    let hours = match period {
-        Period::Day => 24,
-        Period::Month => 30 * 24,
+    let stretch = match period {
+        Period::Day => UsageStretch::Day,
+        Period::Month => UsageStretch::Month,
     };
-    let busiest = plane.busiest_users(customer, hours, BUSIEST).await?;
+    let busiest = plane.busiest_users(customer, stretch, BUSIEST).await?;
     Ok(page(&UsagePage {
         frame: person.frame("Usage", Place::Users),
         address: PATH.to_owned(),
