@@ -65,7 +65,7 @@ impl ControlPlane {
     /// The list of `owner`.
     pub async fn allow_list(&self, owner: &AllowListOwner) -> Result<AllowList, ControlError> {
         Ok(match owner {
-            AllowListOwner::Customer(handle) => self.customer(handle).await?.0.allow_list,
+            AllowListOwner::Customer(handle) => self.visible_customer(handle).await?.allow_list,
             AllowListOwner::User(name) => self.user(name).await?.allow_list,
             AllowListOwner::Key(id) => self.key(*id).await?.key.allow_list,
         })

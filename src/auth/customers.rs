@@ -156,13 +156,24 @@ impl ControlPlane {
         &self,
         handle: &CustomerHandle,
     ) -> Result<(CustomerRecord, Vec<UserRecord>), ControlError> {
-        let customer = self.customer_record(handle).await?;
-        self.require(Action::ViewUsers(customer.id)).await.map_err(|error| match error {
-            ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
-            other => other,
-        })?;
+        let customer = self.visible_customer(handle).await?;
         let users = self.store.users_of(customer.id).await?;
         Ok((customer, users))
+    }
+
+    /// The customer's row, if whoever asks may see its users; of others it is unknown.
+    pub(super) async fn visible_customer(
+        &self,
+        handle: &CustomerHandle,
+    ) -> Result<CustomerRecord, ControlError> {
+        let customer = self.customer_record(handle).await?;
+        match self.require(Action::ViewUsers(customer.id)).await {
+            Ok(()) => Ok(customer),
+            Err(ControlError::Forbidden(Forbidden::Unknown)) => {
+                Err(ControlError::UnknownCustomer(handle.clone()))
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// The customer's row, whoever asks.

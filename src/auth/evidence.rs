@@ -78,9 +78,11 @@ impl ControlPlane {
             Err(other) => return Err(other),
         };
         let window = self.usage_window();
-        let keys = self.store.list_keys(Some(user.id)).await?;
-        let totals = self.store.credential_totals(user.id, window.since).await?;
-        let seen = self.store.addresses_of_user(user.id, window.seen_since).await?;
+        let (keys, totals, seen) = tokio::try_join!(
+            self.store.list_keys(Some(user.id)),
+            self.store.credential_totals(user.id, window.since),
+            self.store.addresses_of_user(user.id, window.seen_since),
+        )?;
         let password = |service| password_evidence(service, &totals, &seen);
         Ok(Evidence {
             api_password: password(Service::Api),

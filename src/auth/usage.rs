@@ -6,10 +6,9 @@
 use std::collections::HashMap;
 
 use super::control_plane::{ControlError, ControlPlane};
-use super::rights::{Action, Forbidden};
+use super::rights::Action;
 use crate::model::{
-    AccessPoint, ClientIp, CustomerHandle, CustomerId, KeyId, Recognised, Service, Timestamp, UserId,
-    UserName,
+    AccessPoint, ClientIp, CustomerHandle, KeyId, Recognised, Service, Timestamp, UserId, UserName,
 };
 use crate::store::{
     SeenAddress, StoreError, USAGE_KEPT_SECONDS, UsageHour, UsageLength, UsageOf, UsageSum, UserRecord,
@@ -125,11 +124,7 @@ impl ControlPlane {
 
     /// What the users did that a customer has and had, without addresses.
     pub async fn usage_of_customer(&self, handle: &CustomerHandle) -> Result<Usage, ControlError> {
-        let customer = self.customer_record(handle).await?.id;
-        self.require_view(customer).await.map_err(|error| match error {
-            ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
-            other => other,
-        })?;
+        let customer = self.visible_customer(handle).await?.id;
         Ok(self.usage_in(self.usage_window(), UsageOf::Customer(customer), &[]).await?)
     }
 
@@ -140,11 +135,7 @@ impl ControlPlane {
         stretch: UsageStretch,
         count: u32,
     ) -> Result<Vec<UserTotal>, ControlError> {
-        let customer = self.customer_record(handle).await?.id;
-        self.require_view(customer).await.map_err(|error| match error {
-            ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownCustomer(handle.clone()),
-            other => other,
-        })?;
+        let customer = self.visible_customer(handle).await?.id;
         let window = self.usage_window();
         let (length, since) = match stretch {
             UsageStretch::Day => (UsageLength::Hour, window.now.plus(1 - HOURS_PER_DAY)),
@@ -166,7 +157,7 @@ impl ControlPlane {
         let mut customers: Vec<_> = users.iter().map(|user| user.customer).collect();
         customers.dedup();
         for customer in customers {
-            self.require_view(customer).await?;
+            self.require(Action::ViewUsers(customer)).await?;
         }
         Ok(self.store.last_seen(users.iter().map(|user| user.id)).await?)
     }
@@ -183,13 +174,10 @@ impl ControlPlane {
         whose: UsageOf,
         seen: &[SeenAddress],
     ) -> Result<Usage, StoreError> {
-        let days = self.store.usage(whose, UsageLength::Day, window.since).await?;
-        let hours = self.store.usage(whose, UsageLength::Hour, window.hours_since()).await?;
+        let days = self.store.usage(whose, UsageLength::Day, window.since);
+        let hours = self.store.usage(whose, UsageLength::Hour, window.hours_since());
+        let (days, hours) = tokio::try_join!(days, hours)?;
         Ok(window.usage(&days, &hours, seen))
-    }
-
-    async fn require_view(&self, customer: CustomerId) -> Result<(), ControlError> {
-        self.require(Action::ViewUsers(customer)).await
     }
 
     pub(super) fn usage_window(&self) -> Window {

@@ -11,7 +11,10 @@ use super::super::pages::users::{MfaStanding, UserState};
 use super::super::parts::{Evidence, LastUse, counted};
 use super::super::visit::Person;
 use super::whose::user_named;
-use crate::auth::{CredentialEvidence, KeyEvidence, KeysEvidence, OpenedBy, Presence, UserRecord, mfa_state};
+use crate::auth::{
+    AccessTable, CredentialEvidence, Evidence as UserEvidence, KeyEvidence, KeysEvidence, OpenedBy, Presence,
+    UserRecord, mfa_state,
+};
 use crate::model::{AccessPoint, MfaRequirement, MfaState, Service};
 
 /// The user of that login name, if the viewer may see it.
@@ -89,10 +92,7 @@ pub(super) fn ended_text(ended: usize) -> String {
 }
 
 /// What the user's password does at the doors that it opens now, and would not do any more.
-pub(super) async fn password_uses(person: &Person, user: &UserRecord) -> Result<Vec<Evidence>, Failure> {
-    let plane = person.plane();
-    let access = plane.access(&user.name).await?;
-    let evidence = plane.evidence_for(&user.name).await?;
+pub(super) fn password_uses(access: &AccessTable, evidence: &UserEvidence) -> Vec<Evidence> {
     let at = |door, admits: bool, evidence: &CredentialEvidence| {
         let last = evidence.last_use.filter(|_| admits)?;
         let address = last.address.to_string();
@@ -101,16 +101,16 @@ pub(super) async fn password_uses(person: &Person, user: &UserRecord) -> Result<
     };
     let api = at(Service::Api, access.api_password.admits(), &evidence.api_password);
     let isproxy = at(Service::IsProxy, access.isproxy_password.admits(), &evidence.isproxy_password);
-    Ok(api.into_iter().chain(isproxy).collect())
+    api.into_iter().chain(isproxy).collect()
 }
 
 /// What all of the user's credentials do that are let in now.
-pub(super) async fn all_uses(person: &Person, user: &UserRecord) -> Result<Vec<Evidence>, Failure> {
-    let mut all = password_uses(person, user).await?;
-    if let KeysEvidence::Each(keys) = person.plane().evidence_for(&user.name).await?.keys {
+pub(super) fn all_uses(access: &AccessTable, evidence: &UserEvidence) -> Vec<Evidence> {
+    let mut all = password_uses(access, evidence);
+    if let KeysEvidence::Each(keys) = &evidence.keys {
         all.extend(keys.iter().filter_map(key_use));
     }
-    Ok(all)
+    all
 }
 
 fn key_use(key: &KeyEvidence) -> Option<Evidence> {

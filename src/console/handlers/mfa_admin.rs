@@ -33,11 +33,14 @@ struct Requirement {
 
 async fn show(person: Person, Path(login): Path<String>) -> Result<Response, Failure> {
     let user = find(&person, &login).await?;
-    person.plane().may(Action::RequireMfa(&user)).await?;
-    let mfa = person.plane().mfa_overview(&user.name).await?;
+    let plane = person.plane();
+    plane.may(Action::RequireMfa(&user)).await?;
+    let mfa = plane.mfa_overview(&user.name);
+    let (mfa, access, evidence) =
+        tokio::try_join!(mfa, plane.access(&user.name), plane.evidence_for(&user.name))?;
     let effect = if mfa_state(&user) == MfaState::Off {
         let open_now = by_password(&person, &user);
-        RequireEffect::EndsPassword { uses: password_uses(&person, &user).await?, open_now }
+        RequireEffect::EndsPassword { uses: password_uses(&access, &evidence), open_now }
     } else {
         RequireEffect::Nothing
     };

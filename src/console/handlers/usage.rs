@@ -37,13 +37,13 @@ struct Fields {
 async fn of_account(person: Person, Queried(fields): Queried<Fields>) -> Result<Response, Failure> {
     let customer = &person.session().user.name.customer;
     let plane = person.plane();
-    let usage = plane.usage_of_customer(customer).await?;
     let period = Period::from_field(&fields.period);
     let stretch = match period {
         Period::Day => UsageStretch::Day,
         Period::Month => UsageStretch::Month,
     };
-    let busiest = plane.busiest_users(customer, stretch, BUSIEST).await?;
+    let busiest = plane.busiest_users(customer, stretch, BUSIEST);
+    let (usage, busiest) = tokio::try_join!(plane.usage_of_customer(customer), busiest)?;
     Ok(page(&UsagePage {
         frame: person.frame("Usage", Place::Users),
         address: PATH.to_owned(),

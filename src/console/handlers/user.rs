@@ -37,12 +37,11 @@ pub(super) fn routes() -> Router<ConsoleState> {
 async fn show(person: Person, Path(login): Path<String>) -> Result<Response, Failure> {
     let plane = person.plane();
     let user = find(&person, &login).await?;
-    let presence = plane.presence_of(&user).await?;
-    let access = plane.access(&user.name).await?;
-    let keys = keys(&person, &user).await?;
-    let mfa = plane.mfa_overview(&user.name).await?;
-    let usage = plane.usage_of_user(&user.name).await?;
-    let recent = recent(&person, &user).await?;
+    let read = async { Ok::<_, Failure>((plane.presence_of(&user).await?, plane.access(&user.name).await?)) };
+    let figures =
+        async { Ok((plane.mfa_overview(&user.name).await?, plane.usage_of_user(&user.name).await?)) };
+    let ((presence, access), (mfa, usage), keys, recent) =
+        tokio::try_join!(read, figures, keys(&person, &user), recent(&person, &user))?;
     let actions = actions(&person, &user, keys.count);
     let form_token = match actions.new_link {
         Some(_) => person.access().draw_form_token()?.expose().clone(),

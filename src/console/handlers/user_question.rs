@@ -42,9 +42,11 @@ const fn action(question: UserQuestion, user: &UserRecord) -> Action<'_> {
 async fn ask(person: Person, login: String, question: UserQuestion) -> Result<Response, Failure> {
     let user = find(&person, &login).await?;
     person.plane().may(action(question, &user)).await?;
-    let keys = match person.plane().evidence_for(&user.name).await?.keys {
+    let plane = person.plane();
+    let (access, evidence) = tokio::try_join!(plane.access(&user.name), plane.evidence_for(&user.name))?;
+    let keys = match &evidence.keys {
         KeysEvidence::Each(keys) => keys.len(),
-        KeysEvidence::Together { count, .. } => count,
+        KeysEvidence::Together { count, .. } => *count,
     };
     if question == UserQuestion::AllowPassword && keys > 0 {
         let keys = counted(keys, "API key", "API keys");
@@ -53,7 +55,7 @@ async fn ask(person: Person, login: String, question: UserQuestion) -> Result<Re
         )));
         return Ok(see_other(&path(&user, "")));
     }
-    let evidence = all_uses(&person, &user).await?;
+    let evidence = all_uses(&access, &evidence);
     let open_now = open_now(&person, &user).await?;
     let login = user.name.login.to_string();
     let frame = person.frame(&question.title(&login), Place::Users);
