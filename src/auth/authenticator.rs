@@ -189,6 +189,18 @@ impl Authenticator {
         self.count_failure(denial, client_ip)
     }
 
+    /// Refuses a credential that came in clear where that is refused, without judging it. A key that exists is named:
+    /// whoever listened on the way has it now, and the audit trail must tell which one to replace (PROTOCOL section 2).
+    pub fn refuse_exposed(&self, credential: &Credential<'_>) -> Denial {
+        let denial = Denial::new(Refusal::Forbidden, DenialReason::PlaintextCredential);
+        let Credential::ApiKey(PresentedKey(text)) = credential else { return denial };
+        if recognise_key(text, &self.key_ring.tag).is_err() {
+            return denial;
+        }
+        let key = self.index.lookup_key(&self.key_ring.digest.digest(text));
+        key.map_or(denial, |key| denial.of(Recognised::Key(key.id)))
+    }
+
     /// Registers a session, or a stream that outlives an ordinary request, and judges it anew; it is told when it must
     /// end.
     pub fn open_session(&self, permit: &Permit) -> LiveSession {

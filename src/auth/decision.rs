@@ -339,7 +339,7 @@ impl DenialReason {
             Self::AddressOutsideCustomerList => "the address is outside the customer's list",
             Self::AddressOutsideUserList => "the address is outside the user's list",
             Self::AddressOutsideKeyList => "the address is outside the key's list",
-            Self::PlaintextCredential => "the credential came without TLS",
+            Self::PlaintextCredential => "the credential was sent in clear, where others can read it",
             Self::TooManyFailures => "too many failed credentials from this address",
             Self::UserThrottled => "too many failed passwords for this user name",
             Self::TooManyRequests => "the key makes more requests than it may",

@@ -17,6 +17,9 @@ pub struct InvalidName {
 
 const HANDLE_ALLOWED: &str = "1 to 64 of the letters a-z and A-Z, digits, `.`, `_` and `-`";
 const LOGIN_ALLOWED: &str = "1 to 64 of the letters a-z and A-Z, digits, `.`, `_`, `-`, `@` and `+`";
+/// The console's address of a new user, and what every browser takes out of an address (RFC 3986 §5.2.4).
+const NO_LOGINS: [&str; 3] = ["new", ".", ".."];
+const NO_LOGINS_ALLOWED: &str = "`new`, `.` and `..` mean something else in the console's addresses";
 const USER_ALLOWED: &str = "CUSTOMER/LOGIN, for example `acme/alex`";
 
 fn invalid(text: &str, what: &'static str, allowed: &'static str) -> InvalidName {
@@ -75,7 +78,9 @@ impl FromStr for Login {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        if within(text, b"@+") {
+        if NO_LOGINS.contains(&text) {
+            Err(invalid(text, "login name", NO_LOGINS_ALLOWED))
+        } else if within(text, b"@+") {
             Ok(Self(text.into()))
         } else {
             Err(invalid(text, "login name", LOGIN_ALLOWED))
@@ -121,6 +126,17 @@ mod tests {
         assert_eq!(name.customer.as_str(), "acme");
         assert_eq!(name.login.as_str(), "alex.b@example.com");
         assert_eq!(name.to_string(), "acme/alex.b@example.com");
+    }
+
+    #[test]
+    fn a_login_name_is_never_another_address_of_the_console() {
+        for text in ["new", ".", ".."] {
+            let told = text.parse::<Login>().unwrap_err().to_string();
+            assert!(told.contains("console's addresses"), "{told}");
+        }
+        for text in ["news", "...", "New", ".alex"] {
+            assert!(text.parse::<Login>().is_ok(), "{text}");
+        }
     }
 
     #[test]

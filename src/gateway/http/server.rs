@@ -305,12 +305,20 @@ fn check_manners(
     let in_clear = client.transport == Transport::Plaintext
         && door.listener.plaintext_credentials == PlaintextCredentials::Refuse;
     if in_clear && request.headers().contains_key(AUTHORIZATION) {
-        return Err(Fault::forbidden(DenialReason::PlaintextCredential));
+        return Err(exposed(door, request));
     }
     if client.watch.saw_fragment() {
         return Err(Fault::Malformed("The request's target holds a fragment."));
     }
     settle_head(request, &door.limits)
+}
+
+/// Refuses what came in clear, and names a key that exists.
+fn exposed(door: &HttpDoor, request: &Request<Incoming>) -> Fault {
+    match parse_authorization(request.headers()) {
+        Some(authorization) => door.authenticator.refuse_exposed(&authorization.credential()).into(),
+        None => Fault::forbidden(DenialReason::PlaintextCredential),
+    }
 }
 
 impl HttpDoor {

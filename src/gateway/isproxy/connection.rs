@@ -259,6 +259,10 @@ impl<'d> Connection<'d> {
     async fn perform(&mut self, step: Step) -> Option<Phase> {
         match step {
             Step::Authenticate(presented) => self.authenticate(presented).await.map(Phase::LoggedIn),
+            Step::RefuseExposed(presented) => {
+                self.refuse_exposed(&presented);
+                None
+            }
             Step::TakeTurn => {
                 self.take_turn();
                 None
@@ -302,13 +306,7 @@ impl<'d> Connection<'d> {
         self.tell_journal();
         let parts = self.door;
         let began = Instant::now();
-        let verb = if presented.one_shot.is_some() { "IS" } else { "LOGIN" };
-        let credential = match &presented.credential {
-            PresentedCredential::Key(key) => Credential::ApiKey(PresentedKey(key.expose().as_bytes())),
-            PresentedCredential::Password { user, password } => {
-                Credential::Password { user, password: password.clone() }
-            }
-        };
+        let (verb, credential) = (verb_of(&presented), credential_of(&presented));
         let attempt = Attempt { credential, service: Service::IsProxy, client_ip: self.client_ip };
         match parts.authenticator.authenticate(attempt).await {
             Decision::Allow(permit) => {
@@ -325,6 +323,15 @@ impl<'d> Connection<'d> {
                 None
             }
         }
+    }
+
+    /// Writes down which credential was sent in clear, and refuses it.
+    fn refuse_exposed(&mut self, presented: &Presented) {
+        self.reader.wipe_taken();
+        self.tell_journal();
+        let denial = self.door.authenticator.refuse_exposed(&credential_of(presented));
+        self.journal.judged(self.door, verb_of(presented), Err(denial), Instant::now());
+        self.session.on_decision(Verdict::Refused, Instant::now());
     }
 
     /// The handshake, within its deadline. The reader is empty: the session ends what sends bytes behind `STARTTLS`.
@@ -362,5 +369,18 @@ async fn ended(live: Option<&LiveSession>) {
     match live {
         Some(live) => live.ended().await,
         None => pending().await,
+    }
+}
+
+const fn verb_of(presented: &Presented) -> &'static str {
+    if presented.one_shot.is_some() { "IS" } else { "LOGIN" }
+}
+
+fn credential_of(presented: &Presented) -> Credential<'_> {
+    match &presented.credential {
+        PresentedCredential::Key(key) => Credential::ApiKey(PresentedKey(key.expose().as_bytes())),
+        PresentedCredential::Password { user, password } => {
+            Credential::Password { user, password: password.clone() }
+        }
     }
 }

@@ -279,7 +279,7 @@ impl Session {
             }
             (Login::Out, IsArguments::OneShot { key, domain }) => {
                 let credential = PresentedCredential::Key(Secret::new(key.to_owned()));
-                self.present(Presented { credential, one_shot: Some(domain.to_owned()) }, now);
+                self.present(Presented { credential, one_shot: Some(domain.to_owned()) });
             }
             (Login::Out, _) => self.refuse_unauthenticated("IS", now),
         }
@@ -301,7 +301,7 @@ impl Session {
                 password: Secret::new(password.to_owned()),
             },
         };
-        self.present(Presented { credential, one_shot: None }, now);
+        self.present(Presented { credential, one_shot: None });
     }
 
     fn on_enable(&mut self, function: Option<Function>, now: Instant) {
@@ -337,15 +337,14 @@ impl Session {
     }
 
     /// Has a credential judged, unless it came in clear where that is refused.
-    fn present(&mut self, presented: Presented, now: Instant) {
+    fn present(&mut self, presented: Presented) {
         let refused = self.rules.plaintext_credentials == PlaintextCredentials::Refuse;
-        if self.transport == Transport::Plain && refused {
-            let verb = if presented.one_shot.is_some() { "IS" } else { "LOGIN" };
-            self.tally.deny(verb, DenialReason::PlaintextCredential);
-            return self.on_failed_login(now);
-        }
         self.waiting = Waiting::Decision { one_shot: presented.one_shot.clone() };
-        self.step = Some(Step::Authenticate(presented));
+        self.step = Some(if self.transport == Transport::Plain && refused {
+            Step::RefuseExposed(presented)
+        } else {
+            Step::Authenticate(presented)
+        });
     }
 
     /// The first failure is answered at once, the others late.
@@ -428,6 +427,7 @@ mod tests {
         connects: usize,
         given_up: Vec<GivenUp>,
         judged: usize,
+        exposed: usize,
         upgrades: usize,
         closed: Option<Step>,
     }
@@ -450,6 +450,7 @@ mod tests {
                 connects: 0,
                 given_up: Vec::new(),
                 judged: 0,
+                exposed: 0,
                 upgrades: 0,
                 closed: None,
             }
@@ -516,6 +517,10 @@ mod tests {
                             };
                             let verdict = if right { Verdict::Admitted } else { Verdict::Refused };
                             self.session.on_decision(verdict, self.now);
+                        }
+                        Step::RefuseExposed(_) => {
+                            self.exposed += 1;
+                            self.session.on_decision(Verdict::Refused, self.now);
                         }
                         Step::TakeTurn => {
                             let due = self.next_turn.max(self.now);
@@ -703,7 +708,7 @@ mod tests {
         assert_eq!(dialogue.client("LOGIN good\r\n"), "400 Login failed\r\n");
         dialogue.client("IS good a.com\r\n");
         assert_eq!(dialogue.pass(1_000), "400 Login failed\r\n");
-        assert_eq!((dialogue.judged, dialogue.connects), (0, 0));
+        assert_eq!((dialogue.judged, dialogue.exposed, dialogue.connects), (0, 2, 0));
         dialogue.client("STARTTLS\r\n");
         assert_eq!(dialogue.client("LOGIN good\r\n"), "100 Login ok\r\n");
     }

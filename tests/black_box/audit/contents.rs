@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 
 use super::{listed, sentences};
-use crate::harness::{Installation, PASSWORD, PATIENCE, TestGateway, basic};
+use crate::harness::{Installation, PASSWORD, PATIENCE, Request, TestGateway, basic};
 
 #[test]
 fn s88_s100_a_change_at_the_command_line_is_told_with_the_operating_systems_user() {
@@ -91,6 +91,28 @@ fn count_of(rows: &[Value], subject: &str, entrance: &str, reason: &str) -> Valu
     assert_eq!(found.len(), 1, "{subject} {entrance} {reason} in {rows:#?}");
     assert_eq!((&found[0]["address"], &found[0]["result"]), (&json!("127.0.0.1"), &json!("failed")));
     found[0]["details"]["count"].clone()
+}
+
+#[test]
+fn a_key_that_was_sent_in_clear_where_that_is_refused_is_named() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let answer =
+        gateway.connect("api-refuse").exchange(&Request::get("/").authorization(&key.authorization()));
+    answer.assert_refusal(403, "AuthorizationError");
+    for line in [key.login(), format!("IS {} example.com", key.text), format!("LOGIN {}x", key.text)] {
+        assert_eq!(gateway.connect("isproxy-refuse").ask(&line), "400 Login failed");
+    }
+    let (_, _, installation) = gateway.stop();
+    let rows = listed(&installation, &["--event", "sign_in.failed"]);
+    assert_eq!(count_of(&rows, "acme/admin", "api", "plaintext_credential"), "1");
+    assert_eq!(count_of(&rows, "acme/admin", "isproxy", "plaintext_credential"), "2");
+    assert_eq!(count_of(&rows, "", "isproxy", "plaintext_credential"), "1");
+    let told = installation.cli(&["audit", "list"]).expect_success();
+    assert!(told.contains("the credential was sent in clear, where others can read it"), "{told}");
+    let named = rows.iter().filter(|row| row["details"]["key"] == key.id.as_str()).count();
+    assert_eq!(named, 2, "{rows:#?}");
 }
 
 #[test]

@@ -278,7 +278,15 @@ fn other_refusals_of_the_api_are_explained_too_and_what_was_let_in_is_not() {
     };
     for (listener, from, target, status, reason, step, user) in [
         ("api", "127.0.0.9", "/v2/domains", 403, "address_outside_listener_list", "listener_list", None),
-        ("api-refuse", "127.0.0.1", "/v2/domains", 403, "plaintext_credential", "transport", None),
+        (
+            "api-refuse",
+            "127.0.0.1",
+            "/v2/domains",
+            403,
+            "plaintext_credential",
+            "transport",
+            Some("acme/admin"),
+        ),
         ("api", "127.0.0.1", "/v9/domains", 404, "no_route", "route", Some("acme/admin")),
     ] {
         let (answered, id) = ask(listener, from, target);
@@ -337,7 +345,7 @@ fn refused_logins_and_closed_sessions_are_explained_by_the_id_of_the_access_log(
         ("IS", "scope_missing", "key_scope", Some("acme/admin"), Some("scope_missing")),
         ("LOGIN", "user_inactive", "user_active", Some("acme/alex"), Some("user_inactive")),
         ("IS", "no_credential", "credential", None, None),
-        ("LOGIN", "plaintext_credential", "transport", None, None),
+        ("LOGIN", "plaintext_credential", "transport", Some("acme/admin"), None),
     ] {
         let told = explain(&gateway, &id_of(verb, reason));
         let told = told.iter().find(|told| told["reason"] == reason).unwrap();

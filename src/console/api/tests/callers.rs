@@ -32,7 +32,7 @@ async fn s85_a_session_changes_nothing_without_its_csrf_token() {
         if let Some(proof) = proof {
             request = request.header("x-csrf-token", proof);
         }
-        request.body(body("new")).unwrap()
+        request.body(body("newcomer")).unwrap()
     };
     for wrong in [None, Some(""), Some("x"), other.as_str()] {
         let told = api.send(attempt(wrong), ADDRESS).await;
@@ -62,7 +62,7 @@ async fn s96_an_old_sign_in_looks_and_is_told_to_confirm_before_it_changes() {
     let admin = api.sign_in("acme/admin").await;
     api.world.clock.set(NOW.plus_seconds(601));
     assert_eq!(api.get(&admin, "/users").await.status, 200);
-    let told = api.ask(&admin, "POST", "/users", Some(&json!({ "login": "new" }))).await;
+    let told = api.ask(&admin, "POST", "/users", Some(&json!({ "login": "newcomer" }))).await;
     assert_eq!((told.status, told.kind()), (403, "authentication_stale"));
     api.world.clock.set(NOW.plus_seconds(601 + 1_800));
     assert_eq!(api.get(&admin, "/users").await.status, 401);

@@ -162,7 +162,7 @@ async fn provoke_refusals(api: &Api, key: &As) {
 /// A body that the operation takes.
 fn example(method: &str, path: &str) -> Value {
     match (method, path) {
-        ("POST", "/users") => json!({ "login": "new" }),
+        ("POST", "/users") => json!({ "login": "newcomer" }),
         ("POST", path) if path.ends_with("/replace") => json!({ "overlapSeconds": 0 }),
         ("POST", _) => new_key(),
         ("PUT", _) => json!({ "networks": [] }),

@@ -11,9 +11,6 @@ use super::super::networks::read_networks;
 use crate::auth::ControlError;
 use crate::model::{AccessPoints, AllowList, Login, Permission, Secret};
 
-/// Login names that an address below `/account/users` means something else by.
-const RESERVED_LOGINS: [&str; 3] = ["new", ".", ".."];
-
 /// A part of the form that was sent with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -136,15 +133,8 @@ impl Typed {
             faults.add("login", "Enter a login name.");
             return None;
         }
-        if RESERVED_LOGINS.contains(&login) {
-            faults.add("login", "The console uses this name itself. Choose another login name.");
-            return None;
-        }
-        let Ok(login) = login.parse() else {
-            faults.add("login", "Use a–z, 0–9, dot, _ and - in the login name, 64 characters at most.");
-            return None;
-        };
-        Some(login)
+        let parsed = login.parse::<Login>();
+        parsed.map_err(|fault| faults.add("login", &sentence(&fault.to_string()))).ok()
     }
 
     /// The list that was typed, an empty one where none was sent; `None`: a fault.

@@ -30,6 +30,8 @@ pub enum TlsOffer {
 pub enum Step {
     /// Judge this credential, then call [`Session::on_decision`].
     Authenticate(Presented),
+    /// It came in clear where that is refused: have it refused unjudged, then call [`Session::on_decision`].
+    RefuseExposed(Presented),
     /// Take a request from the limit of the key that let in, then call [`Session::on_turn`].
     TakeTurn,
     /// Everything is written: do the TLS handshake, then call [`Session::on_tls_established`].
