@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{alone, delete_and_note_the_exit, percentiles, report, try_login};
-use crate::harness::{Key, Request, TestGateway, by_length};
+use crate::harness::{Key, PATIENCE, Request, TestGateway, by_length};
 
 /// From the command's exit on (issue "Done when" 2; INTERFACE, "within 100 ms").
 const BAR: Duration = Duration::from_millis(100);
@@ -15,23 +15,30 @@ const PACE: Duration = Duration::from_millis(1);
 fn first_refusal_at_the_api(gateway: &TestGateway, key: &Key) -> Instant {
     let request = Request::get("/").authorization(&key.authorization());
     let mut wire = gateway.connect("api");
-    loop {
-        match wire.exchange(&request).status {
-            200 => thread::park_timeout(PACE),
-            401 => return Instant::now(),
-            other => panic!("status {other}"),
-        }
-    }
+    paced("the API to refuse the key", || match wire.exchange(&request).status {
+        200 => None,
+        401 => Some(Instant::now()),
+        other => panic!("status {other}"),
+    })
 }
 
 fn first_refused_login(gateway: &TestGateway, key: &Key) -> Instant {
+    paced("a refused login", || match try_login(gateway.connect("isproxy"), key).as_deref() {
+        Some("100 Login ok") | None => None,
+        Some("400 Login failed") => Some(Instant::now()),
+        Some(other) => panic!("{other:?}"),
+    })
+}
+
+/// Asks `probe` at [`PACE`] until it answers; a deletion that never holds is told, not waited for.
+fn paced(what: &str, mut probe: impl FnMut() -> Option<Instant>) -> Instant {
+    let began = Instant::now();
     loop {
-        match try_login(gateway.connect("isproxy"), key).as_deref() {
-            Some("100 Login ok") => thread::park_timeout(PACE),
-            Some("400 Login failed") => return Instant::now(),
-            Some(other) => panic!("{other:?}"),
-            None => {}
+        if let Some(found) = probe() {
+            return found;
         }
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        thread::park_timeout(PACE);
     }
 }
 
