@@ -1,8 +1,10 @@
 //! Writes what the doors counted of each credential, and lets go of what is too old.
 //!
 //! The doors are asked every few seconds; what they tell is added up here and written in small commits, so many rows at
-//! once and no more, so that a busy installation's changes do not wait behind its statistics. What cannot be written
-//! waits for the next time; what there is no room for is counted and let go. Runs on the control plane's threads.
+//! once and no more, so that a busy installation's changes do not wait behind its statistics. The more there was to
+//! write, the longer nothing is written: the statistics of many keys are up to a minute old, and cost the machine
+//! that serves their requests next to nothing. What cannot be written waits for the next time; what there is no room
+//! for is counted and let go. Runs on the control plane's threads.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -20,7 +22,11 @@ use crate::telemetry::UncountedUses;
 
 /// The doors are asked, and what they counted is written, at most this often.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
-/// Commits of each kind at once: 2,000 credentials a second in the long run.
+/// The same where much is to be written.
+const WRITE_AT_LEAST_EVERY: Duration = Duration::from_mins(1);
+/// Rows a second in the long run; nothing more is written until so many would have been.
+const ROWS_PER_SECOND: u64 = 200;
+/// Commits of each kind at once: 10,000 credentials a minute in the long run.
 const COMMITS_AT_ONCE: usize = 20;
 /// Counts that may wait to be written; some 20 MiB. The same for addresses.
 const WAITING: usize = 200_000;
@@ -32,12 +38,17 @@ const LET_GO_EVERY: Duration = Duration::from_hours(1);
 /// What was counted and is not written yet.
 #[derive(Debug, Default)]
 struct Ledger {
-    counts: HashMap<(Recognised, Service, UsageHour), Figures>,
+    counts: HashMap<Counted, Figures>,
+    /// What `counts` holds, in the order of coming, so that each has its turn.
+    order: VecDeque<Counted>,
     addresses: VecDeque<SeenAddress>,
     /// When it was last noted that a credential came from an address, if that was within a minute.
     noted: HashMap<(Recognised, Service, ClientIp), Timestamp>,
     uncounted: u64,
 }
+
+/// What is counted together: a credential at a door within an hour.
+type Counted = (Recognised, Service, UsageHour);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
@@ -63,15 +74,20 @@ pub(super) async fn keep_usage(
 ) {
     let mut ledger = Ledger::default();
     let mut looked_at: Option<Instant> = None;
+    let mut pause = WRITE_EVERY;
     loop {
-        let stopping = timeout(WRITE_EVERY, stop.cancelled()).await.is_ok();
+        let stopping = timeout(pause, stop.cancelled()).await.is_ok();
         let now = shared.clock.now();
         ledger.add(&shared.authenticator.collect_usage(), now);
         uncounted.add(std::mem::take(&mut ledger.uncounted));
         let portion = if stopping { Portion::Rest } else { Portion::Bounded };
-        if let Err(error) = ledger.write(&store, portion).await {
-            tracing::warn!(%error, "usage could not be written; it waits for the next time");
-        }
+        pause = match ledger.write(&store, portion).await {
+            Ok(rows) => pause_after(rows),
+            Err(error) => {
+                tracing::warn!(%error, "usage could not be written; it waits for the next time");
+                WRITE_EVERY
+            }
+        };
         if stopping {
             return;
         }
@@ -83,6 +99,12 @@ pub(super) async fn keep_usage(
             }
         }
     }
+}
+
+/// How long nothing is written after so many rows.
+fn pause_after(rows: usize) -> Duration {
+    let seconds = u64::try_from(rows).unwrap_or(u64::MAX) / ROWS_PER_SECOND;
+    Duration::from_secs(seconds).clamp(WRITE_EVERY, WRITE_AT_LEAST_EVERY)
 }
 
 /// Is there more to let go of?
@@ -125,7 +147,10 @@ impl Ledger {
         let has_room = self.counts.len() < WAITING;
         let known = (whose, service, hour);
         if has_room || self.counts.contains_key(&known) {
-            let sum = self.counts.entry(known).or_default();
+            let sum = self.counts.entry(known).or_insert_with(|| {
+                self.order.push_back(known);
+                Figures::default()
+            });
             sum.requests = sum.requests.saturating_add(requests);
             sum.refusals = sum.refusals.saturating_add(refusals);
         } else {
@@ -151,11 +176,13 @@ impl Ledger {
         self.addresses.push_back(SeenAddress { whose, entrance: service.into(), address, at });
     }
 
-    /// Writes what waits, in small commits; what was not written goes on waiting.
-    async fn write(&mut self, store: &Store, portion: Portion) -> Result<(), StoreError> {
-        let mut commits = 0;
+    /// Writes what waits, in small commits, and answers how many rows that were; what was not written goes on waiting.
+    async fn write(&mut self, store: &Store, portion: Portion) -> Result<usize, StoreError> {
+        let (mut commits, mut rows) = (0, 0);
         while portion == Portion::Rest || commits < COMMITS_AT_ONCE {
-            let counts: Vec<_> = self.counts.iter().take(USAGE_ROWS_PER_COMMIT).map(as_count).collect();
+            let turn = self.order.iter().take(USAGE_ROWS_PER_COMMIT);
+            let counts: Vec<_> =
+                turn.filter_map(|known| Some(as_count(*known, self.counts.get(known)?))).collect();
             let seen: Vec<_> = self.addresses.iter().take(USAGE_ROWS_PER_COMMIT).copied().collect();
             if counts.is_empty() && seen.is_empty() {
                 break;
@@ -164,17 +191,18 @@ impl Ledger {
             store.note_addresses(&seen).await?;
             drop(self.addresses.drain(..seen.len()));
             store.add_usage(&counts).await?;
-            for count in &counts {
-                self.counts.remove(&(count.whose, count.service, count.hour));
+            for known in self.order.drain(..counts.len()) {
+                self.counts.remove(&known);
             }
             commits += 1;
+            rows += counts.len() + seen.len();
         }
-        Ok(())
+        Ok(rows)
     }
 }
 
-fn as_count((known, figures): (&(Recognised, Service, UsageHour), &Figures)) -> UsageCount {
-    let (whose, service, hour) = *known;
+const fn as_count(known: Counted, figures: &Figures) -> UsageCount {
+    let (whose, service, hour) = known;
     UsageCount { whose, service, hour, requests: figures.requests, refusals: figures.refusals }
 }
 
@@ -239,9 +267,23 @@ mod tests {
             ledger.add_count(key(number), Service::Api, UsageHour::of(NOW), [1, 0]);
         }
         ledger.write(&world.store, Portion::Bounded).await.unwrap();
-        assert_eq!(ledger.counts.len(), 1);
+        let last = (key(at_once), Service::Api, UsageHour::of(NOW));
+        assert_eq!(ledger.counts.keys().collect::<Vec<_>>(), [&last]);
+        // Whoever goes on counting takes nobody's turn.
+        for number in 0..at_once {
+            ledger.add_count(key(number), Service::Api, UsageHour::of(NOW), [1, 0]);
+        }
         ledger.write(&world.store, Portion::Bounded).await.unwrap();
-        assert!(ledger.counts.is_empty());
+        assert!(ledger.counts.len() == 1 && !ledger.counts.contains_key(&last));
+        ledger.write(&world.store, Portion::Rest).await.unwrap();
+        assert!(ledger.counts.is_empty() && ledger.order.is_empty());
+    }
+
+    #[test]
+    fn the_more_was_written_the_longer_nothing_is() {
+        for (rows, seconds) in [(0, 5), (999, 5), (2_000, 10), (10_000, 50), (1_000_000, 60)] {
+            assert_eq!(pause_after(rows), Duration::from_secs(seconds), "{rows}");
+        }
     }
 
     #[test]
