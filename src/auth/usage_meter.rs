@@ -38,7 +38,8 @@ struct Half {
     expected: AtomicUsize,
 }
 
-type Table = HashMap<(Recognised, Service), Counts>;
+/// Its keys are ours, not a peer's, and need no slower hash.
+type Table = HashMap<(Recognised, Service), Counts, foldhash::fast::RandomState>;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -138,7 +139,8 @@ impl UsageMeter {
 impl Half {
     /// Takes the table out and leaves one of about its size, made before the lock is taken.
     fn take(&self) -> Table {
-        let spare = Table::with_capacity(self.expected.load(Ordering::Relaxed));
+        let expected = self.expected.load(Ordering::Relaxed);
+        let spare = Table::with_capacity_and_hasher(expected, foldhash::fast::RandomState::default());
         // Poisoned: its thread ended in a panic while it counted, and what it counted goes with it.
         let Ok(taken) = self.table.lock().map(|mut table| std::mem::replace(&mut *table, spare)) else {
             return Table::default();

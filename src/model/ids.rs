@@ -36,6 +36,7 @@ pub struct KeyId(u64);
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const PREFIX: &str = "key_";
 const DIGITS: usize = 13;
+const TEXT_BYTES: usize = PREFIX.len() + DIGITS;
 
 /// A text that is not the name of an API key.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -53,6 +54,18 @@ impl KeyId {
         self.0.cast_signed()
     }
 
+    /// The id as it is shown, without the formatter: every request through a key writes it twice.
+    pub fn to_ascii(self) -> [u8; TEXT_BYTES] {
+        let prefix = PREFIX.as_bytes();
+        std::array::from_fn(|place| match place.checked_sub(prefix.len()) {
+            None => prefix.get(place).copied().unwrap_or(b'_'),
+            Some(digit) => {
+                let bits = (self.0 >> (5 * (DIGITS - 1).saturating_sub(digit))) & 31;
+                ALPHABET.get(usize::try_from(bits).unwrap_or(0)).copied().unwrap_or(b'0')
+            }
+        })
+    }
+
     /// The id of a stored row.
     pub const fn from_stored(stored: i64) -> Self {
         Self(stored.cast_unsigned() & (i64::MAX as u64))
@@ -61,13 +74,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PREFIX)?;
-        for position in (0..DIGITS).rev() {
-            let digit = (self.0 >> (5 * position)) & 31;
-            let letter = ALPHABET.get(usize::try_from(digit).unwrap_or(0)).copied().unwrap_or(b'0');
-            write!(f, "{}", char::from(letter))?;
-        }
-        Ok(())
+        f.write_str(std::str::from_utf8(&self.to_ascii()).unwrap_or(PREFIX))
     }
 }
 

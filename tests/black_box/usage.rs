@@ -63,7 +63,7 @@ fn what_a_key_did_is_shown_by_door_day_and_hour_with_where_it_came_from() {
 
     gateway.delete_key(&narrow);
     let show = ["user", "show", "acme/admin", "--json"];
-    assert_eq!(figures(&gateway.cli(&show).json()["usage"]), (6, 0), "what a deleted key did goes with it");
+    assert_eq!(figures(&gateway.cli(&show).json()["usage"]), (6, 2), "what a deleted key did, its user did");
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub async fn forward_request(
         },
     };
     match answer {
-        Ok(response) => pass_back(response, &id, record).await,
+        Ok(response) => pass_back(response, id, record),
         Err(fault) => {
             record.leaves_unread();
             super::server::render_refusal(fault, record)
@@ -162,9 +162,9 @@ fn count_hop(method: &Method, headers: &mut HeaderMap) {
 }
 
 /// Makes the upstream's answer the client's.
-async fn pass_back(
+fn pass_back(
     response: Response<UpstreamBody>,
-    id: &HeaderValue,
+    id: HeaderValue,
     mut record: RequestRecord,
 ) -> Response<DoorBody> {
     let (mut head, mut body) = response.into_parts();
@@ -176,14 +176,10 @@ async fn pass_back(
     }
     strip_hop_by_hop(&mut head.headers);
     strip_own_set_cookies(&mut head.headers);
-    head.headers.insert(X_REQUEST_ID, id.clone());
+    head.headers.insert(X_REQUEST_ID, id);
     append_via(&mut head.headers, received);
     record.answered(head.status);
-    std::future::poll_fn(|cx| {
-        body.release_if_empty(cx);
-        std::task::Poll::Ready(())
-    })
-    .await;
+    body.release_if_empty();
     Response::from_parts(head, DoorBody::upstream(body, record))
 }
 

@@ -161,7 +161,10 @@ pub fn replace_identity(
     insert_text(headers, names.customer.as_ref(), permit.customer());
     insert_text(headers, names.user.as_ref(), permit.login());
     if let (Some(name), Some(id)) = (&names.key_id, permit.key_id()) {
-        insert_text(headers, Some(name), &id.to_string());
+        // Letters, digits and `_` are always a header's value.
+        if let Ok(value) = HeaderValue::from_bytes(&id.to_ascii()) {
+            headers.insert(name, value);
+        }
     }
     if let Some(name) = &names.method {
         headers.insert(name, HeaderValue::from_static(permit.method().as_str()));

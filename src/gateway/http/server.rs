@@ -201,6 +201,8 @@ async fn drive<C: Drainable>(
     doorway: &HttpDoorway,
 ) -> Option<Pin<Box<C>>> {
     let mut drained = pin!(drain.cancelled());
+    // Asked once, it wakes this task; from then on a look at the token is enough.
+    let mut is_asked = false;
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
     let mut drain_end: Option<Instant> = None;
     let mut farewell_end: Option<Instant> = None;
@@ -208,7 +210,9 @@ async fn drive<C: Drainable>(
         if watch.cut_off().connection_is_cut(cx) {
             return Poll::Ready(false);
         }
-        if drain_end.is_none() && drained.as_mut().poll(cx).is_ready() {
+        let drains = if is_asked { drain.is_cancelled() } else { drained.as_mut().poll(cx).is_ready() };
+        is_asked = true;
+        if drain_end.is_none() && drains {
             let limit = doorway.present().limits.drain_seconds;
             drain_end = Some(Instant::now() + Duration::from_secs(limit.into()));
             connection.as_mut().end_gently();

@@ -26,22 +26,30 @@ pub(super) fn write_line(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
     write_text(buffer, "method", Some(record.method));
     write_text(buffer, "target", Some(record.target));
     write_name(buffer, "status");
-    write_plain(buffer, format_args!("{}", record.status));
+    write_number(buffer, record.status);
     write_text(buffer, "reason", record.reason);
     write_text(buffer, "customer", record.customer);
     write_text(buffer, "user", record.user);
     write_name(buffer, "key_id");
     match record.key_id {
-        Some(id) => write_plain(buffer, format_args!("\"{id}\"")),
+        Some(id) => {
+            buffer.push(b'"');
+            buffer.extend_from_slice(&id.to_ascii());
+            buffer.push(b'"');
+        }
         None => buffer.extend_from_slice(b"null"),
     }
     write_text(buffer, "auth_method", record.auth_method);
     write_text(buffer, "upstream", record.upstream);
     write_name(buffer, "duration_us");
-    write_plain(buffer, format_args!("{}", record.duration_microseconds));
+    write_number(buffer, record.duration_microseconds);
     write_name(buffer, "response_bytes");
-    write_plain(buffer, format_args!("{}", record.response_bytes));
+    write_number(buffer, record.response_bytes);
     buffer.extend_from_slice(b"}\n");
+}
+
+fn write_number(buffer: &mut Vec<u8>, number: impl itoa::Integer) {
+    buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes what is known to need no escape.

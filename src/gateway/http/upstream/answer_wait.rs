@@ -67,9 +67,11 @@ impl<'a> AnswerWait<'a> {
         }
     }
 
-    /// A timer for [`Self::look`].
-    pub fn timer(&self) -> Sleep {
-        sleep_until(self.due().0)
+    /// A timer for [`Self::look`]: a `former` one that fires soon enough, or a new one.
+    pub fn timer(&self, former: Option<Pin<Box<Sleep>>>) -> Pin<Box<Sleep>> {
+        let due = self.due().0;
+        let soon_enough = former.filter(|timer| timer.deadline() <= due && !timer.is_elapsed());
+        soon_enough.unwrap_or_else(|| Box::pin(sleep_until(due)))
     }
 
     /// Is it over? `timer` wakes the task when it may be.

@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,13 +91,13 @@ impl UpstreamBody {
                 }
                 if is_last {
                     // hyper does not ask again, so this is the moment to give the connection back.
-                    self.release(cx);
+                    self.release();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(fault))) => Poll::Ready(Some(Err(self.break_off(fault)))),
             Poll::Ready(None) => {
-                self.release(cx);
+                self.release();
                 Poll::Ready(None)
             }
             Poll::Pending => self.poll_deadline(cx).map(|fault| Some(Err(self.break_off(fault)))),
@@ -121,9 +121,9 @@ impl UpstreamBody {
 
     /// Looks, before anything is sent to the client, whether there is a body at all; hyper never asks for an empty
     /// one, and its connection is free at once.
-    pub fn release_if_empty(&mut self, cx: &mut Context<'_>) {
+    pub fn release_if_empty(&mut self) {
         if self.source.is_end_stream() {
-            self.release(cx);
+            self.release();
         }
     }
 
@@ -146,7 +146,7 @@ impl UpstreamBody {
     }
 
     /// The exchange went well to its end.
-    fn release(&mut self, cx: &mut Context<'_>) {
+    fn release(&mut self) {
         self.ended = true;
         if let Some(pool) = self.source.pool() {
             pool.state().note_end();
@@ -154,7 +154,7 @@ impl UpstreamBody {
         match &mut self.source {
             Source::Http1 { connection, .. } => {
                 if let Some(connection) = connection.take() {
-                    connection.give_back(cx);
+                    connection.give_back();
                 }
             }
             Source::Http2(body) => body.end(),
@@ -178,13 +178,15 @@ impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match self {
             Self::Http1 { incoming, connection } => {
-                let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
+                // Nothing comes but by driving the connection, which is looked at right after it.
+                let mut unheard = Context::from_waker(Waker::noop());
+                let mut polled = Pin::new(&mut *incoming).poll_frame(&mut unheard);
                 if polled.is_pending()
                     && let Some(connection) = connection
                 {
                     // The first look tells the connection that something is wanted; only then does it read.
                     connection.drive(cx);
-                    polled = Pin::new(incoming).poll_frame(cx);
+                    polled = Pin::new(incoming).poll_frame(&mut unheard);
                 }
                 polled.map_err(|_| Fault::UpstreamBroke)
             }

@@ -3,13 +3,17 @@
 //! The connection is driven inside the request's own task, not by a task of its own: a request costs no wake-up of
 //! another task, and whatever drops the request closes the connection at once. hyper's client does the protocol;
 //! this file does `100 Continue` and giving the connection back. Called by `server_pool`.
+//!
+//! Only the socket, and a body that comes from the client, may wake the task. What hyper's halves tell each other is
+//! looked at right after the connection was driven; it is polled with a waker that does nothing, so that a task does
+//! not wake itself for what it has seen already.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +22,7 @@ use http::{Request, Response, StatusCode, response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
@@ -37,6 +41,10 @@ pub struct UpstreamConnection {
     /// The request on it; `None`: it waits for one.
     in_flight: Option<InFlight>,
     switch: Switch,
+    /// Kept from request to request: it is moved only when something is due sooner than it stands.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// May a part of the request on it be unsent when its answer has ended?
+    sends_body: bool,
 }
 
 /// May the connection become something else than HTTP?
@@ -94,6 +102,8 @@ impl UpstreamConnection {
             idle_since: Instant::now(),
             in_flight: Some(in_flight),
             switch: Switch::Unasked,
+            timer: None,
+            sends_body: false,
         }))
     }
 
@@ -108,10 +118,11 @@ impl UpstreamConnection {
         self.idle_since.elapsed()
     }
 
-    /// Is it open still? Surplus bytes of the upstream count as closed, so that they are nobody's answer (S71).
-    pub fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
-        self.drive(cx);
-        self.driver.is_some() && !self.sender.is_closed()
+    /// Is it open still, and ready for another request? Surplus bytes of the upstream count as closed, so that they
+    /// are nobody's answer (S71). Wakes nobody.
+    pub fn is_ready(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Where the request on it is counted.
@@ -119,10 +130,10 @@ impl UpstreamConnection {
         self.in_flight.as_ref().map(InFlight::pool)
     }
 
-    /// Puts it aside, if it is ready for another request: a request body that is still on its way, or surplus bytes
-    /// behind the answer, make it useless.
-    pub fn give_back(mut self: Box<Self>, cx: &mut Context<'_>) {
-        if self.is_open(cx) && self.sender.is_ready() {
+    /// Puts it aside. A request body that is still on its way makes it useless, and so do surplus bytes behind the
+    /// answer; those are looked for before it is used again.
+    pub fn give_back(mut self: Box<Self>) {
+        if !self.sends_body || self.is_ready() {
             self.put_aside();
         }
     }
@@ -156,9 +167,10 @@ impl UpstreamConnection {
         progress: Option<&Rc<SendProgress>>,
         total_due: Option<Instant>,
     ) -> Outcome {
-        if !std::future::poll_fn(|cx| Poll::Ready(self.is_open(cx))).await {
+        if !self.is_ready() {
             return Outcome::NothingSent(request);
         }
+        self.sends_body = progress.is_some();
         let continued =
             progress.filter(|progress| progress.awaits_continue()).map(|_| watch_for_continue(&mut request));
         let wait = AnswerWait::new(upstream, progress, total_due);
@@ -182,7 +194,7 @@ impl UpstreamConnection {
 
     /// Looks at the head, and binds the connection to the body.
     fn hand_over(
-        self: Box<Self>,
+        mut self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
         response: Response<Incoming>,
         total_due: Option<Instant>,
@@ -203,6 +215,8 @@ impl UpstreamConnection {
             // hyper takes only chunks off; a body coded otherwise would reach the client as something else.
             return Outcome::Failed(Fault::UpstreamBroke);
         }
+        // From here on it waits to hear that the body is wanted, and wakes nobody when it does.
+        self.drive(&mut Context::from_waker(Waker::noop()));
         let (head, incoming) = response.into_parts();
         let source = Source::Http1 { incoming, connection: Some(self) };
         let body = UpstreamBody::new(source, upstream, &head.headers, total_due);
@@ -237,11 +251,11 @@ async fn wait_for_head(
     continued: Option<Arc<AtomicBool>>,
 ) -> Waited {
     let mut head = pin!(connection.sender.try_send_request(request));
-    let mut timer = pin!(wait.timer());
-    std::future::poll_fn(|cx| {
+    let mut timer = wait.timer(connection.timer.take());
+    let waited = std::future::poll_fn(|cx| {
         loop {
             connection.drive(cx);
-            if let Poll::Ready(head) = head.as_mut().poll(cx) {
+            if let Poll::Ready(head) = head.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(head.map_or_else(|error| without_head(wait, error), Waited::Head));
             }
             if wait.awaits_continue() && continued.as_ref().is_some_and(|said| said.load(Ordering::Relaxed)) {
@@ -255,7 +269,9 @@ async fn wait_for_head(
             }
         }
     })
-    .await
+    .await;
+    connection.timer = Some(timer);
+    waited
 }
 
 /// The request, if the connection closed before any of it was sent; otherwise who failed.

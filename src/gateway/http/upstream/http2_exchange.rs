@@ -4,7 +4,7 @@
 //! wants it. Whatever drops the exchange resets the stream, and leaves the connection to the others (S72). Called by
 //! `server_pool`.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -149,7 +149,7 @@ async fn wait_for_head(
     sending: &mut bool,
     wait: &AnswerWait<'_>,
 ) -> Waited {
-    let mut timer = pin!(wait.timer());
+    let mut timer = wait.timer(None);
     std::future::poll_fn(|cx| {
         loop {
             if wait.awaits_continue() && says_continue(answer, cx) {

@@ -8,7 +8,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::Request;
@@ -230,9 +229,7 @@ impl ServerPool {
     /// Closes connections that the server closed, or that have been idle for too long.
     fn close_outlived(&self) {
         let idle_limit = self.idle_limit();
-        // Whoever would be woken by these connections has nothing to do with them.
-        let mut cx = Context::from_waker(Waker::noop());
-        self.idle.borrow_mut().retain_mut(|kept| kept.idle_for() < idle_limit && kept.is_open(&mut cx));
+        self.idle.borrow_mut().retain_mut(|kept| kept.idle_for() < idle_limit && kept.is_ready());
         self.http2.close_outlived(idle_limit);
     }
 }
