@@ -6,6 +6,7 @@ mod api_keys;
 mod authenticator_app;
 mod existing_customers;
 mod mfa_general;
+mod secrets;
 mod security_key;
 mod users_article;
 
