@@ -34,6 +34,7 @@ mod test_console;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unsent;
 mod visit;
 
 use axum::Router;

@@ -89,6 +89,7 @@ fn of_control(error: &ControlError, visit: &Visit) -> Response {
         || visit.session().map(|session| session.user.name.customer.to_string()).unwrap_or_default();
     match error {
         ControlError::Forbidden(Forbidden::StaleAuthentication) => {
+            visit.keep_unsent();
             see_other(&with_query("/confirm", &[("next", visit.target())]))
         }
         ControlError::Forbidden(Forbidden::MfaSetUp) => see_other("/profile/mfa"),

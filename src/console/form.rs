@@ -36,6 +36,7 @@ impl<T: DeserializeOwned> FromRequest<ConsoleState> for Form<T> {
             if !visit.access().is_form_of(session, &csrf) {
                 return Err(Failure::form());
             }
+            visit.sends(&body);
         }
         serde_html_form::from_bytes(&body).map(Self).map_err(|_| Failure::form())
     }

@@ -120,7 +120,7 @@ fn demand_of(path: &str) -> Demand {
         "/sign-out" => Demand::Session,
         "/profile/password" => Demand::NewPassword,
         "/profile/mfa" => Demand::SetUp,
-        "/confirm" => Demand::SignedIn,
+        "/confirm" | "/confirm/go-on" => Demand::SignedIn,
         path if path.starts_with("/profile/mfa/") => Demand::SetUp,
         path if path.starts_with("/welcome/") => Demand::Nothing,
         _ => Demand::Open,

@@ -10,6 +10,7 @@ use moka::sync::Cache;
 
 use super::cookies::Cookies;
 use super::frame::Notice;
+use super::unsent::Unsent;
 use crate::auth::ConsoleAccess;
 use crate::clock::Clock;
 use crate::config::{Limits, PublicUrl};
@@ -20,6 +21,10 @@ use crate::telemetry::Metrics;
 const NOTICE_WAITS: Duration = Duration::from_mins(2);
 /// People whom something is to be told at once.
 const TOLD_PEOPLE: u64 = 10_000;
+/// How long what was typed waits for its user to confirm.
+const UNSENT_WAITS: Duration = Duration::from_mins(10);
+/// Forms that wait at once; of more the oldest are lost.
+const UNSENT_FORMS: u64 = 500;
 
 /// What the console is made of.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ struct Shared {
     doors: DoorAddresses,
     /// What is to be told at the next page: the outcome of a form that was answered by leading on.
     notices: Cache<UserId, Notice>,
+    /// What was typed by people who had to confirm first who they are.
+    unsent: Cache<UserId, Unsent>,
 }
 
 impl ConsoleState {
@@ -69,6 +76,7 @@ impl ConsoleState {
             public_url: parts.public_url,
             limits: ArcSwap::new(parts.limits),
             doors: parts.doors,
+            unsent: Cache::builder().max_capacity(UNSENT_FORMS).time_to_live(UNSENT_WAITS).build(),
             notices: Cache::builder().max_capacity(TOLD_PEOPLE).time_to_live(NOTICE_WAITS).build(),
         }))
     }
@@ -111,6 +119,16 @@ impl ConsoleState {
     /// Requests that begin from now on go by `limits`.
     pub fn reconfigure(&self, limits: Arc<Limits>) {
         self.0.limits.store(limits);
+    }
+
+    /// Keeps what `user` typed until it is confirmed who that is.
+    pub(super) fn put_unsent(&self, user: UserId, unsent: Unsent) {
+        self.0.unsent.insert(user, unsent);
+    }
+
+    /// What `user` typed and has not sent.
+    pub(super) fn unsent(&self, user: UserId) -> Option<Unsent> {
+        self.0.unsent.get(&user)
     }
 
     /// Tells `user` something at the next page.

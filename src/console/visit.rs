@@ -1,12 +1,16 @@
 //! One request for a page: who makes it, and what handlers need to answer it. Made by `guard`.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::FromRequestParts;
+use bytes::Bytes;
 use http::request::Parts;
 
 use super::ConsoleState;
 use super::failure::Failure;
 use super::frame::{Frame, Notice, Place, Viewer};
 use super::parts::Shown;
+use super::unsent::Unsent;
 use crate::auth::{
     Action, Asker, ConsoleAccess, ConsoleSession, ControlPlane, Forbidden, Via, Visitor, allow,
 };
@@ -21,6 +25,8 @@ pub(super) struct Visit {
     /// Path and query, as they were asked for.
     target: String,
     request_id: String,
+    /// The form that was sent, once it was read and found to be of this session.
+    form: Arc<OnceLock<Bytes>>,
 }
 
 /// A request of somebody who has a session, of whatever step the address demands.
@@ -37,7 +43,21 @@ impl Visit {
         session: Option<ConsoleSession>,
         (target, request_id): (String, String),
     ) -> Self {
-        Self { state, visitor, session: session.map(Box::new), target, request_id }
+        let session = session.map(Box::new);
+        Self { state, visitor, session, target, request_id, form: Arc::default() }
+    }
+
+    /// The request is a form with this body.
+    pub(super) fn sends(&self, body: &Bytes) {
+        self.form.get_or_init(|| body.clone());
+    }
+
+    /// Keeps what was typed, for when the user has confirmed who it is.
+    pub(super) fn keep_unsent(&self) {
+        let unsent = self.form.get().and_then(|body| Unsent::of(&self.target, body));
+        if let (Some(session), Some(unsent)) = (&self.session, unsent) {
+            self.state.put_unsent(session.user.id, unsent);
+        }
     }
 
     /// The number of the request, by which the log has it.

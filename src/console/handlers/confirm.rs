@@ -1,6 +1,6 @@
 //! `/confirm`: the password, and a factor where MFA is on, once more before a change (S96).
 //!
-//! Whoever was sent here goes on to the page of the change, whose form is then sent anew.
+//! Whoever was sent here goes on to the page of the change. What was typed there is kept, and sent by one press.
 
 use axum::Router;
 use axum::response::Response;
@@ -12,15 +12,19 @@ use super::super::failure::Failure;
 use super::super::form::{Form, Queried};
 use super::super::frame::{FieldError, Link, Place};
 use super::super::page::{holding, own_path, page, see_other, with_query};
-use super::super::pages::sign_in::{Confirm, ConfirmWith, SecondStep, other_way};
+use super::super::pages::sign_in::{Confirm, ConfirmWith, GoOn, SecondStep, other_way};
+use super::super::unsent::Unsent;
 use super::super::visit::Person;
 use super::factors::{Refused, presented, ways_of};
 use super::sign_in::{Reason, forgetting};
 use crate::auth::{ConfirmFault, FactorRefusal, SessionStep};
 use crate::model::Secret;
 
+/// Where somebody goes who has confirmed and typed something before.
+const GO_ON: &str = "/confirm/go-on";
+
 pub(super) fn routes() -> Router<ConsoleState> {
-    Router::new().route("/confirm", get(show).post(confirm))
+    Router::new().route("/confirm", get(show).post(confirm)).route(GO_ON, get(go_on))
 }
 
 #[derive(Default, Deserialize)]
@@ -55,7 +59,11 @@ async fn confirm(person: Person, Form(typed): Form<Typed>) -> Result<Response, F
         step.map(|step| presented(step, if step == SecondStep::Key { typed.credential } else { typed.code }));
     let password = Secret::new(typed.password);
     let fault = match person.access().confirm(person.session(), password, factor).await {
-        Ok(token) => return Ok(holding(person.state(), &token, see_other(&next))),
+        Ok(token) => {
+            let kept = person.state().unsent(person.session().user.id);
+            let to = if kept.is_some_and(|kept| kept.path == next) { GO_ON } else { &next };
+            return Ok(holding(person.state(), &token, see_other(to)));
+        }
         Err(fault) => fault,
     };
     let (refused, field) = match fault {
@@ -76,6 +84,16 @@ async fn confirm(person: Person, Form(typed): Form<Typed>) -> Result<Response, F
     let mut shown = confirm_page(&person, &next, &typed.with).await?;
     shown.frame.errors = vec![FieldError::new(field, refused.text.as_str())];
     Ok(refused.answer(&shown))
+}
+
+/// What was typed before, to be sent now.
+async fn go_on(person: Person) -> Response {
+    match person.state().unsent(person.session().user.id) {
+        Some(Unsent { path, fields }) => {
+            page(&GoOn { frame: person.frame("Send what you typed?", Place::Profile), path, fields })
+        }
+        None => see_other("/"),
+    }
 }
 
 /// The page that asks for the factor `with`, or for the one that was used last.

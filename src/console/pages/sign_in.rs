@@ -102,6 +102,18 @@ pub enum ConfirmWith {
     RecoveryCode,
 }
 
+/// What was typed before it was confirmed who the user is, `GET /confirm/go-on`: its form is that of `path`.
+#[derive(Template)]
+#[template(path = "console/confirm_go_on.html")]
+pub struct GoOn {
+    /// The frame of the user who is signed in.
+    pub frame: Frame,
+    /// The address that the form is sent to; its page is where Cancel leads.
+    pub path: String,
+    /// Its fields, names and values.
+    pub fields: Vec<(String, String)>,
+}
+
 /// What concerned the user's security since the last sign-in, `POST /signed-in`. Fields: `next`, `shown`.
 #[derive(Template)]
 #[template(path = "console/signed_in.html")]
@@ -310,6 +322,19 @@ mod tests {
             );
             assert!(html.contains(r#"name="next" value="/profile/mfa""#), "{html}");
         }
+    }
+
+    #[test]
+    fn what_was_typed_is_sent_by_one_press_and_no_markup_in_it_is_markup() {
+        let typed = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let page = GoOn {
+            frame: sample_frame(),
+            path: "/account/users/new".to_owned(),
+            fields: vec![typed("login", "kim"), typed("full_name", "\"><script>alert(1)</script>")],
+        };
+        let html = check_page("confirm_go_on", &page);
+        assert!(html.contains(r#"method="post" action="/account/users/new""#), "{html}");
+        assert!(html.contains(r#"name="login" value="kim""#) && !html.contains("<script>alert"), "{html}");
     }
 
     #[test]

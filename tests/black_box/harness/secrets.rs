@@ -1,6 +1,7 @@
 //! What no log, store, metric, audit trail or page may hold, whatever a story did: noted when a story gets to know it,
 //! looked for whenever something is read, and everywhere when the installation goes.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -92,7 +93,7 @@ impl Secrets {
             }
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let is_of_the_store = folder.ends_with("data");
-            if is_of_the_store || name.contains(".jsonl") || name.ends_with(".log") {
+            if is_of_the_store || name.contains(".jsonl") || name.contains(".log") {
                 // A log may have been turned over, and a journal ended, since the folder was read.
                 let Ok(bytes) = fs::read(&path) else { continue };
                 self.search(&path.display().to_string(), &bytes);
@@ -103,7 +104,7 @@ impl Secrets {
 
 /// The ways in which bytes could be written by somebody who did not mean to.
 fn traces(form: &[u8]) -> Vec<Vec<u8>> {
-    let hexadecimal: String = form.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hexadecimal = hexadecimal(form);
     let mut traces = vec![
         form.to_vec(),
         STANDARD_NO_PAD.encode(form).into_bytes(),
@@ -118,6 +119,14 @@ fn traces(form: &[u8]) -> Vec<Vec<u8>> {
     traces
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // A string takes every digit.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[test]
 fn a_secret_is_found_however_it_is_written() {
     let secrets = Secrets::default();
@@ -125,13 +134,12 @@ fn a_secret_is_found_however_it_is_written() {
     secrets.note("key", key);
     secrets.note_recovery_code("ABCD-EFGH-JKLM-NPQR");
     secrets.note("code", "123456");
-    let hexadecimal: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
     for written in [
         key.to_owned(),
         key[..22].to_owned(),
         key[22..].to_owned(),
         STANDARD_NO_PAD.encode(key),
-        hexadecimal,
+        hexadecimal(key.as_bytes()),
         "ABCDEFGHJKLMNPQR".to_owned(),
         "abcd-efgh-jklm-npqr".to_owned(),
     ] {

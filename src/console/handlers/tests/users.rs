@@ -361,3 +361,53 @@ async fn s96_after_ten_minutes_a_form_asks_first_who_it_is() {
     }
     assert!(stored(&console, "acme/alex").await.active);
 }
+
+#[tokio::test]
+async fn what_was_typed_outlives_the_question_who_it_is_but_for_passwords() {
+    let console = TestConsole::new().await;
+    let mut admin = console.signed_in("acme/admin").await;
+    let token = hidden(&admin.get("/account/users/new").await, "form_token");
+    console.pass(601);
+    let fields = [
+        ("form_token", token.as_str()),
+        ("parts", "profile"),
+        ("parts", "access"),
+        ("login", "kim"),
+        ("full_name", "Kim <b>"),
+        ("language", "en"),
+        ("access", "api"),
+        ("access", "console"),
+        ("password_by", "link"),
+        ("password", "a horse on the roof of it"),
+    ];
+    let asked = admin.post("/account/users/new", &fields).await;
+    assert_eq!(asked.location(), Some("/confirm?next=%2Faccount%2Fusers%2Fnew"), "{asked:?}");
+    admin.get("/confirm?next=%2Faccount%2Fusers%2Fnew").await;
+    let page = admin.submit("/confirm", &[("password", PASSWORD), ("next", "/account/users/new")]).await;
+    assert!(page.body.contains("Send what you typed?") && !page.body.contains("horse"), "{page:?}");
+    let form = page.body.split("action=\"/account/users/new\"").nth(1).unwrap();
+    let kept: Vec<_> = form
+        .split("type=\"hidden\" name=\"")
+        .skip(1)
+        .filter_map(|input| input.split_once("\" value=\""))
+        .map(|(name, rest)| {
+            (name, rest.split('"').next().unwrap().replace("&#60;", "<").replace("&#62;", ">"))
+        })
+        .filter(|(name, _)| *name != "csrf")
+        .collect();
+    let kept: Vec<_> = kept.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(kept, fields[..9], "{page:?}");
+    let made = admin.post("/account/users/new", &kept).await;
+    assert!(made.body.contains("/welcome/"), "{made:?}");
+    let kim = stored(&console, "acme/kim").await;
+    assert_eq!(kim.full_name, "Kim <b>");
+    assert!(kim.access_points.holds(AccessPoint::Api) && !kim.access_points.holds(AccessPoint::IsProxy));
+    // A form that says nothing but that it was sent is asked for again on its own page.
+    console.pass(601);
+    let asked = admin.post("/account/users/kim/deactivate", &[]).await;
+    assert_eq!(asked.location(), Some("/confirm?next=%2Faccount%2Fusers%2Fkim%2Fdeactivate"));
+    admin.get("/confirm").await;
+    let next = [("password", PASSWORD), ("next", "/account/users/kim/deactivate")];
+    let page = admin.submit("/confirm", &next).await;
+    assert!(page.body.contains("Deactivate kim?"), "{page:?}");
+}
