@@ -297,7 +297,7 @@ mod tests {
         let (_folder, plane) = plane().await;
         let admin = actor(&plane, "acme/admin", Means::Console { authenticated_at: NOW }).await;
         let alex = actor(&plane, "acme/alex", Means::Console { authenticated_at: NOW }).await;
-        let new = || UserToMake::new("acme/new".parse().unwrap());
+        let new = || UserToMake::new("acme/newcomer".parse().unwrap());
         let told = refusal(alex.create_user(new()).await);
         assert_eq!(told, Forbidden::Permission(crate::model::Permission::ManageUser));
         let grant = |administrator| UserChanges { administrator: Some(administrator), ..Default::default() };

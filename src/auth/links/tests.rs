@@ -167,12 +167,12 @@ async fn s102_a_link_acts_for_its_user_alone_and_chooses_a_password_and_nothing_
 #[tokio::test]
 async fn a_new_users_first_link_leads_to_a_first_password() {
     let people = People::new().await;
-    let name: UserName = "acme/new".parse().unwrap();
+    let name: UserName = "acme/newcomer".parse().unwrap();
     let order = UserToMake { password: FirstPassword::Link, ..UserToMake::new(name.clone()) };
     let token = people.operator().create_user(order).await.unwrap().link.unwrap();
-    is_wrong(&people.try_sign_in("acme/new", PASSWORD).await);
+    is_wrong(&people.try_sign_in("acme/newcomer", PASSWORD).await);
     assert_eq!(choose(&people, &token, NEW).await.unwrap(), Some(name));
-    let token = people.try_sign_in("acme/new", NEW).await.unwrap().token;
+    let token = people.try_sign_in("acme/newcomer", NEW).await.unwrap().token;
     assert_eq!(people.live(&token).await.step, SessionStep::Open);
 }
 
