@@ -39,7 +39,7 @@ struct Half {
 }
 
 /// Its keys are ours, not a peer's, and need no slower hash.
-type Table = HashMap<(Recognised, Service), Counts, foldhash::fast::RandomState>;
+type Table = HashMap<(Recognised, Service), Counts, foldhash::fast::FixedState>;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -140,7 +140,7 @@ impl Half {
     /// Takes the table out and leaves one of about its size, made before the lock is taken.
     fn take(&self) -> Table {
         let expected = self.expected.load(Ordering::Relaxed);
-        let spare = Table::with_capacity_and_hasher(expected, foldhash::fast::RandomState::default());
+        let spare = Table::with_capacity_and_hasher(expected, foldhash::fast::FixedState::default());
         // Poisoned: its thread ended in a panic while it counted, and what it counted goes with it.
         let Ok(taken) = self.table.lock().map(|mut table| std::mem::replace(&mut *table, spare)) else {
             return Table::default();
