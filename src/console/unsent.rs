@@ -11,6 +11,9 @@ const NOT_TYPED: [&str; 2] = ["csrf", "form_token"];
 /// Fields that hold secrets, in every form of the console.
 const SECRET: [&str; 3] = ["password", "code", "credential"];
 
+/// The console's largest form has some thirty; what has many more is no page's, and would take more memory than it says.
+const FIELDS_MAX: usize = 200;
+
 /// A form that is not sent yet.
 #[derive(Clone)]
 pub(super) struct Unsent {
@@ -21,14 +24,15 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// The form with this body; `None`: nothing was typed, so that its page asks again as well.
+    /// The form with this body; `None`: nothing was typed, so that its page asks again as well, or it is no page's.
     pub(super) fn of(path: &str, body: &Bytes) -> Option<Self> {
         let fields: Vec<_> = url::form_urlencoded::parse(body)
             .into_owned()
             .filter(|(name, _)| name != "csrf" && !SECRET.contains(&name.as_str()))
+            .take(FIELDS_MAX + 1)
             .collect();
         let is_typed = fields.iter().any(|(name, _)| !NOT_TYPED.contains(&name.as_str()));
-        is_typed.then(|| Self { path: path.to_owned(), fields })
+        (is_typed && fields.len() <= FIELDS_MAX).then(|| Self { path: path.to_owned(), fields })
     }
 }
 
@@ -54,5 +58,7 @@ mod tests {
         for nothing in ["", "csrf=abc", "csrf=abc&form_token=once", "csrf=abc&password=secret"] {
             assert!(Unsent::of("/", &Bytes::from_static(nothing.as_bytes())).is_none(), "{nothing}");
         }
+        let form = |fields| Unsent::of("/", &Bytes::from("a=b&".repeat(fields)));
+        assert!(form(FIELDS_MAX).is_some() && form(FIELDS_MAX + 1).is_none());
     }
 }
