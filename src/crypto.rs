@@ -16,7 +16,7 @@ mod totp;
 
 pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
 pub use event_signature::sign_event;
-pub use key_text::{KeyForm, KeyText, MalformedKey, recognise_key};
+pub use key_text::{KeyForm, KeyText, MalformedKey, PREFIX as KEY_PREFIX, recognise_key};
 pub use master_key::{MasterKey, MasterKeyError, WrapError};
 pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password, normalise_password};
 pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};

@@ -7,6 +7,7 @@ mod logging;
 mod metrics;
 mod refusals;
 mod request_id;
+mod target;
 
 pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
 pub use logging::init_logging;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::target::without_credentials;
 use super::{AccessRecord, RequestId, UnkeptRefusals};
 use crate::clock::Clock;
 use crate::model::{ClientIp, Recognised, Service, Timestamp};
@@ -39,7 +40,7 @@ pub struct KeptRefusal {
     pub via: Option<ClientIp>,
     /// HTTP method, or the line protocol's verb; `SESSION` where a session was ended.
     pub method: String,
-    /// Path without the query, cut where it is long.
+    /// Path without the query and without credentials, cut where it is long.
     pub target: String,
     /// HTTP status, or 400 of the line protocol; 0 where the connection was closed without an answer.
     pub status: u16,
@@ -94,7 +95,7 @@ impl RefusalRecorder {
             client_ip: record.client_ip,
             via: details.via,
             method: cut(record.method, METHOD_BYTES),
-            target: cut(record.target, TARGET_BYTES),
+            target: cut(&without_credentials(record.target), TARGET_BYTES),
             status: record.status,
             reason: reason.to_owned(),
             recognised: details.recognised,

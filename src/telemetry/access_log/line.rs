@@ -7,6 +7,7 @@ use std::io::Write;
 
 use time::OffsetDateTime;
 
+use super::super::target::without_credentials;
 use super::AccessRecord;
 use crate::model::Timestamp;
 
@@ -24,7 +25,7 @@ pub(super) fn write_line(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
     write_name(buffer, "client_ip");
     write_plain(buffer, format_args!("\"{}\"", record.client_ip));
     write_text(buffer, "method", Some(record.method));
-    write_text(buffer, "target", Some(record.target));
+    write_text(buffer, "target", Some(&without_credentials(record.target)));
     write_name(buffer, "status");
     write_number(buffer, record.status);
     write_text(buffer, "reason", record.reason);

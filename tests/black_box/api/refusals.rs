@@ -145,7 +145,12 @@ fn s01_keys_are_read_from_nowhere_but_the_authorization_header() {
         let status = answered.split(' ').nth(1).unwrap_or("closed");
         assert!(!answered.contains(" 200 "), "{head:?} was answered with {status}");
     }
+    // And by mistake they are written down nowhere: with its end the gateway has written all lines.
     assert_nothing_was_forwarded(&gateway, &key);
+    let (status, _, installation) = gateway.stop();
+    assert!(status.success());
+    let log = std::fs::read_to_string(installation.path("access.jsonl")).unwrap();
+    assert!(log.contains("\"target\":\"/***\""), "{log}");
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! A path as it may be written down: without what is a credential by its form (SECURITY S40).
+//!
+//! Nobody should put a key into a path; who does it by mistake must not find it in a log. Imported keys have no form
+//! to be known by.
+
+use std::borrow::Cow;
+
+use crate::crypto::{KEY_PREFIX, is_session_key};
+
+/// What stands for a segment that holds a credential.
+const REDACTED: &str = "***";
+
+/// `path` with `***` for each segment that holds a key of ours or is a session's key.
+pub(super) fn without_credentials(path: &str) -> Cow<'_, str> {
+    let is_secret = |segment: &str| is_session_key(segment.as_bytes()) || segment.contains(KEY_PREFIX);
+    if !path.split('/').any(is_secret) {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split('/').map(|segment| if is_secret(segment) { REDACTED } else { segment });
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s40_a_segment_with_a_key_is_not_written_and_the_rest_is() {
+        let key = format!("{KEY_PREFIX}{}", "x".repeat(40));
+        let session = "ABCDEFGHIJ0123456789";
+        for (path, written) in [
+            ("", ""),
+            ("/", "/"),
+            ("/v2/domains/example.com", "/v2/domains/example.com"),
+            ("//v2/./..%2f/", "//v2/./..%2f/"),
+            ("/abcdefghij0123456789", "/abcdefghij0123456789"),
+            (&format!("/{key}"), "/***"),
+            (&format!("/v2/apikey={key};x/domains/"), "/v2/***/domains/"),
+            (&format!("/v2/{session}/{key}"), "/v2/***/***"),
+            (&format!("/v2/{session}A/{session}"), "/v2/ABCDEFGHIJ0123456789A/***"),
+            (&key, "***"),
+        ] {
+            assert_eq!(without_credentials(path), written, "{path}");
+        }
+    }
+}
