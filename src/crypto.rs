@@ -21,6 +21,6 @@ pub use master_key::{MasterKey, MasterKeyError, WrapError};
 pub use password::{HashingMemory, PasswordHash, PasswordHashError, hash_password, normalise_password};
 pub use recovery::{NotRecoveryCodes, RecoveryCode, RecoveryCodes, RecoveryHash};
 pub use sealing::{SealError, SealingKey};
-pub use session_key::{draw_session_key, is_session_key};
+pub use session_key::{CHARACTERS as SESSION_KEY_CHARACTERS, draw_session_key, is_session_key};
 pub use token::{TokenPurpose, draw_token, is_token};
 pub use totp::{TotpError, TotpSecret, qr_svg};

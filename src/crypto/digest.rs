@@ -2,7 +2,7 @@
 //!
 //! Both are BLAKE3 in keyed mode (docs/decisions/0002): keys are 208 random bits, so a fast digest is enough.
 
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::sealing::SealingKey;
@@ -105,8 +105,18 @@ impl DigestKey {
 
     /// Compares two digests in the same time whether they differ or not.
     pub fn same(left: &KeyDigest, right: &KeyDigest) -> bool {
-        left.0.ct_eq(&right.0).into()
+        same_words(left, right).into()
     }
+}
+
+/// Eight bytes at a time: a comparison byte by byte costs as much as the digest.
+fn same_words(left: &KeyDigest, right: &KeyDigest) -> Choice {
+    let words = |digest: &KeyDigest| {
+        let (words, _) = digest.0.as_chunks::<8>();
+        <[[u8; 8]; 4]>::try_from(words).unwrap_or_default().map(u64::from_ne_bytes)
+    };
+    let differing = words(left).iter().zip(words(right)).fold(0, |bits, (left, right)| bits | (left ^ right));
+    differing.ct_eq(&0)
 }
 
 impl TagKey {

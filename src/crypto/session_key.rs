@@ -5,8 +5,8 @@ use zeroize::Zeroize;
 use super::random::{self, RandomError};
 use crate::model::Secret;
 
-/// 103 random bits.
-const CHARACTERS: usize = 20;
+/// Length of a session's key: 103 random bits.
+pub const CHARACTERS: usize = 20;
 const ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 /// Random bytes from here on are thrown away: the rest is a multiple of 36, so that no character is likelier.
 const FIRST_UNUSED: u8 = 252;

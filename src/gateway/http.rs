@@ -34,7 +34,10 @@ use std::sync::Arc;
 pub use authorization::{Authorization, parse_credential};
 pub use doorway::HttpDoorway;
 pub use open_bodies::OpenBodies;
-pub use upstream::{HttpUpstream, health_checks};
+pub use upstream::{
+    AnswerHead, BodyDecoder, BrokenBody, Decoded, Framing, HeadReader, HttpUpstream, UnreadableHead,
+    health_checks,
+};
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;

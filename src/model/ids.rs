@@ -56,14 +56,15 @@ impl KeyId {
 
     /// The id as it is shown, without the formatter: every request through a key writes it twice.
     pub fn to_ascii(self) -> [u8; TEXT_BYTES] {
-        let prefix = PREFIX.as_bytes();
-        std::array::from_fn(|place| match place.checked_sub(prefix.len()) {
-            None => prefix.get(place).copied().unwrap_or(b'_'),
-            Some(digit) => {
-                let bits = (self.0 >> (5 * (DIGITS - 1).saturating_sub(digit))) & 31;
-                ALPHABET.get(usize::try_from(bits).unwrap_or(0)).copied().unwrap_or(b'0')
-            }
-        })
+        let mut text = [b'_'; TEXT_BYTES];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        let mut left = self.0;
+        for place in digits.iter_mut().rev() {
+            *place = ALPHABET.get((left & 31) as usize).copied().unwrap_or(b'0');
+            left >>= 5;
+        }
+        text
     }
 
     /// The id of a stored row.

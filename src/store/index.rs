@@ -208,19 +208,16 @@ fn full_name(name: &UserName) -> Box<str> {
 
 /// A digest as the place it is kept at and the rest that must match.
 fn split(digest: &KeyDigest) -> (u128, [u8; 16]) {
-    let mut place = [0; 16];
-    let mut rest = [0; 16];
-    for (to, from) in place.iter_mut().chain(rest.iter_mut()).zip(digest.0) {
-        *to = from;
-    }
+    let (halves, _) = digest.0.as_chunks::<16>();
+    let [place, rest] = <[[u8; 16]; 2]>::try_from(halves).unwrap_or_default();
     (u128::from_le_bytes(place), rest)
 }
 
 fn join(place: u128, rest: [u8; 16]) -> [u8; 32] {
     let mut digest = [0; 32];
-    for (to, from) in digest.iter_mut().zip(place.to_le_bytes().into_iter().chain(rest)) {
-        *to = from;
-    }
+    let (first, second) = digest.split_at_mut(16);
+    first.copy_from_slice(&place.to_le_bytes());
+    second.copy_from_slice(&rest);
     digest
 }
 

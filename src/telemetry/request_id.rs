@@ -47,9 +47,11 @@ impl RequestId {
     /// The id as 16 lower-case hexadecimal digits, without an allocation.
     pub fn to_ascii(self) -> [u8; 16] {
         let mut text = [b'0'; 16];
-        for (position, place) in text.iter_mut().enumerate() {
-            let digit = u8::try_from((self.0 >> (60 - 4 * position)) & 15).unwrap_or(0);
-            *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+        let mut left = self.0;
+        for place in text.iter_mut().rev() {
+            let digit = (left & 15) as u8;
+            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+            left >>= 4;
         }
         text
     }

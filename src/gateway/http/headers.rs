@@ -4,10 +4,7 @@
 //! whatever could pass for the gateway's word goes; only then the gateway's own fields are set. So no client can name
 //! one of ours in `Connection` and have it removed (S13). Called by `forward` and by the bodies, for trailers.
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::auth::Permit;
@@ -20,10 +17,6 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 /// The scheme of the client's request.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// Fields of one connection, beyond what `Connection` names (RFC 9110 §7.6.1; the last ones by custom).
-const OF_ONE_CONNECTION: [&str; 5] =
-    ["keep-alive", "proxy-connection", "proxy-authentication-info", "http2-settings", "alt-used"];
 
 /// What only a trusted proxy could say, with `-` for every mark. Names that start with `x-forwarded` go too.
 const FORWARDING: [&str; 12] = [
@@ -96,26 +89,36 @@ fn unmarked(name: &str) -> impl Iterator<Item = char> + '_ {
 /// `TE: trailers` stays, as trailers are passed on; `Host`, `Content-Length`, `TE` and `Trailer` stay whatever
 /// `Connection` says (S13). `Transfer-Encoding` goes: framing is made anew for each connection.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for named in named_by_connection(headers) {
-            headers.remove(named);
-        }
-        headers.remove(CONNECTION);
+    // Most requests have none of them, and most answers one `Connection` that names nothing.
+    if !headers.keys().any(is_of_one_connection) {
+        return;
     }
-    headers.remove(TRANSFER_ENCODING);
-    remove_where(headers, |name| {
-        *name == UPGRADE
-            || *name == PROXY_AUTHORIZATION
-            || *name == PROXY_AUTHENTICATE
-            || OF_ONE_CONNECTION.contains(&name.as_str())
-    });
-    if headers.contains_key(TE) {
-        let trailers = headers.get_all(TE).iter().any(takes_trailers);
-        headers.remove(TE);
-        if trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    for named in named_by_connection(headers) {
+        headers.remove(named);
     }
+    let trailers = headers.get_all(TE).iter().any(takes_trailers);
+    remove_where(headers, is_of_one_connection);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Is it a field of one connection (RFC 9110 §7.6.1; the second row by custom)?
+fn is_of_one_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authentication-info"
+            | "http2-settings"
+            | "alt-used"
+    )
 }
 
 /// What `Connection` lists and may be removed for it.
@@ -125,7 +128,12 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        // These name no field, and one that goes anyway.
+        .filter(|option| {
+            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
+        })
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !kept.contains(name))
         .collect()
 }
@@ -217,10 +225,10 @@ fn insert_text(headers: &mut HeaderMap, name: Option<&HeaderName>, text: &str) {
     }
 }
 
-/// One pass over the names; allocates only where something is to be removed.
+/// Removes every field whose name is `doomed`. There are few of them: a pass over the names for each, and no
+/// allocation.
 fn remove_where(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
-    for name in names {
+    while let Some(name) = headers.keys().find(|name| doomed(name)).cloned() {
         headers.remove(name);
     }
 }

@@ -1,6 +1,6 @@
 //! A client's body on its way upstream: limited, timed, its trailers cleaned, never held.
 //!
-//! It knows nothing of the upstream; `exchange` reads from [`SendProgress`] how sending goes. Made by `forward`.
+//! It knows nothing of the upstream; the exchanges read from [`SendProgress`] how sending goes. Made by `forward`.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use super::denial::Fault;
 use super::headers::strip_trailers;
 use super::upstream::HttpUpstream;
 
-/// What hyper's client sends.
+/// What goes up behind a request's head.
 #[derive(Debug)]
 pub enum RequestBody {
     /// Nothing follows the head.
@@ -33,6 +33,8 @@ pub struct StreamingBody {
     upstream: Rc<HttpUpstream>,
     /// Bytes that may still come; `None`: unbounded.
     left_bytes: Option<u64>,
+    /// Was nothing taken from the client yet?
+    is_untouched: bool,
 }
 
 /// How the sending of a body goes, for the deadlines of the exchange and for the answer when it fails.
@@ -120,19 +122,37 @@ impl RequestBody {
             progress: Rc::clone(progress),
             upstream: Rc::clone(upstream),
             left_bytes: (limit_bytes != 0).then_some(limit_bytes),
+            is_untouched: true,
         })
+    }
+
+    /// Can it still go elsewhere, because nothing was taken of it?
+    pub const fn is_untouched(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(body) => body.is_untouched,
+        }
+    }
+
+    /// What the client did wrong, if it did.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(body) => body.progress.fault(),
+        }
     }
 }
 
 impl StreamingBody {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         if self.progress.awaits_continue() {
-            // No waker: `exchange` polls the connection again when it opens the gate.
+            // No waker: the exchange polls again when it opens the gate.
             return Poll::Pending;
         }
         self.progress.waits_for_client.set(true);
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         self.progress.waits_for_client.set(false);
+        self.is_untouched = false;
         self.progress.moved();
         let Some(frame) = frame else {
             self.progress.ended.set(true);

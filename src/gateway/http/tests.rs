@@ -5,6 +5,7 @@ mod balancing;
 mod clients;
 mod framing;
 pub(super) mod harness;
+mod http1_upstreams;
 mod http2_peer;
 mod http2_upstreams;
 mod upgrades;

@@ -1,12 +1,17 @@
 //! An HTTP upstream as one door thread sees it: chooses the server that a request goes to, and sends it there.
 //!
-//! Connections are `server_pool`'s, exchanges on them `exchange`'s and `http2_exchange`'s, and what is known of the servers' health is shared
+//! Connections are `server_pool`'s, exchanges on them `http1_exchange`'s and `http2_exchange`'s, and what is known of the servers' health is shared
 //! between the threads by `servers`. Called by `forward`.
 
 mod answer_wait;
 mod body;
 mod exchange;
 mod health_check;
+mod http1_answer;
+mod http1_body;
+mod http1_connection;
+mod http1_exchange;
+mod http1_upload;
 mod http2_connection;
 mod http2_exchange;
 mod http2_head;
@@ -24,6 +29,8 @@ pub use self::body::UpstreamBody;
 use self::exchange::Outcome;
 pub use self::exchange::Switched;
 pub use self::health_check::health_checks;
+pub use self::http1_answer::{AnswerHead, Framing, HeadReader, UnreadableHead};
+pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
 pub use self::server_pool::InFlight;
 use self::server_pool::ServerPool;
 use super::denial::Fault;

@@ -5,17 +5,16 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::exchange::UpstreamConnection;
+use super::http1_connection::UpstreamConnection;
 use super::http2_exchange::Http2Body;
 use super::server_pool::ServerPool;
 use super::{HttpUpstream, is_servers};
@@ -38,13 +37,8 @@ pub struct UpstreamBody {
 /// What brings a body.
 #[derive(Debug)]
 pub enum Source {
-    /// A connection of its own, given back at the end.
-    Http1 {
-        /// The body.
-        incoming: Incoming,
-        /// `None`: it was given back or closed.
-        connection: Option<Box<UpstreamConnection>>,
-    },
+    /// A connection of its own; `None`: it was given back or closed.
+    Http1(Option<Box<UpstreamConnection>>),
     /// One stream among others.
     Http2(Box<Http2Body>),
 }
@@ -140,7 +134,8 @@ impl UpstreamBody {
     /// What is known of its length.
     pub fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Http1 { incoming, .. } => incoming.size_hint(),
+            Source::Http1(None) => SizeHint::with_exact(0),
+            Source::Http1(Some(connection)) => connection.body_size_hint(),
             Source::Http2(body) => body.size_hint(),
         }
     }
@@ -152,7 +147,7 @@ impl UpstreamBody {
             pool.state().note_end();
         }
         match &mut self.source {
-            Source::Http1 { connection, .. } => {
+            Source::Http1(connection) => {
                 if let Some(connection) = connection.take() {
                     connection.give_back();
                 }
@@ -177,26 +172,17 @@ impl UpstreamBody {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match self {
-            Self::Http1 { incoming, connection } => {
-                // Nothing comes but by driving the connection, which is looked at right after it.
-                let mut unheard = Context::from_waker(Waker::noop());
-                let mut polled = Pin::new(&mut *incoming).poll_frame(&mut unheard);
-                if polled.is_pending()
-                    && let Some(connection) = connection
-                {
-                    // The first look tells the connection that something is wanted; only then does it read.
-                    connection.drive(cx);
-                    polled = Pin::new(incoming).poll_frame(&mut unheard);
-                }
-                polled.map_err(|_| Fault::UpstreamBroke)
-            }
+            Self::Http1(None) => Poll::Ready(None),
+            Self::Http1(Some(connection)) => connection.poll_body(cx),
             Self::Http2(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1 { incoming, .. } => incoming.is_end_stream(),
+            Self::Http1(connection) => {
+                connection.as_ref().is_none_or(|connection| connection.body_has_ended())
+            }
             Self::Http2(body) => body.is_end_stream(),
         }
     }
@@ -204,14 +190,14 @@ impl Source {
     /// Where the exchange is counted; `None`: it has ended.
     fn pool(&self) -> Option<&Rc<ServerPool>> {
         match self {
-            Self::Http1 { connection, .. } => connection.as_ref().and_then(|connection| connection.pool()),
+            Self::Http1(connection) => connection.as_ref().and_then(|connection| connection.pool()),
             Self::Http2(body) => body.pool(),
         }
     }
 
     fn end(&mut self) {
         match self {
-            Self::Http1 { connection, .. } => *connection = None,
+            Self::Http1(connection) => *connection = None,
             Self::Http2(body) => body.end(),
         }
     }

@@ -14,7 +14,8 @@ use http::Request;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::HttpUpstream;
-use super::exchange::{Outcome, UpstreamConnection};
+use super::exchange::Outcome;
+use super::http1_connection::UpstreamConnection;
 use super::http2_connection::{Http2Connection, Place};
 use super::http2_pool::Http2Pool;
 use crate::config::Limits;
@@ -122,9 +123,7 @@ impl ServerPool {
         }
         let in_flight = InFlight::new(self);
         match self.open().await? {
-            Opened::Http1(stream) => {
-                Ok(Connection::Http1(UpstreamConnection::open(stream, in_flight).await?))
-            }
+            Opened::Http1(stream) => Ok(Connection::Http1(UpstreamConnection::new(stream, in_flight))),
             Opened::Http2(connection) => {
                 drop(in_flight);
                 let place = connection.take(|| InFlight::new(self));
@@ -140,7 +139,7 @@ impl ServerPool {
         let in_flight = InFlight::new(self);
         let deadline = Duration::from_millis(self.limits.upstream_connect_milliseconds.into());
         match self.state.target().connect(deadline).await {
-            Ok(stream) => UpstreamConnection::open(stream, in_flight).await,
+            Ok(stream) => Ok(UpstreamConnection::new(stream, in_flight)),
             Err(error) => Err(self.unreachable(&error)),
         }
     }
@@ -153,7 +152,10 @@ impl ServerPool {
             let pool = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 let opened = match pool.open().await {
-                    Ok(opened) => pool.keep_opened(opened).await,
+                    Ok(opened) => {
+                        pool.keep_opened(opened);
+                        Ok(())
+                    }
                     Err(fault) => Err(fault),
                 };
                 // Nobody may wait any more.
@@ -164,14 +166,13 @@ impl ServerPool {
         outcome.ok().flatten().unwrap_or(Err(Fault::UpstreamBroke))
     }
 
-    async fn keep_opened(self: &Rc<Self>, opened: Opened) -> Result<(), Fault> {
+    fn keep_opened(self: &Rc<Self>, opened: Opened) {
         match opened {
             Opened::Http1(stream) => {
-                UpstreamConnection::open(stream, InFlight::new(self)).await?.put_aside();
+                UpstreamConnection::new(stream, InFlight::new(self)).put_aside();
             }
             Opened::Http2(connection) => self.add(connection),
         }
-        Ok(())
     }
 
     async fn open(&self) -> Result<Opened, Fault> {

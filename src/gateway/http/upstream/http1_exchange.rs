@@ -1,0 +1,128 @@
+//! One request and its answer on one connection to an upstream that speaks HTTP/1.1: sends the one, waits for the head
+//! of the other, heeds informational heads, and binds the connection to the body. Called by `server_pool`.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::HttpUpstream;
+use super::answer_wait::{AnswerWait, Look};
+use super::body::{Source, UpstreamBody};
+use super::exchange::{Outcome, Switched};
+use super::http1_answer::AnswerHead;
+use super::http1_connection::{Sent, UpstreamConnection};
+use crate::gateway::http::denial::Fault;
+use crate::gateway::http::request_body::{RequestBody, SendProgress};
+
+/// May the connection become something else than HTTP?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    /// Not on this request.
+    Unasked,
+    /// If the server agrees.
+    Asked,
+}
+
+/// What came instead of an answer's head, or the head.
+enum Waited {
+    Head(AnswerHead),
+    Unsent(Request<RequestBody>),
+    Failed(Fault),
+}
+
+impl UpstreamConnection {
+    /// Sends `request` and waits for the answer's head. `progress` is that of a body that is still to come.
+    pub async fn exchange(
+        self: Box<Self>,
+        upstream: &Rc<HttpUpstream>,
+        request: Request<RequestBody>,
+        progress: Option<&Rc<SendProgress>>,
+        total_due: Option<Instant>,
+    ) -> Outcome {
+        self.ask(upstream, request, progress, total_due, Switch::Unasked).await
+    }
+
+    /// The same for a request that asks to switch protocols; it has no body.
+    pub async fn exchange_for_switch(
+        self: Box<Self>,
+        upstream: &Rc<HttpUpstream>,
+        request: Request<RequestBody>,
+        total_due: Option<Instant>,
+    ) -> Outcome {
+        self.ask(upstream, request, None, total_due, Switch::Asked).await
+    }
+
+    async fn ask(
+        mut self: Box<Self>,
+        upstream: &Rc<HttpUpstream>,
+        request: Request<RequestBody>,
+        progress: Option<&Rc<SendProgress>>,
+        total_due: Option<Instant>,
+        switch: Switch,
+    ) -> Outcome {
+        if !self.is_ready() {
+            return Outcome::NothingSent(request);
+        }
+        let method = request.method().clone();
+        self.begin(request);
+        let wait = AnswerWait::new(upstream, progress, total_due);
+        match wait_for_head(&mut self, &method, &wait).await {
+            Waited::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                match (switch, self.into_parts()) {
+                    (Switch::Asked, (stream, read_ahead, Some(in_flight))) => {
+                        let head = head.parts;
+                        Outcome::Switched(Box::new(Switched { head, stream, read_ahead, in_flight }))
+                    }
+                    _ => Outcome::Failed(Fault::UpstreamUpgraded),
+                }
+            }
+            Waited::Head(head) => {
+                self.expect_body(&head);
+                let head = head.parts;
+                let body = UpstreamBody::new(Source::Http1(Some(self)), upstream, &head.headers, total_due);
+                Outcome::Answered(Response::from_parts(head, body))
+            }
+            Waited::Unsent(request) => Outcome::NothingSent(request),
+            Waited::Failed(fault) => Outcome::Failed(fault),
+        }
+    }
+}
+
+/// Sends what was begun on `connection`, a request of `method`, and waits for the head of its final answer, or of the
+/// one that switches protocols.
+async fn wait_for_head(
+    connection: &mut UpstreamConnection,
+    method: &Method,
+    wait: &AnswerWait<'_>,
+) -> Waited {
+    let mut timer = wait.timer(connection.timer.take());
+    let waited = std::future::poll_fn(|cx| {
+        loop {
+            match connection.poll_send(cx) {
+                Sent::SoFar => {}
+                Sent::Nothing(request) => return Poll::Ready(Waited::Unsent(request)),
+                Sent::ClientFailed(fault) => return Poll::Ready(Waited::Failed(fault)),
+            }
+            match connection.poll_head(method, cx) {
+                Poll::Ready(Ok(head)) if head.parts.status == StatusCode::CONTINUE => wait.open_gate(),
+                // Others inform of what a client of ours is not told (RFC 9110 §15.2 lets a proxy keep some to itself).
+                Poll::Ready(Ok(head)) if is_information(head.parts.status) => {}
+                Poll::Ready(head) => return Poll::Ready(head.map_or_else(Waited::Failed, Waited::Head)),
+                Poll::Pending => match wait.look(timer.as_mut(), cx) {
+                    Look::Wait => return Poll::Pending,
+                    Look::Again => {}
+                    Look::Over(fault) => return Poll::Ready(Waited::Failed(fault)),
+                },
+            }
+        }
+    })
+    .await;
+    connection.timer = Some(timer);
+    waited
+}
+
+fn is_information(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
