@@ -20,7 +20,7 @@ use super::cookies::{strip_own_cookies, strip_own_set_cookies};
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
-use super::headers::{X_REQUEST_ID, append_via, replace_identity, strip_claims, strip_hop_by_hop};
+use super::headers::{Told, X_REQUEST_ID, append_via, strip_claims, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::routes::Resolved;
@@ -56,20 +56,19 @@ pub async fn forward_request(
         return door.refuse(Fault::BodyTooLong, request, record);
     }
     let received = request.version();
-    let (mut request, progress) = prepare(upstream, request, door.limits.http_body_bytes);
+    let (request, progress) = prepare(upstream, request, door.limits.http_body_bytes);
     let id = record.id_value();
-    replace_identity(
-        request.headers_mut(),
-        &permit,
-        upstream.identity_rules(),
-        &origin.forwarded,
-        &id,
+    let told = Told {
+        permit: &permit,
+        rules: upstream.identity_rules(),
+        facts: &origin.forwarded,
+        request_id: &id,
         received,
-    );
+    };
     let answer = match asked {
-        None => upstream.send(&permit, request, progress).await,
+        None => upstream.send(&told, request, progress).await,
         // Boxed: hardly any request is one of these.
-        Some(asked) => match Box::pin(asked.ask(upstream, &permit, request)).await {
+        Some(asked) => match Box::pin(asked.ask(upstream, &told, request)).await {
             Ok(Answer::Switched(switched)) => return asked.open(door, &permit, switched, record),
             Ok(Answer::Ordinary(response)) => Ok(response),
             Err(fault) => Err(fault),

@@ -43,6 +43,8 @@ pub struct IdentityRules {
     names: IdentityHeaders,
     set: SetHeaders,
     spelled: Box<[Box<str>]>,
+    /// Is a field meant twice, or `Host` to be replaced? The last meaning counts.
+    has_collisions: bool,
 }
 
 /// What the upstream is told about how a request came.
@@ -61,7 +63,13 @@ impl IdentityRules {
         // `Host` is the client's until it has been told in `X-Forwarded-Host`; then it is replaced.
         let replaced = set.0.iter().map(|(name, _)| name).filter(|name| *name != HOST);
         let spelled = names.names().chain(replaced).map(|name| unmarked(name.as_str()).collect()).collect();
-        Self { names, set, spelled }
+        let own =
+            [X_FORWARDED_HOST, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, CONNECTION, VIA, HOST, TE];
+        let mut all: Vec<&HeaderName> =
+            own.iter().chain(names.names()).chain(set.0.iter().map(|(name, _)| name)).collect();
+        all.sort_unstable_by_key(|name| name.as_str());
+        let has_collisions = all.windows(2).any(|pair| pair.first() == pair.last());
+        Self { names, set, spelled, has_collisions }
     }
 
     /// Must `name` not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any mark, for
@@ -152,59 +160,111 @@ pub fn strip_claims(headers: &mut HeaderMap, rules: &IdentityRules) {
     remove_where(headers, |name| rules.forbids(name));
 }
 
-/// Sets who calls, through what, under which name the request is logged, and what else the upstream is to be told.
-///
-/// `headers` must have been stripped, and hold the `Host` that was settled on. `received` is the version of the
-/// client's request, for `Via` (RFC 9110 §7.6.3).
-pub fn replace_identity(
-    headers: &mut HeaderMap,
-    permit: &Permit,
-    rules: &IdentityRules,
-    facts: &ForwardedFacts,
-    request_id: &HeaderValue,
-    received: Version,
-) {
-    headers.reserve(ADDED_FIELDS);
-    let names = &rules.names;
-    insert_text(headers, names.customer.as_ref(), permit.customer());
-    insert_text(headers, names.user.as_ref(), permit.login());
-    if let (Some(name), Some(id)) = (&names.key_id, permit.key_id()) {
-        // Letters, digits and `_` are always a header's value.
-        if let Ok(value) = HeaderValue::from_bytes(&id.to_ascii()) {
-            headers.insert(name, value);
+/// What the upstream is told of a request beside what its client says: who calls, through what, and under which name
+/// the request is logged. There is none without a [`Permit`] (invariant 1).
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// Who calls.
+    pub permit: &'a Permit,
+    /// How this upstream wants to be told.
+    pub rules: &'a IdentityRules,
+    /// How the request came.
+    pub facts: &'a ForwardedFacts,
+    /// Its name, as `X-Request-Id` has it.
+    pub request_id: &'a HeaderValue,
+    /// The version of the client's request, for `Via` (RFC 9110 §7.6.3).
+    pub received: Version,
+}
+
+impl Told<'_> {
+    /// Calls `put` with each field that is to stand behind `headers`, which must have been stripped, and hold the
+    /// `Host` that was settled on. `None`: some take the place of others, so that [`Self::insert_into`] has to sort
+    /// them out.
+    pub fn each_behind(&self, headers: &HeaderMap, mut put: impl FnMut(&HeaderName, &[u8])) -> Option<()> {
+        if self.rules.has_collisions {
+            return None;
+        }
+        let names = &self.rules.names;
+        for (name, text) in [(&names.customer, self.permit.customer()), (&names.user, self.permit.login())] {
+            if let Some(name) = name.as_ref().filter(|_| is_plain_value(text)) {
+                put(name, text.as_bytes());
+            }
+        }
+        if let (Some(name), Some(id)) = (&names.key_id, self.permit.key_id()) {
+            put(name, &id.to_ascii());
+        }
+        if let Some(name) = &names.method {
+            put(name, self.permit.method().as_str().as_bytes());
+        }
+        if let Some(host) = headers.get(HOST) {
+            put(&X_FORWARDED_HOST, host.as_bytes());
+        }
+        put(&X_FORWARDED_FOR, self.facts.forwarded_for.as_bytes());
+        put(&X_FORWARDED_PROTO, self.facts.forwarded_proto.as_bytes());
+        put(&X_REQUEST_ID, self.request_id.as_bytes());
+        if headers.contains_key(TE) {
+            // RFC 9110 §10.1.4: who sends `TE` names it in `Connection`.
+            put(&CONNECTION, b"te");
+        }
+        put(&VIA, via(self.received).as_bytes());
+        for (name, value) in &self.rules.set.0 {
+            put(name, value.as_bytes());
+        }
+        Some(())
+    }
+
+    /// The same, and where a field is meant twice, the last meaning counts.
+    pub fn insert_into(&self, headers: &mut HeaderMap) {
+        headers.reserve(ADDED_FIELDS);
+        let names = &self.rules.names;
+        insert_text(headers, names.customer.as_ref(), self.permit.customer());
+        insert_text(headers, names.user.as_ref(), self.permit.login());
+        if let (Some(name), Some(id)) = (&names.key_id, self.permit.key_id()) {
+            // Letters, digits and `_` are always a header's value.
+            if let Ok(value) = HeaderValue::from_bytes(&id.to_ascii()) {
+                headers.insert(name, value);
+            }
+        }
+        if let Some(name) = &names.method {
+            headers.insert(name, HeaderValue::from_static(self.permit.method().as_str()));
+        }
+        if let Some(host) = headers.get(HOST).cloned() {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        headers.insert(X_FORWARDED_FOR, self.facts.forwarded_for.clone());
+        headers.insert(X_FORWARDED_PROTO, self.facts.forwarded_proto.clone());
+        headers.insert(X_REQUEST_ID, self.request_id.clone());
+        if headers.contains_key(TE) {
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        append_via(headers, self.received);
+        for (name, value) in &self.rules.set.0 {
+            headers.insert(name, value.clone());
         }
     }
-    if let Some(name) = &names.method {
-        headers.insert(name, HeaderValue::from_static(permit.method().as_str()));
-    }
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
-    headers.insert(X_FORWARDED_FOR, facts.forwarded_for.clone());
-    headers.insert(X_FORWARDED_PROTO, facts.forwarded_proto.clone());
-    headers.insert(X_REQUEST_ID, request_id.clone());
-    if headers.contains_key(TE) {
-        // RFC 9110 §10.1.4: who sends `TE` names it in `Connection`.
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
-    append_via(headers, received);
-    for (name, value) in &rules.set.0 {
-        headers.insert(name, value.clone());
-    }
+}
+
+/// Can `text` stand in a field as it is? It is visible ASCII; one that is not leaves the field out rather than lie.
+fn is_plain_value(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Adds this gateway to `Via`: the protocol it received the message by, and its name.
 pub fn append_via(headers: &mut HeaderMap, received: Version) {
-    let entry = HeaderValue::from_static(match received {
-        Version::HTTP_10 => "1.0 latchkey",
-        Version::HTTP_2 => "2.0 latchkey",
-        _ => "1.1 latchkey",
-    });
+    let entry = HeaderValue::from_static(via(received));
     match headers.entry(VIA) {
         Entry::Vacant(vacant) => {
             vacant.insert(entry);
         }
         Entry::Occupied(mut earlier) => earlier.append(entry),
+    }
+}
+
+const fn via(received: Version) -> &'static str {
+    match received {
+        Version::HTTP_10 => "1.0 latchkey",
+        Version::HTTP_2 => "2.0 latchkey",
+        _ => "1.1 latchkey",
     }
 }
 
@@ -218,9 +278,10 @@ pub fn strip_trailers(trailers: &mut HeaderMap, rules: &IdentityRules) {
     }
 }
 
-/// Sets `name` to `text`, which is visible ASCII; a text that is not leaves the field out rather than lie.
 fn insert_text(headers: &mut HeaderMap, name: Option<&HeaderName>, text: &str) {
-    if let (Some(name), Ok(value)) = (name, HeaderValue::from_str(text)) {
+    if is_plain_value(text)
+        && let (Some(name), Ok(value)) = (name, HeaderValue::from_str(text))
+    {
         headers.insert(name, value);
     }
 }
@@ -287,7 +348,16 @@ mod tests {
             forwarded_proto: HeaderValue::from_static("https"),
         };
         let id = HeaderValue::from_static("00000000000000ab");
-        replace_identity(headers, permit, rules, &facts, &id, Version::HTTP_11);
+        let told = Told { permit, rules, facts: &facts, request_id: &id, received: Version::HTTP_11 };
+        // Both ways of telling say the same.
+        let mut behind = headers.clone();
+        let plain = told.each_behind(headers, |name, value| {
+            behind.append(name, HeaderValue::from_bytes(value).unwrap());
+        });
+        told.insert_into(headers);
+        if plain.is_some() {
+            assert_eq!(&behind, headers);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::HttpDoor;
 use super::cookies::strip_own_set_cookies;
 use super::denial::Fault;
 use super::door_body::DoorBody;
-use super::headers::{X_REQUEST_ID, append_via, strip_hop_by_hop};
+use super::headers::{Told, X_REQUEST_ID, append_via, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::RequestBody;
 use super::upstream::{HttpUpstream, Switched, UpstreamBody};
@@ -58,15 +58,15 @@ impl Asked {
         Ok(Handshake::read(request)?.map(|handshake| Self { handshake, stream }))
     }
 
-    /// Asks `upstream` by `request`, which is stripped and says who calls.
+    /// Asks `upstream` by `request`, which is stripped, and tells it who calls.
     pub async fn ask(
         &self,
         upstream: &Rc<HttpUpstream>,
-        leave: &Permit,
+        told: &Told<'_>,
         mut request: Request<RequestBody>,
     ) -> Result<Answer, Fault> {
         self.handshake.ask(&mut request);
-        let answer = upstream.switch(leave, request).await?;
+        let answer = upstream.switch(told, request).await?;
         let is_sound = match &answer {
             Answer::Switched(switched) => self.handshake.is_agreed(&switched.head.headers),
             Answer::Ordinary(response) => self.handshake.may_pass(response.status()),

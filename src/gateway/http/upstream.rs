@@ -34,10 +34,9 @@ pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
 pub use self::server_pool::InFlight;
 use self::server_pool::ServerPool;
 use super::denial::Fault;
-use super::headers::IdentityRules;
+use super::headers::{IdentityRules, Told};
 use super::request_body::{RequestBody, SendProgress};
 use super::upgrade::Answer;
-use crate::auth::Permit;
 use crate::config::Limits;
 use crate::net::upstream::{Draws, UpstreamServers};
 
@@ -103,8 +102,8 @@ impl HttpUpstream {
         self.pools.iter().map(|pool| pool.in_flight()).sum()
     }
 
-    /// Sends `request` and waits for the head of the answer. The permit is the leave to do so (invariant 1): there is
-    /// no other way to an upstream, and only `auth` makes permits.
+    /// Sends `request` and what is `told` beside it, and waits for the head of the answer. The permit in it is the
+    /// leave to do so (invariant 1): there is no other way to an upstream, and only `auth` makes permits.
     ///
     /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
     /// and a server to which none comes about by another server, once. A request that a server says it did nothing
@@ -112,7 +111,7 @@ impl HttpUpstream {
     /// future closes the connection or resets the stream that it uses (S72).
     pub async fn send(
         self: &Rc<Self>,
-        _leave: &Permit,
+        told: &Told<'_>,
         mut request: Request<RequestBody>,
         progress: Option<Rc<SendProgress>>,
     ) -> Result<Response<UpstreamBody>, Fault> {
@@ -127,7 +126,7 @@ impl HttpUpstream {
             let fault = match connection {
                 Err(fault) => fault,
                 Ok(connection) => {
-                    match connection.exchange(self, request, progress.as_ref(), total_due).await {
+                    match connection.exchange(self, told, request, progress.as_ref(), total_due).await {
                         Outcome::Answered(response) => {
                             pool.note_head();
                             return Ok(response);
@@ -165,7 +164,7 @@ impl HttpUpstream {
     /// goes over a connection of its own, which speaks HTTP/1.1 and is never one that was kept.
     pub async fn switch(
         self: &Rc<Self>,
-        _leave: &Permit,
+        told: &Told<'_>,
         request: Request<RequestBody>,
     ) -> Result<Answer, Fault> {
         let total_due = self.total_due();
@@ -177,7 +176,7 @@ impl HttpUpstream {
                 pool.connect_http1().await?
             }
         };
-        let answer = match connection.exchange_for_switch(self, request, total_due).await {
+        let answer = match connection.exchange_for_switch(self, told, request, total_due).await {
             Outcome::Answered(response) => Ok(Answer::Ordinary(response)),
             Outcome::Switched(switched) => Ok(Answer::Switched(*switched)),
             Outcome::Failed(fault) => Err(fault),

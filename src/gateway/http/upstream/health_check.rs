@@ -101,7 +101,8 @@ impl Checker {
     async fn ask_http2(&self, stream: UpstreamStream) -> Result<StatusCode, Unhealthy> {
         let (mut sender, connection) = h2::client::handshake(stream).await?;
         let (head, _) = self.request().into_parts();
-        let request = http2_head(&head, self.state.target().scheme()).ok_or(Unhealthy::NoAuthority)?;
+        let request =
+            http2_head(&head, |_| {}, self.state.target().scheme()).ok_or(Unhealthy::NoAuthority)?;
         let (mut answer, _) = sender.send_request(request, true)?;
         let mut connection = pin!(connection);
         let answer = tokio::select! {

@@ -23,6 +23,7 @@ use super::http1_body::{BodyDecoder, Decoded};
 use super::http1_upload::{Upload, UploadError};
 use super::server_pool::{InFlight, ServerPool};
 use crate::gateway::http::denial::Fault;
+use crate::gateway::http::headers::Told;
 use crate::gateway::http::request_body::RequestBody;
 use crate::net::upstream::UpstreamStream;
 
@@ -126,9 +127,9 @@ impl UpstreamConnection {
         }
     }
 
-    /// Begins with `request`; [`Self::poll_send`] sends it.
-    pub fn begin(&mut self, request: Request<RequestBody>) {
-        self.upload.begin(request);
+    /// Begins with `request` and what is `told` beside it; [`Self::poll_send`] sends it.
+    pub fn begin(&mut self, request: Request<RequestBody>, told: &Told<'_>) {
+        self.upload.begin(request, told);
     }
 
     /// Sends what can be sent of the request. Where the server takes no more of it, what it says still counts: it may

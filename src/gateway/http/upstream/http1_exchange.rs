@@ -14,6 +14,7 @@ use super::exchange::{Outcome, Switched};
 use super::http1_answer::AnswerHead;
 use super::http1_connection::{Sent, UpstreamConnection};
 use crate::gateway::http::denial::Fault;
+use crate::gateway::http::headers::Told;
 use crate::gateway::http::request_body::{RequestBody, SendProgress};
 
 /// May the connection become something else than HTTP?
@@ -23,6 +24,14 @@ enum Switch {
     Unasked,
     /// If the server agrees.
     Asked,
+}
+
+/// What an exchange has to heed.
+struct Sending<'a> {
+    /// That of a body that is still to come.
+    progress: Option<&'a Rc<SendProgress>>,
+    total_due: Option<Instant>,
+    switch: Switch,
 }
 
 /// What came instead of an answer's head, or the head.
@@ -37,36 +46,37 @@ impl UpstreamConnection {
     pub async fn exchange(
         self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
+        told: &Told<'_>,
         request: Request<RequestBody>,
         progress: Option<&Rc<SendProgress>>,
         total_due: Option<Instant>,
     ) -> Outcome {
-        self.ask(upstream, request, progress, total_due, Switch::Unasked).await
+        self.ask(upstream, told, request, Sending { progress, total_due, switch: Switch::Unasked }).await
     }
 
     /// The same for a request that asks to switch protocols; it has no body.
     pub async fn exchange_for_switch(
         self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
+        told: &Told<'_>,
         request: Request<RequestBody>,
         total_due: Option<Instant>,
     ) -> Outcome {
-        self.ask(upstream, request, None, total_due, Switch::Asked).await
+        self.ask(upstream, told, request, Sending { progress: None, total_due, switch: Switch::Asked }).await
     }
 
     async fn ask(
         mut self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
+        told: &Told<'_>,
         request: Request<RequestBody>,
-        progress: Option<&Rc<SendProgress>>,
-        total_due: Option<Instant>,
-        switch: Switch,
+        Sending { progress, total_due, switch }: Sending<'_>,
     ) -> Outcome {
         if !self.is_ready() {
             return Outcome::NothingSent(request);
         }
         let method = request.method().clone();
-        self.begin(request);
+        self.begin(request, told);
         let wait = AnswerWait::new(upstream, progress, total_due);
         match wait_for_head(&mut self, &method, &wait).await {
             Waited::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {

@@ -11,11 +11,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, Request};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use crate::gateway::http::denial::Fault;
+use crate::gateway::http::headers::Told;
 use crate::gateway::http::request_body::RequestBody;
 
 /// A smaller part of a body is copied behind what precedes it, for less than a second slice costs.
@@ -61,12 +62,12 @@ pub enum UploadError {
 }
 
 impl Upload {
-    /// Begins with `request`; nothing is written yet.
-    pub fn begin(&mut self, request: Request<RequestBody>) {
+    /// Begins with `request` and what is `told` beside it; nothing is written yet.
+    pub fn begin(&mut self, request: Request<RequestBody>, told: &Told<'_>) {
         self.out.clear();
         self.written = 0;
         self.is_begun = false;
-        self.framing = write_head(&mut self.out, &request);
+        self.framing = write_head(&mut self.out, &request, told);
         self.request = Some(request);
     }
 
@@ -220,15 +221,19 @@ impl Upload {
 }
 
 /// Appends request line and fields (RFC 9112 §3), with framing of our own: what the body knows of its length.
-fn write_head(out: &mut Vec<u8>, request: &Request<RequestBody>) -> UploadFraming {
+fn write_head(out: &mut Vec<u8>, request: &Request<RequestBody>, told: &Told<'_>) -> UploadFraming {
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.uri().path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in request.headers() {
-        if *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
-            write_field(out, name.as_str(), value.as_bytes());
-        }
+    let beginning = out.len();
+    write_fields(out, request.headers());
+    let put = |name: &HeaderName, value: &[u8]| write_field(out, name.as_str(), value);
+    if told.each_behind(request.headers(), put).is_none() {
+        let mut headers = request.headers().clone();
+        told.insert_into(&mut headers);
+        out.truncate(beginning);
+        write_fields(out, &headers);
     }
     let framing = match request.body().size_hint().exact() {
         // A client that says outright that there is no body is passed on as it is, and so is one that says nothing.
@@ -249,6 +254,14 @@ fn write_head(out: &mut Vec<u8>, request: &Request<RequestBody>) -> UploadFramin
     };
     out.extend_from_slice(b"\r\n");
     framing
+}
+
+fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        if *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
+            write_field(out, name.as_str(), value.as_bytes());
+        }
+    }
 }
 
 /// Neither name nor value can hold what would end the line: their types see to it.

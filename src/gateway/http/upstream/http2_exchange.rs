@@ -25,6 +25,7 @@ use super::http2_connection::{Place, Seat};
 use super::http2_head::http2_head;
 use super::server_pool::ServerPool;
 use crate::gateway::http::denial::Fault;
+use crate::gateway::http::headers::Told;
 use crate::gateway::http::request_body::{RequestBody, SendProgress};
 
 /// A request's body on its way up.
@@ -86,12 +87,13 @@ impl Place {
     pub async fn exchange(
         mut self,
         upstream: &Rc<HttpUpstream>,
+        told: &Told<'_>,
         request: Request<RequestBody>,
         progress: Option<&Rc<SendProgress>>,
         total_due: Option<Instant>,
     ) -> Outcome {
         let (head, body) = request.into_parts();
-        let Some(http2_head) = http2_head(&head, self.scheme) else {
+        let Some(http2_head) = http2_head(&head, |headers| told.insert_into(headers), self.scheme) else {
             return Outcome::Failed(Fault::Malformed("The Host header is not a host name."));
         };
         let bodiless = body.is_end_stream();

@@ -5,16 +5,22 @@
 
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{self, Authority};
-use http::{Request, Uri, Version, request};
+use http::{HeaderMap, Request, Uri, Version, request};
 
 use crate::config::Scheme;
 
-/// `head`, which has an origin-form target and one `Host`, for a stream of HTTP/2; `None`: `Host` is no authority.
+/// `head`, which has an origin-form target and one `Host`, with what `tell` adds to its fields, for a stream of
+/// HTTP/2; `None`: `Host` is no authority.
 ///
 /// `Host` becomes `:authority` (RFC 9113 §8.3.1), and what frames or steers a connection of HTTP/1.1 goes (§8.2.2);
 /// `TE: trailers` may stay, and is all that [`strip_hop_by_hop`](crate::gateway::http::headers::strip_hop_by_hop) leaves of `TE`.
-pub fn http2_head(head: &request::Parts, scheme: Scheme) -> Option<Request<()>> {
+pub fn http2_head(
+    head: &request::Parts,
+    tell: impl FnOnce(&mut HeaderMap),
+    scheme: Scheme,
+) -> Option<Request<()>> {
     let mut headers = head.headers.clone();
+    tell(&mut headers);
     headers.remove(CONNECTION);
     headers.remove(TRANSFER_ENCODING);
     let host = headers.remove(HOST)?;
@@ -44,9 +50,9 @@ mod tests {
             .header(HOST, host)
             .header(CONNECTION, "te")
             .header("te", "trailers")
-            .header(TRANSFER_ENCODING, "chunked")
-            .header("x-auth-user", "alex");
-        http2_head(&request.body(()).unwrap().into_parts().0, scheme)
+            .header(TRANSFER_ENCODING, "chunked");
+        let head = request.body(()).unwrap().into_parts().0;
+        http2_head(&head, |headers| drop(headers.insert("x-auth-user", "alex".parse().unwrap())), scheme)
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::http2_connection::{Http2Connection, Place};
 use super::http2_pool::Http2Pool;
 use crate::config::Limits;
 use crate::gateway::http::denial::Fault;
+use crate::gateway::http::headers::Told;
 use crate::gateway::http::request_body::{RequestBody, SendProgress};
 use crate::net::upstream::{ConnectError, HttpVersion, ServerState, UpstreamServers, UpstreamStream};
 
@@ -240,14 +241,19 @@ impl Connection {
     pub async fn exchange(
         self,
         upstream: &Rc<HttpUpstream>,
+        told: &Told<'_>,
         request: Request<RequestBody>,
         progress: Option<&Rc<SendProgress>>,
         total_due: Option<Instant>,
     ) -> Outcome {
         match self {
-            Self::Http1(connection) => connection.exchange(upstream, request, progress, total_due).await,
+            Self::Http1(connection) => {
+                connection.exchange(upstream, told, request, progress, total_due).await
+            }
             // Boxed, so that requests over HTTP/1.1 have no room to keep for it.
-            Self::Http2(place) => Box::pin(place.exchange(upstream, request, progress, total_due)).await,
+            Self::Http2(place) => {
+                Box::pin(place.exchange(upstream, told, request, progress, total_due)).await
+            }
         }
     }
 }
