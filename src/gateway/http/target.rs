@@ -86,20 +86,30 @@ fn settled_host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
 /// The host of `host[:port]` without brackets, if it is one: letters, digits, `-`, `.`, `_`, or an IPv6 address in
 /// brackets. User names (`user@`) are none.
 pub fn host_name(text: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        address.parse::<std::net::Ipv6Addr>().ok()?;
-        return (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then_some(address);
-    }
-    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    (!host.is_empty() && host.bytes().all(named) && port.is_none_or(is_port)).then_some(host)
+    let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let length = text.iter().take_while(|byte| named(byte)).count();
+    let (host, rest) = text.split_at_checked(length)?;
+    let (host, port) = match (host, rest) {
+        ([], [b'[', rest @ ..]) => {
+            let end = rest.iter().position(|byte| *byte == b']')?;
+            let (host, rest) = rest.split_at_checked(end)?;
+            std::str::from_utf8(host).ok()?.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, rest.strip_prefix(b"]")?)
+        }
+        ([], _) => return None,
+        (host, rest) => (host, rest),
+    };
+    let is_sound = match port {
+        [] => true,
+        [b':', port @ ..] => is_port(port),
+        _ => false,
+    };
+    std::str::from_utf8(host).ok().filter(|_| is_sound)
 }
 
 /// Digits of a port, or none at all (RFC 3986 §3.2.3 lets a port be empty).
-fn is_port(text: &str) -> bool {
-    text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
+fn is_port(text: &[u8]) -> bool {
+    text.len() <= 5 && text.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ impl HeadReader {
         );
         let head = received.split_to(length).freeze();
         let mut fields = std::mem::take(&mut self.fields);
+        let mut persistence = None;
         fields.reserve(self.places.len());
         for place in &self.places {
             let name =
@@ -120,7 +121,13 @@ impl HeadReader {
             let value =
                 slice(&head, place.value).and_then(|value| HeaderValue::from_maybe_shared(value).ok());
             let (Some(name), Some(value)) = (name, value) else { return Err(UnreadableHead::Field) };
-            fields.append(name, value);
+            // Of this connection alone, and heeded here: what follows need not look for it.
+            match (name == CONNECTION).then(|| Persistence::said_by(value.as_bytes())).flatten() {
+                Some(said) => persistence = persistence.max(Some(said)),
+                None => {
+                    fields.append(name, value);
+                }
+            }
         }
         let (mut parts, ()) = Response::new(()).into_parts();
         (parts.status, parts.version, parts.headers) = (status, version, fields);
@@ -129,7 +136,7 @@ impl HeadReader {
             parts.extensions.insert(reason);
         }
         let framed = framing(&mut parts, method)?;
-        let keeps_alive = framed.keeps_alive && keeps_alive(version, &parts.headers);
+        let keeps_alive = framed.keeps_alive && keeps_alive(version, persistence, &parts.headers);
         Ok(Some(AnswerHead { parts, framing: framed.framing, keeps_alive }))
     }
 }
@@ -198,14 +205,34 @@ fn is_chunked(parts: &response::Parts) -> Result<bool, UnreadableHead> {
     if is_sound { Ok(true) } else { Err(UnreadableHead::Coding) }
 }
 
-/// Does `Connection` leave it open (RFC 9112 §9.3)?
-fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
-        let values =
-            fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        values.map(<[u8]>::trim_ascii).any(|said| said.eq_ignore_ascii_case(option))
-    };
-    if version == Version::HTTP_11 { !says(b"close") } else { says(b"keep-alive") && !says(b"close") }
+/// What a `Connection` that says nothing else says of the connection's future (RFC 9112 §9.3); closing outranks keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Persistence {
+    KeepAlive,
+    Close,
+}
+
+impl Persistence {
+    fn said_by(value: &[u8]) -> Option<Self> {
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            Some(Self::KeepAlive)
+        } else if value.eq_ignore_ascii_case(b"close") {
+            Some(Self::Close)
+        } else {
+            None
+        }
+    }
+}
+
+/// Does it stay open, by what was said alone, and by what stands among other options in `fields`?
+fn keeps_alive(version: Version, alone: Option<Persistence>, fields: &HeaderMap) -> bool {
+    let values =
+        fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let said = values.filter_map(|option| Persistence::said_by(option.trim_ascii())).max().max(alone);
+    match version {
+        Version::HTTP_11 => said != Some(Persistence::Close),
+        _ => said == Some(Persistence::KeepAlive),
+    }
 }
 
 #[cfg(test)]
