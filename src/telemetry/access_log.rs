@@ -22,6 +22,8 @@ use crate::model::{AccessPoint, ClientIp, KeyId, Timestamp};
 
 /// A buffer of this many bytes is handed on.
 const BUFFER_BYTES: usize = 32 * 1024;
+/// A buffer has room for one more line of a usual length, so that it need not grow for its last one.
+const BUFFER_ROOM: usize = BUFFER_BYTES + 2 * 1024;
 /// Buffers that may wait for the disk, over all threads: 2 MiB.
 const WAITING_BUFFERS: usize = 64;
 /// How long the end of the log may wait for the disk.
@@ -120,7 +122,7 @@ impl AccessLog {
 
     /// A writer for one thread.
     pub fn writer(&self) -> AccessLogWriter {
-        let buffer = if self.0.is_some() { Vec::with_capacity(BUFFER_BYTES) } else { Vec::new() };
+        let buffer = if self.0.is_some() { Vec::with_capacity(BUFFER_ROOM) } else { Vec::new() };
         AccessLogWriter { buffer: RefCell::new(buffer), channel: self.0.clone() }
     }
 
@@ -168,7 +170,7 @@ impl Channel {
     fn hand_on(&self, buffer: &mut Vec<u8>) {
         let Some(buffers) = &self.buffers else { return };
         match buffers.try_send(std::mem::take(buffer)) {
-            Ok(()) => *buffer = Vec::with_capacity(BUFFER_BYTES),
+            Ok(()) => *buffer = Vec::with_capacity(BUFFER_ROOM),
             Err(TrySendError::Full(mut lost) | TrySendError::Disconnected(mut lost)) => {
                 self.dropped_lines.fetch_add(count_lines(&lost), Ordering::Relaxed);
                 lost.clear();
