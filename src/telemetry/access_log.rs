@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
+use self::line::WrittenSecond;
 use super::RequestId;
 use crate::model::{AccessPoint, ClientIp, KeyId, Timestamp};
 
@@ -76,6 +77,7 @@ pub struct AccessLog(Option<Arc<Channel>>);
 /// One door thread's buffer before the log: a full one is handed to the log's own thread, so that no door touches a file.
 pub struct AccessLogWriter {
     buffer: RefCell<Vec<u8>>,
+    second: RefCell<WrittenSecond>,
     channel: Option<Arc<Channel>>,
 }
 
@@ -123,7 +125,7 @@ impl AccessLog {
     /// A writer for one thread.
     pub fn writer(&self) -> AccessLogWriter {
         let buffer = if self.0.is_some() { Vec::with_capacity(BUFFER_ROOM) } else { Vec::new() };
-        AccessLogWriter { buffer: RefCell::new(buffer), channel: self.0.clone() }
+        AccessLogWriter { buffer: RefCell::new(buffer), second: RefCell::default(), channel: self.0.clone() }
     }
 
     /// Lines lost since the start, because the disk was too slow or refused them.
@@ -137,7 +139,7 @@ impl AccessLogWriter {
     pub fn write(&self, record: &AccessRecord<'_>) {
         let Some(channel) = &self.channel else { return };
         let mut buffer = self.buffer.borrow_mut();
-        line::write_line(&mut buffer, record);
+        line::write_line(&mut buffer, &mut self.second.borrow_mut(), record);
         if buffer.len() >= BUFFER_BYTES {
             channel.hand_on(&mut buffer);
         }
@@ -391,7 +393,7 @@ mod tests {
         let writer = log.writer();
         let line_bytes = {
             let mut line = Vec::new();
-            line::write_line(&mut line, &sample());
+            line::write_line(&mut line, &mut WrittenSecond::default(), &sample());
             line.len()
         };
         let lines = (WAITING_BUFFERS + 10) * (BUFFER_BYTES / line_bytes + 1);

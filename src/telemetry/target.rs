@@ -26,10 +26,14 @@ pub(super) fn without_credentials(path: &str) -> Cow<'_, str> {
 /// Could there be a credential? A look at the letters, which nearly every path passes: our keys have an underscore, and
 /// sessions' keys are twenty capitals and digits.
 fn is_suspicious(path: &str) -> bool {
-    let count =
-        |wanted: fn(&u8) -> bool| path.as_bytes().iter().map(|byte| usize::from(wanted(byte))).sum::<usize>();
-    count(|byte| *byte == b'_') > 0
-        || count(|byte| byte.is_ascii_uppercase() | byte.is_ascii_digit()) >= SESSION_KEY_CHARACTERS
+    let mut capitals = 0_usize;
+    for byte in path.bytes() {
+        if byte == b'_' {
+            return true;
+        }
+        capitals += usize::from(byte.is_ascii_uppercase() | byte.is_ascii_digit());
+    }
+    capitals >= SESSION_KEY_CHARACTERS
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use crate::model::{KeyId, Timestamp};
 
 /// Appends `record` to `buffer` as one JSON object and a line feed. All members are always there; what is not known
 /// is `null`.
-pub(super) fn write_line(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
+pub(super) fn write_line(buffer: &mut Vec<u8>, present: &mut WrittenSecond, record: &AccessRecord<'_>) {
     buffer.extend_from_slice(b"{\"time\":");
-    write_time(buffer, record.at);
+    present.write_time(buffer, record.at);
     write_text(buffer, ",\"service\":\"", record.service.as_str());
     write_text(buffer, "\",\"listener\":\"", record.listener);
     buffer.extend_from_slice(b"\",\"request_id\":\"");
@@ -121,37 +121,49 @@ fn is_plain(text: &[u8]) -> bool {
     doubtful == 0 && rest.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
 }
 
-/// Writes `"2026-11-23T10:20:30.456Z"` (RFC 3339), or `null` outside the years 0 to 9999.
-fn write_time(buffer: &mut Vec<u8>, at: Timestamp) {
-    let moment = OffsetDateTime::from_unix_timestamp(at.unix_seconds());
-    let Some(moment) = moment.ok().filter(|moment| moment.year() >= 0) else {
-        buffer.extend_from_slice(b"null");
-        return;
-    };
-    let (year, month, day) = moment.to_calendar_date();
-    buffer.push(b'"');
-    write_digits(buffer, year.unsigned_abs(), 4);
-    buffer.push(b'-');
-    write_digits(buffer, u32::from(u8::from(month)), 2);
-    buffer.push(b'-');
-    write_digits(buffer, u32::from(day), 2);
-    buffer.push(b'T');
-    write_digits(buffer, u32::from(moment.hour()), 2);
-    buffer.push(b':');
-    write_digits(buffer, u32::from(moment.minute()), 2);
-    buffer.push(b':');
-    write_digits(buffer, u32::from(moment.second()), 2);
-    buffer.push(b'.');
-    write_digits(buffer, u32::try_from(at.unix_milliseconds().rem_euclid(1000)).unwrap_or(0), 3);
-    buffer.extend_from_slice(b"Z\"");
+/// The second of the last line as text: most lines are of the same, and a calendar costs as much as a digest.
+#[derive(Debug, Default)]
+pub(super) struct WrittenSecond {
+    /// `None`: nothing was written yet.
+    unix_seconds: Option<i64>,
+    /// Such as `2026-11-23T10:20:30`; empty outside the years 0 to 9999.
+    text: String,
 }
 
-/// Writes the last `places` decimal digits of `number`.
-fn write_digits(buffer: &mut Vec<u8>, number: u32, places: u32) {
-    for place in (0..places).rev() {
-        let digit = (number / 10_u32.pow(place)) % 10;
-        buffer.push(b'0' + u8::try_from(digit).unwrap_or(0));
+impl WrittenSecond {
+    /// Writes `"2026-11-23T10:20:30.456Z"` (RFC 3339), or `null` outside the years 0 to 9999.
+    fn write_time(&mut self, buffer: &mut Vec<u8>, at: Timestamp) {
+        if self.unix_seconds != Some(at.unix_seconds()) {
+            self.unix_seconds = Some(at.unix_seconds());
+            self.text = text_of_second(at.unix_seconds());
+        }
+        if self.text.is_empty() {
+            buffer.extend_from_slice(b"null");
+            return;
+        }
+        let milliseconds = u16::try_from(at.unix_milliseconds().rem_euclid(1000)).unwrap_or(0);
+        let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
+        buffer.push(b'"');
+        buffer.extend_from_slice(self.text.as_bytes());
+        buffer.extend_from_slice(&[
+            b'.',
+            digit(milliseconds / 100),
+            digit(milliseconds / 10),
+            digit(milliseconds),
+            b'Z',
+            b'"',
+        ]);
     }
+}
+
+fn text_of_second(unix_seconds: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(unix_seconds).ok().filter(|moment| moment.year() >= 0);
+    moment.map_or_else(String::new, |moment| {
+        let (year, month, day) = moment.to_calendar_date();
+        let (hour, minute, second) = moment.to_hms();
+        let month = u8::from(month);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    })
 }
 
 #[cfg(test)]
@@ -165,7 +177,7 @@ mod tests {
 
     fn line_of(record: &AccessRecord<'_>) -> String {
         let mut buffer = Vec::new();
-        write_line(&mut buffer, record);
+        write_line(&mut buffer, &mut WrittenSecond::default(), record);
         String::from_utf8(buffer).unwrap()
     }
 
@@ -233,17 +245,20 @@ mod tests {
 
     #[test]
     fn time_is_rfc_3339_in_utc_with_milliseconds() {
+        let mut second = WrittenSecond::default();
         for (milliseconds, text) in [
             (0, "\"1970-01-01T00:00:00.000Z\""),
             (-1, "\"1969-12-31T23:59:59.999Z\""),
             (951_782_400_007, "\"2000-02-29T00:00:00.007Z\""),
+            (951_782_400_999, "\"2000-02-29T00:00:00.999Z\""),
+            (951_782_401_010, "\"2000-02-29T00:00:01.010Z\""),
             (253_402_300_799_999, "\"9999-12-31T23:59:59.999Z\""),
             (253_402_300_800_000, "null"),
             (i64::MIN, "null"),
             (i64::MAX, "null"),
         ] {
             let mut buffer = Vec::new();
-            write_time(&mut buffer, Timestamp::from_unix_milliseconds(milliseconds));
+            second.write_time(&mut buffer, Timestamp::from_unix_milliseconds(milliseconds));
             assert_eq!(String::from_utf8(buffer).unwrap(), text, "{milliseconds}");
         }
     }
@@ -276,7 +291,7 @@ mod tests {
         fn times_agree_with_the_time_crate(seconds in -62_167_219_200_i64..253_402_300_800) {
             let mut buffer = Vec::new();
             let at = Timestamp::from_unix_milliseconds(seconds * 1000);
-            write_time(&mut buffer, at);
+            WrittenSecond::default().write_time(&mut buffer, at);
             let expected = format!("\"{}\"", at.to_string().replace('Z', ".000Z"));
             prop_assert_eq!(String::from_utf8(buffer).unwrap(), expected);
         }
