@@ -56,8 +56,8 @@ pub struct UpstreamConnection {
 pub enum Sent {
     /// As far as it can for now.
     SoFar,
-    /// Not at all: the connection takes no byte; here it is again.
-    Nothing(Request<RequestBody>),
+    /// Not at all: the connection takes no byte, and [`UpstreamConnection::take_unsent`] gives it back.
+    Nothing,
     /// The client's body failed.
     ClientFailed(Fault),
 }
@@ -147,15 +147,18 @@ impl UpstreamConnection {
                 Sent::SoFar
             }
             Poll::Ready(Err(UploadError::Client(fault))) => Sent::ClientFailed(fault),
-            Poll::Ready(Err(UploadError::Server)) => match self.upload.unsent() {
-                Some(request) => Sent::Nothing(request),
-                None => {
-                    self.upload.abandon();
-                    self.keeps_alive = false;
-                    Sent::SoFar
-                }
-            },
+            Poll::Ready(Err(UploadError::Server)) if self.upload.is_whole() => Sent::Nothing,
+            Poll::Ready(Err(UploadError::Server)) => {
+                self.upload.abandon();
+                self.keeps_alive = false;
+                Sent::SoFar
+            }
         }
+    }
+
+    /// The request, where nothing of it was sent.
+    pub fn take_unsent(&mut self) -> Option<Request<RequestBody>> {
+        self.upload.take_whole()
     }
 
     /// The next head of an answer to a request of `method`, perhaps an informational one.
@@ -186,19 +189,18 @@ impl UpstreamConnection {
         if let Sent::ClientFailed(fault) = self.poll_send(cx) {
             return Poll::Ready(Some(Err(fault)));
         }
-        const BROKE: Poll<Option<Result<Frame<Bytes>, Fault>>> = Poll::Ready(Some(Err(Fault::UpstreamBroke)));
         loop {
             match self.answer.decode(&mut self.received) {
                 Ok(Decoded::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Decoded::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Ok(Decoded::End) => return Poll::Ready(None),
                 Ok(Decoded::NeedsMore) => {}
-                Err(_) => return BROKE,
+                Err(_) => return Poll::Ready(Some(Err(Fault::UpstreamBroke))),
             }
             match ready!(self.poll_receive(cx)) {
                 Ok(1..) => {}
                 Ok(0) if self.answer.on_close().is_ok() => return Poll::Ready(None),
-                Ok(0) | Err(_) => return BROKE,
+                Ok(0) | Err(_) => return Poll::Ready(Some(Err(Fault::UpstreamBroke))),
             }
         }
     }

@@ -112,7 +112,10 @@ async fn wait_for_head(
         loop {
             match connection.poll_send(cx) {
                 Sent::SoFar => {}
-                Sent::Nothing(request) => return Poll::Ready(Waited::Unsent(request)),
+                Sent::Nothing => {
+                    let unsent = connection.take_unsent();
+                    return Poll::Ready(unsent.map_or(Waited::Failed(Fault::UpstreamBroke), Waited::Unsent));
+                }
                 Sent::ClientFailed(fault) => return Poll::Ready(Waited::Failed(fault)),
             }
             match connection.poll_head(method, cx) {

@@ -81,11 +81,14 @@ impl Upload {
         *self = Self::default();
     }
 
-    /// The request, where no byte of it was written and no part of its body taken.
-    pub fn unsent(&mut self) -> Option<Request<RequestBody>> {
-        let is_whole =
-            !self.is_begun && self.request.as_ref().is_some_and(|request| request.body().is_untouched());
-        if is_whole { self.request.take() } else { None }
+    /// Is the request as it was: was no byte of it written, and nothing of its body taken?
+    pub fn is_whole(&self) -> bool {
+        !self.is_begun && self.request.as_ref().is_some_and(|request| request.body().is_untouched())
+    }
+
+    /// The request as it was.
+    pub fn take_whole(&mut self) -> Option<Request<RequestBody>> {
+        if self.is_whole() { self.request.take() } else { None }
     }
 
     /// Writes what can be written. Ready: all of it is, and here is what carried it.
