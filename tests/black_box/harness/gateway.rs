@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -112,7 +112,12 @@ impl Installation {
         let mut command = self.command();
         command.args(["serve", "--config"]).arg(self.config_file()).env("LATCHKEY_LOG", level);
         command.envs(environment.iter().copied());
-        let process = Running::start(&mut command);
+        self.serve_by(&mut command)
+    }
+
+    /// Starts it by a command of the caller's, which must end in `latchkey serve`, and waits until it is ready.
+    pub fn serve_by(self, command: &mut Command) -> TestGateway {
+        let process = Running::start(command);
         self.logs.lock().unwrap().push(process.log_of());
         let listeners = self.config["listeners"].as_array().unwrap();
         let names: Vec<String> = listeners.iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect();
