@@ -31,7 +31,7 @@ mod tests;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use authorization::{Authorization, parse_credential};
+pub use authorization::{Authorization, parse_authorization, parse_credential};
 pub use doorway::HttpDoorway;
 pub use open_bodies::OpenBodies;
 pub use upstream::{
