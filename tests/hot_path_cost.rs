@@ -5,7 +5,7 @@
 //! not. It sees no cache misses, no system calls and no waiting: those are for a load test.
 //!
 //! `cargo hot-path-cost` runs it, with the crate optimised (see `.cargo/config.toml`), since unoptimised code tells
-//! little; a plain `cargo test` leaves it out, and `tests/all` runs it. `LATCHKEY_ACCEPT=1 cargo hot-path-cost` accepts
+//! little; a plain `cargo test` leaves it out, and `tests/all --full` runs it. `LATCHKEY_ACCEPT=1 cargo hot-path-cost` accepts
 //! new counts.
 //!
 //! Valgrind's CPU knows neither SHA-NI nor AVX-512 nor VAES. No row hashes with SHA, since handshakes are not counted;
