@@ -4,7 +4,7 @@
 //! while requests of each kind come one after the other. Unlike time that repeats within 1 % on any machine, busy or
 //! not. It sees no cache misses, no system calls and no waiting: those are for a load test.
 //!
-//! `cargo hot-path-cost` runs it, with the crate optimised (see `.cargo/config.toml`), since unoptimised code tells
+//! `cargo hot-path-cost` runs it, with the crate optimised (see `hot_path_cost/profile.toml`), since unoptimised code tells
 //! little; a plain `cargo test` leaves it out, and `tests/all --full` runs it. `LATCHKEY_ACCEPT=1 cargo hot-path-cost` accepts
 //! new counts.
 //!
