@@ -106,7 +106,7 @@ pub struct HealthCheckSchedule {
 
 /// Headers that every request to an upstream carries. Names are unique, and none frames a message, steers the
 /// connection or tells who calls. Their values may be secrets: none is shown by `Debug`, and each is wiped when the
-/// last request that carries it is gone.
+/// last request that carries it is gone, but for the bytes in buffers of connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetHeaders(pub Vec<(HeaderName, HeaderValue)>);
 

@@ -15,7 +15,7 @@ pub(super) fn without_credentials(path: &str) -> Cow<'_, str> {
     if !is_suspicious(path) {
         return Cow::Borrowed(path);
     }
-    let is_secret = |segment: &str| is_session_key(segment.as_bytes()) || segment.contains(KEY_PREFIX);
+    let is_secret = |segment: &str| is_session_key(segment.as_bytes()) || holds_key(segment);
     if !path.split('/').any(is_secret) {
         return Cow::Borrowed(path);
     }
@@ -23,12 +23,21 @@ pub(super) fn without_credentials(path: &str) -> Cow<'_, str> {
     Cow::Owned(segments.collect::<Vec<_>>().join("/"))
 }
 
-/// Could there be a credential? A look at the letters, which nearly every path passes: our keys have an underscore, and
-/// sessions' keys are twenty capitals and digits.
+/// Is there the beginning of a key of ours, its underscore percent-encoded perhaps?
+fn holds_key(segment: &str) -> bool {
+    let Some((before, _)) = KEY_PREFIX.split_once('_') else { return segment.contains(KEY_PREFIX) };
+    segment.match_indices(before).any(|(at, _)| {
+        let behind = segment.get(at + before.len()..).unwrap_or_default();
+        behind.starts_with('_') || behind.get(..3).is_some_and(|code| code.eq_ignore_ascii_case("%5f"))
+    })
+}
+
+/// Could there be a credential? A look at the letters, which nearly every path passes: our keys have an underscore,
+/// plain or percent-encoded, and sessions' keys are twenty capitals and digits.
 fn is_suspicious(path: &str) -> bool {
     let mut capitals = 0_usize;
     for byte in path.bytes() {
-        if byte == b'_' {
+        if matches!(byte, b'_' | b'%') {
             return true;
         }
         capitals += usize::from(byte.is_ascii_uppercase() | byte.is_ascii_digit());
@@ -55,6 +64,9 @@ mod tests {
             (&format!("/v2/{session}/{key}"), "/v2/***/***"),
             (&format!("/v2/{session}A/{session}"), "/v2/ABCDEFGHIJ0123456789A/***"),
             (&key, "***"),
+            (&format!("/v2/{}", key.replace('_', "%5F")), "/v2/***"),
+            (&format!("/lk1/{}", key.replace('_', "%5f")), "/lk1/***"),
+            ("/lk1%20x/lk1", "/lk1%20x/lk1"),
         ] {
             assert_eq!(without_credentials(path), written, "{path}");
         }

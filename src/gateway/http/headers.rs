@@ -162,7 +162,6 @@ pub fn strip_claims(headers: &mut HeaderMap, rules: &IdentityRules) {
 
 /// What the upstream is told of a request beside what its client says: who calls, through what, and under which name
 /// the request is logged. There is none without a [`Permit`] (invariant 1).
-#[derive(Debug)]
 pub struct Told<'a> {
     /// Who calls.
     pub permit: &'a Permit,
@@ -184,6 +183,35 @@ impl Told<'_> {
         if self.rules.has_collisions {
             return None;
         }
+        self.each_of_ours(headers.get(HOST), headers.contains_key(TE), &mut put);
+        self.rules.set.0.iter().for_each(|(name, value)| put(name, value.as_bytes()));
+        Some(())
+    }
+
+    /// The same, and where a field is meant twice, the last meaning counts.
+    pub fn insert_into(&self, headers: &mut HeaderMap) {
+        headers.reserve(ADDED_FIELDS);
+        let (host, has_te) = (headers.get(HOST).cloned(), headers.contains_key(TE));
+        self.each_of_ours(host.as_ref(), has_te, |name, value| {
+            // Whatever stands in a field is a value; were it none, the field would be left out rather than lie.
+            match HeaderValue::from_bytes(value) {
+                Ok(value) if *name == VIA => drop(headers.append(name, value)),
+                Ok(value) => drop(headers.insert(name, value)),
+                Err(_) => {}
+            }
+        });
+        for (name, value) in &self.rules.set.0 {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// All but what the configuration sets.
+    fn each_of_ours(
+        &self,
+        host: Option<&HeaderValue>,
+        has_te: bool,
+        mut put: impl FnMut(&HeaderName, &[u8]),
+    ) {
         let names = &self.rules.names;
         for (name, text) in [(&names.customer, self.permit.customer()), (&names.user, self.permit.login())] {
             if let Some(name) = name.as_ref().filter(|_| is_plain_value(text)) {
@@ -196,51 +224,17 @@ impl Told<'_> {
         if let Some(name) = &names.method {
             put(name, self.permit.method().as_str().as_bytes());
         }
-        if let Some(host) = headers.get(HOST) {
+        if let Some(host) = host {
             put(&X_FORWARDED_HOST, host.as_bytes());
         }
         put(&X_FORWARDED_FOR, self.facts.forwarded_for.as_bytes());
         put(&X_FORWARDED_PROTO, self.facts.forwarded_proto.as_bytes());
         put(&X_REQUEST_ID, self.request_id.as_bytes());
-        if headers.contains_key(TE) {
+        if has_te {
             // RFC 9110 §10.1.4: who sends `TE` names it in `Connection`.
             put(&CONNECTION, b"te");
         }
         put(&VIA, via(self.received).as_bytes());
-        for (name, value) in &self.rules.set.0 {
-            put(name, value.as_bytes());
-        }
-        Some(())
-    }
-
-    /// The same, and where a field is meant twice, the last meaning counts.
-    pub fn insert_into(&self, headers: &mut HeaderMap) {
-        headers.reserve(ADDED_FIELDS);
-        let names = &self.rules.names;
-        insert_text(headers, names.customer.as_ref(), self.permit.customer());
-        insert_text(headers, names.user.as_ref(), self.permit.login());
-        if let (Some(name), Some(id)) = (&names.key_id, self.permit.key_id()) {
-            // Letters, digits and `_` are always a header's value.
-            if let Ok(value) = HeaderValue::from_bytes(&id.to_ascii()) {
-                headers.insert(name, value);
-            }
-        }
-        if let Some(name) = &names.method {
-            headers.insert(name, HeaderValue::from_static(self.permit.method().as_str()));
-        }
-        if let Some(host) = headers.get(HOST).cloned() {
-            headers.insert(X_FORWARDED_HOST, host);
-        }
-        headers.insert(X_FORWARDED_FOR, self.facts.forwarded_for.clone());
-        headers.insert(X_FORWARDED_PROTO, self.facts.forwarded_proto.clone());
-        headers.insert(X_REQUEST_ID, self.request_id.clone());
-        if headers.contains_key(TE) {
-            headers.insert(CONNECTION, HeaderValue::from_static("te"));
-        }
-        append_via(headers, self.received);
-        for (name, value) in &self.rules.set.0 {
-            headers.insert(name, value.clone());
-        }
     }
 }
 
@@ -275,14 +269,6 @@ pub fn strip_trailers(trailers: &mut HeaderMap, rules: &IdentityRules) {
     strip_claims(trailers, rules);
     for name in [HOST, CONTENT_LENGTH, TE, TRAILER, EXPECT] {
         trailers.remove(name);
-    }
-}
-
-fn insert_text(headers: &mut HeaderMap, name: Option<&HeaderName>, text: &str) {
-    if is_plain_value(text)
-        && let (Some(name), Ok(value)) = (name, HeaderValue::from_str(text))
-    {
-        headers.insert(name, value);
     }
 }
 

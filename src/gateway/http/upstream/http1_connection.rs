@@ -5,6 +5,7 @@
 //! may come, and pass, before the request's body is sent. What bytes mean stands in `http1_answer`, `http1_body` and
 //! `http1_upload`; this file moves them. Used by `http1_exchange` and `server_pool`.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,7 +35,6 @@ const LARGEST_READ: usize = 256 * 1024;
 const KEPT_BYTES: usize = 16 * 1024;
 
 /// A connection to an upstream, with or without a request on it.
-#[derive(Debug)]
 pub struct UpstreamConnection {
     stream: UpstreamStream,
     /// What came and was not decoded.
@@ -50,6 +50,13 @@ pub struct UpstreamConnection {
     in_flight: Option<InFlight>,
     /// Kept from request to request: it is moved only when something is due sooner than it stands.
     pub timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What goes and comes over it is for nobody's log.
+impl fmt::Debug for UpstreamConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamConnection").field("upload", &self.upload).finish_non_exhaustive()
+    }
 }
 
 /// How the request goes up.

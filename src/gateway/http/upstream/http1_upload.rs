@@ -4,6 +4,7 @@
 //! taken only when the one before it is written, so that a slow server slows the client. Called by
 //! `http1_connection`.
 
+use std::fmt;
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,7 +26,7 @@ const COPIED_BYTES: usize = 1_024;
 const KEPT_BYTES: usize = 4_096;
 
 /// The way up of one connection, for one request after the other.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Upload {
     /// Head, chunk sizes, small parts, trailers: what is still to be written comes behind `written`.
     out: Vec<u8>,
@@ -59,6 +60,13 @@ pub enum UploadError {
     Server,
     /// The client's body failed.
     Client(Fault),
+}
+
+/// Its bytes may be secrets: an upstream's own key stands among the fields.
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("has_ended", &self.has_ended()).finish_non_exhaustive()
+    }
 }
 
 impl Upload {
