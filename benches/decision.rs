@@ -20,6 +20,8 @@
 mod instructions;
 #[path = "decision/steps.rs"]
 mod steps;
+#[path = "shared/users.rs"]
+mod users;
 #[path = "decision/world.rs"]
 mod world;
 

@@ -9,11 +9,15 @@
     reason = "a bench reports on stdout and ends at the first fault"
 )]
 
+#[path = "shared/users.rs"]
+mod users;
+
 use std::time::Instant;
 
 use latchkey::crypto::DigestKey;
 use latchkey::model::{KeyDigest, KeyId, Timestamp};
-use latchkey::store::{ImportedKey, ImportedUser, Index, ROWS_PER_BATCH, Store};
+use latchkey::store::{ImportedKey, Index, ROWS_PER_BATCH, Store};
+use users::import_users;
 
 const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -54,22 +58,7 @@ async fn measure(keys: usize) {
 
 async fn import(store: &Store, keys: usize) {
     let import = store.begin_import(NOW).await.unwrap();
-    let handles: Vec<_> = (0..keys.div_ceil(10)).map(|n| format!("customer{n}").parse().unwrap()).collect();
-    let mut customers = Vec::new();
-    for batch in handles.chunks(ROWS_PER_BATCH) {
-        customers.extend(import.add_customers(batch).await.unwrap());
-    }
-    let wanted: Vec<ImportedUser> = (0..keys)
-        .map(|n| ImportedUser {
-            customer: customers[n / 10],
-            login: format!("user{n}").parse().unwrap(),
-            administrator: false,
-        })
-        .collect();
-    let mut users = Vec::new();
-    for batch in wanted.chunks(ROWS_PER_BATCH) {
-        users.extend(import.add_users(batch).await.unwrap());
-    }
+    let users = import_users(&import, keys).await;
     let wanted: Vec<ImportedKey> =
         users.iter().zip(0_u64..).map(|(user, n)| imported_key(*user, n)).collect();
     for batch in wanted.chunks(ROWS_PER_BATCH) {

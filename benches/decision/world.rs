@@ -10,8 +10,10 @@ use latchkey::clock::Clock;
 use latchkey::config::{Limits, Policy};
 use latchkey::crypto::{DigestKey, KeyRing, KeyText};
 use latchkey::model::{KeyDigest, KeyId, Timestamp};
-use latchkey::store::{ImportedKey, ImportedUser, Index, KeyUse, ROWS_PER_BATCH, Store};
+use latchkey::store::{ImportedKey, Index, KeyUse, ROWS_PER_BATCH, Store};
 use tokio::sync::mpsc;
+
+use super::users::import_users;
 
 const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 /// Keys that are asked for, spread over all that there are.
@@ -104,22 +106,7 @@ impl Asked {
 /// Imports keys of Latchkey's own form; answers those that will be asked for.
 async fn import(store: &Store, key_ring: &KeyRing, keys: usize) -> Vec<Asked> {
     let import = store.begin_import(NOW).await.unwrap();
-    let handles: Vec<_> = (0..keys.div_ceil(10)).map(|n| format!("customer{n}").parse().unwrap()).collect();
-    let mut customers = Vec::new();
-    for batch in handles.chunks(ROWS_PER_BATCH) {
-        customers.extend(import.add_customers(batch).await.unwrap());
-    }
-    let wanted: Vec<ImportedUser> = (0..keys)
-        .map(|n| ImportedUser {
-            customer: customers[n / 10],
-            login: format!("user{n}").parse().unwrap(),
-            administrator: false,
-        })
-        .collect();
-    let mut users = Vec::new();
-    for batch in wanted.chunks(ROWS_PER_BATCH) {
-        users.extend(import.add_users(batch).await.unwrap());
-    }
+    let users = import_users(&import, keys).await;
     let mut asked = Vec::new();
     let mut batch = Vec::new();
     for (number, user) in users.into_iter().enumerate() {
