@@ -3,9 +3,10 @@
 //! Each thread counts in tables of its own and reads no clock for it, so that the hot path gains nothing that threads
 //! share: a table's lock is taken by its thread and, for as long as it takes to swap the table, by
 //! [`UsageMeter::collect`] every few seconds. The thread never waits for it: of its two tables `collect` holds one at
-//! most, and the thread counts in the other. A request costs one look-up, and allocates only where its credential is
-//! the first of a table that has grown beyond its last size. What is not used takes no memory, so that the index need
-//! not grow by a counter a key. Called by `authenticator`; `app::usage` collects and writes.
+//! most, and the thread counts in the other. Who was let in is noted in a row at first, and looked up some dozens at a
+//! time: one by one each would wait for memory, and together they wait at once. That allocates only where a credential
+//! is the first of a table that has grown beyond its last size. What is not used takes no memory, so that the index
+//! need not grow by a counter a key. Called by `authenticator`; `app::usage` collects and writes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,6 +24,9 @@ const CREDENTIALS_AT_ONCE: usize = 65_536;
 /// Addresses of a credential that are remembered between two collections.
 const ADDRESSES_AT_ONCE: usize = 4;
 
+/// Admissions that are looked up together.
+const LOOKED_UP_TOGETHER: usize = 64;
+
 /// Counts on every thread, beside the others.
 #[derive(Debug, Default)]
 pub(super) struct UsageMeter {
@@ -33,9 +37,27 @@ pub(super) struct UsageMeter {
 /// One of a thread's two tables.
 #[derive(Debug, Default)]
 struct Half {
-    table: Mutex<Table>,
+    counted: Mutex<Counted>,
     /// Credentials that it held at the last collection: the next one will hold about as many.
     expected: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    table: Table,
+    /// What is still to be looked up, in the order in which it came.
+    admissions: Vec<Admission>,
+    /// Requests and refusals that there was no place to count for.
+    uncounted: u64,
+}
+
+/// Requests that a credential was let in for.
+#[derive(Clone, Copy, Debug)]
+struct Admission {
+    whose: Recognised,
+    service: Service,
+    client_ip: ClientIp,
+    requests: u32,
 }
 
 /// Its keys are ours, not a peer's, and need no slower hash.
@@ -84,17 +106,15 @@ impl UsageMeter {
     pub(super) fn count_admission(&self, permit: &Permit) {
         match permit.service() {
             Service::Api => self.count_requests(permit, 1),
-            Service::IsProxy => {
-                self.count(permit.recognised(), Service::IsProxy, |counts| counts.saw(permit.client_ip()));
-            }
+            Service::IsProxy => self.count_requests(permit, 0),
         }
     }
 
     /// So many requests were let in.
     pub(super) fn count_requests(&self, permit: &Permit, requests: u32) {
-        self.count(permit.recognised(), permit.service(), |counts| {
-            counts.requests = counts.requests.saturating_add(requests);
-            counts.saw(permit.client_ip());
+        let (whose, service) = (permit.recognised(), permit.service());
+        self.count(|counted| {
+            counted.admit(Admission { whose, service, client_ip: permit.client_ip(), requests });
         });
     }
 
@@ -102,15 +122,22 @@ impl UsageMeter {
     /// passwords would push a user's own addresses out.
     pub(super) fn count_refusal(&self, denial: Denial, service: Service) {
         if let Some(whose) = denial.recognised {
-            self.count(whose, service, |counts| counts.refusals = counts.refusals.saturating_add(1));
+            self.count(|counted| match counted.of(whose, service) {
+                Some(counts) => counts.refusals = counts.refusals.saturating_add(1),
+                None => counted.uncounted += 1,
+            });
         }
     }
 
     /// Takes out what was counted since the last time.
     pub(super) fn collect(&self) -> CollectedUsage {
-        let mut uses = Vec::new();
+        let mut collected =
+            CollectedUsage { uses: Vec::new(), uncounted: self.uncounted.swap(0, Ordering::Relaxed) };
         for half in self.lanes.iter().flatten() {
-            uses.extend(half.take().into_iter().map(|((whose, service), counts)| CountedUse {
+            let mut counted = half.take();
+            counted.look_up();
+            collected.uncounted += counted.uncounted;
+            collected.uses.extend(counted.table.into_iter().map(|((whose, service), counts)| CountedUse {
                 whose,
                 service,
                 requests: counts.requests,
@@ -118,34 +145,64 @@ impl UsageMeter {
                 addresses: counts.addresses,
             }));
         }
-        CollectedUsage { uses, uncounted: self.uncounted.swap(0, Ordering::Relaxed) }
+        collected
     }
 
-    fn count(&self, whose: Recognised, service: Service, change: impl Fn(&mut Counts)) {
-        for half in self.lanes.get_or_default() {
-            // Held by `collect`, which never holds the other one too.
-            let Ok(mut table) = half.table.try_lock() else { continue };
-            let has_room = table.len() < CREDENTIALS_AT_ONCE;
-            match table.entry((whose, service)) {
-                Entry::Occupied(mut counts) => return change(counts.get_mut()),
-                Entry::Vacant(free) if has_room => return change(free.insert(Counts::default())),
-                Entry::Vacant(_) => break,
+    fn count(&self, change: impl FnOnce(&mut Counted)) {
+        // One may be held by `collect`, which never holds the other one too.
+        match self.lanes.get_or_default().iter().find_map(|half| half.counted.try_lock().ok()) {
+            Some(mut counted) => change(&mut counted),
+            None => drop(self.uncounted.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Counted {
+    fn admit(&mut self, admission: Admission) {
+        self.admissions.push(admission);
+        if self.admissions.len() >= LOOKED_UP_TOGETHER {
+            self.look_up();
+        }
+    }
+
+    fn look_up(&mut self) {
+        let mut admissions = std::mem::take(&mut self.admissions);
+        for Admission { whose, service, client_ip, requests } in admissions.drain(..) {
+            match self.of(whose, service) {
+                Some(counts) => {
+                    counts.requests = counts.requests.saturating_add(requests);
+                    counts.saw(client_ip);
+                }
+                None => self.uncounted += 1,
             }
         }
-        self.uncounted.fetch_add(1, Ordering::Relaxed);
+        self.admissions = admissions;
+    }
+
+    /// The counts of one credential at one door; `None`: there is no place for any more.
+    fn of(&mut self, whose: Recognised, service: Service) -> Option<&mut Counts> {
+        let has_room = self.table.len() < CREDENTIALS_AT_ONCE;
+        match self.table.entry((whose, service)) {
+            Entry::Occupied(counts) => Some(counts.into_mut()),
+            Entry::Vacant(free) => has_room.then(|| free.insert(Counts::default())),
+        }
     }
 }
 
 impl Half {
-    /// Takes the table out and leaves one of about its size, made before the lock is taken.
-    fn take(&self) -> Table {
+    /// Takes out what was counted and leaves a table of about its size, made before the lock is taken.
+    fn take(&self) -> Counted {
         let expected = self.expected.load(Ordering::Relaxed);
-        let spare = Table::with_capacity_and_hasher(expected, foldhash::fast::FixedState::default());
-        // Poisoned: its thread ended in a panic while it counted, and what it counted goes with it.
-        let Ok(taken) = self.table.lock().map(|mut table| std::mem::replace(&mut *table, spare)) else {
-            return Table::default();
+        let spare = Counted {
+            table: Table::with_capacity_and_hasher(expected, foldhash::fast::FixedState::default()),
+            admissions: Vec::with_capacity(if expected == 0 { 0 } else { LOOKED_UP_TOGETHER }),
+            uncounted: 0,
         };
-        self.expected.store(taken.len(), Ordering::Relaxed);
+        // Poisoned: its thread ended in a panic while it counted, and what it counted goes with it.
+        let Ok(taken) = self.counted.lock().map(|mut counted| std::mem::replace(&mut *counted, spare)) else {
+            return Counted::default();
+        };
+        self.expected.store(taken.table.len(), Ordering::Relaxed);
         taken
     }
 }
@@ -222,9 +279,9 @@ mod tests {
         refuse(&meter, KEY);
         let [first, second] = meter.lanes.get().unwrap();
         {
-            let _taken = first.table.lock().unwrap();
+            let _taken = first.counted.lock().unwrap();
             refuse(&meter, KEY);
-            let _both = second.table.lock().unwrap();
+            let _both = second.counted.lock().unwrap();
             refuse(&meter, KEY);
         }
         let collected = meter.collect();
