@@ -17,7 +17,8 @@ use crate::model::{KeyId, Timestamp};
 pub(super) fn write_line(buffer: &mut Vec<u8>, present: &mut WrittenSecond, record: &AccessRecord<'_>) {
     buffer.extend_from_slice(b"{\"time\":");
     present.write_time(buffer, record.at);
-    write_text(buffer, ",\"service\":\"", record.service.as_str());
+    buffer.extend_from_slice(b",\"service\":\"");
+    buffer.extend_from_slice(record.service.as_str().as_bytes());
     write_text(buffer, "\",\"listener\":\"", record.listener);
     buffer.extend_from_slice(b"\",\"request_id\":\"");
     buffer.extend_from_slice(&record.request_id.to_ascii());
@@ -27,12 +28,12 @@ pub(super) fn write_line(buffer: &mut Vec<u8>, present: &mut WrittenSecond, reco
     write_text(buffer, "\",\"target\":\"", &without_credentials(record.target));
     buffer.extend_from_slice(b"\",\"status\":");
     write_number(buffer, record.status);
-    write_known(buffer, ",\"reason\":", record.reason);
+    write_own(buffer, ",\"reason\":", record.reason.map(str::as_bytes));
     write_known(buffer, ",\"customer\":", record.customer);
     write_known(buffer, ",\"user\":", record.user);
     let key_id = record.key_id.map(KeyId::to_ascii);
-    write_known(buffer, ",\"key_id\":", key_id.as_ref().and_then(|id| std::str::from_utf8(id).ok()));
-    write_known(buffer, ",\"auth_method\":", record.auth_method);
+    write_own(buffer, ",\"key_id\":", key_id.as_ref().map(<[u8; _]>::as_slice));
+    write_own(buffer, ",\"auth_method\":", record.auth_method.map(str::as_bytes));
     write_known(buffer, ",\"upstream\":", record.upstream);
     buffer.extend_from_slice(b",\"duration_us\":");
     write_number(buffer, record.duration_microseconds);
@@ -75,6 +76,19 @@ fn write_known(buffer: &mut Vec<u8>, before: &str, value: Option<&str>) {
         Some(text) => {
             buffer.push(b'"');
             write_escaped(buffer, text);
+            buffer.push(b'"');
+        }
+        None => buffer.extend_from_slice(b"null"),
+    }
+}
+
+/// The same for one of our own words, which need no escape.
+fn write_own(buffer: &mut Vec<u8>, before: &str, word: Option<&[u8]>) {
+    buffer.extend_from_slice(before.as_bytes());
+    match word {
+        Some(word) => {
+            buffer.push(b'"');
+            buffer.extend_from_slice(word);
             buffer.push(b'"');
         }
         None => buffer.extend_from_slice(b"null"),
