@@ -154,7 +154,8 @@ impl Authenticator {
                 decision.map_err(|denial| self.count_failure(denial, client_ip))
             }
             Credential::Password { user, password } => {
-                self.authenticate_password(user, password, service, client_ip).await
+                // Boxed, so that a key, which never waits, has no room to keep for it.
+                Box::pin(self.authenticate_password(user, password, service, client_ip)).await
             }
         };
         match decision {
