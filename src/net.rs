@@ -12,6 +12,7 @@ mod slots;
 mod thread_loads;
 mod tls;
 mod tls_client;
+pub mod turn;
 pub mod upstream;
 pub mod websocket;
 

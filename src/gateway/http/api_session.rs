@@ -35,7 +35,7 @@ pub async fn answer_session_request(
     door: &HttpDoor,
     client_ip: ClientIp,
     request: Request<Incoming>,
-    mut record: RequestRecord,
+    mut record: Box<RequestRecord>,
 ) -> Response<DoorBody> {
     match open_or_close(door, client_ip, &request).await {
         Ok((permit, done)) => {
@@ -81,7 +81,7 @@ impl From<SessionFault> for Fault {
     }
 }
 
-fn render(done: &Done, mut record: RequestRecord) -> Response<DoorBody> {
+fn render(done: &Done, mut record: Box<RequestRecord>) -> Response<DoorBody> {
     let (status, body) = match done {
         // A key is of letters and digits: nothing in it is escaped.
         Done::Opened(key) => (StatusCode::CREATED, ["{\"key\":\"", key.expose(), "\"}"].concat()),

@@ -71,7 +71,8 @@ pub fn parse_credential(field: &[u8]) -> Option<Authorization<'_>> {
     let (scheme, rest) = field.split_at_checked(blank)?;
     let credential = rest.trim_ascii_start();
     // Blanks, commas of a list and control bytes are no part of one credential; a key may hold a comma.
-    if credential.is_empty() || !credential.iter().all(u8::is_ascii_graphic) {
+    if credential.is_empty() || !credential.iter().fold(true, |so_far, byte| so_far & byte.is_ascii_graphic())
+    {
         return None;
     }
     if scheme.eq_ignore_ascii_case(b"ApiKey") {

@@ -5,18 +5,19 @@
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::headers::has_field;
 use crate::model::is_own_cookie;
 
 /// Takes the product's cookies out of a request.
 pub fn strip_own_cookies(headers: &mut HeaderMap) {
-    if headers.contains_key(COOKIE) {
+    if has_field(headers, &COOKIE) {
         replace_values(headers, &COOKIE, without_own);
     }
 }
 
 /// Takes fields that would set the product's cookies out of an answer.
 pub fn strip_own_set_cookies(headers: &mut HeaderMap) {
-    if headers.contains_key(SET_COOKIE) {
+    if has_field(headers, &SET_COOKIE) {
         replace_values(headers, &SET_COOKIE, |field| (!sets_own(&field)).then_some(field));
     }
 }

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -21,6 +22,9 @@ use crate::config::Limits;
 
 /// How long a client may still take nothing when one of its streams was cut off.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
+
+/// As many bytes of several parts are copied into one, for less than several cost the kernel.
+const COPIED_BYTES: usize = 4 * 1024;
 
 /// Where a client's connection stands, and until when it may stand there.
 #[derive(Debug)]
@@ -246,7 +250,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        let outcome = if parts.iter().map(|part| part.len()).sum::<usize>() <= COPIED_BYTES {
+            let mut room = [const { MaybeUninit::uninit() }; COPIED_BYTES];
+            let mut joined = ReadBuf::uninit(&mut room);
+            parts.iter().for_each(|part| joined.put_slice(part));
+            Pin::new(&mut self.stream).poll_write(cx, joined.filled())
+        } else {
+            Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        };
         self.watch.note_write(outcome)
     }
 

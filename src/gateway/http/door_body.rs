@@ -26,7 +26,7 @@ pub struct DoorBody {
     /// The rest of what the upstream sent, for an HTTP/2 client.
     rest: Bytes,
     /// `None`: the request goes on without its answer's body.
-    record: Option<RequestRecord>,
+    record: Option<Box<RequestRecord>>,
     /// `None`: nothing has been asked of it, or it ended at once.
     open: Option<OpenBody>,
 }
@@ -44,7 +44,7 @@ pub struct BrokenOff(Fault);
 
 impl DoorBody {
     /// The gateway's own bytes.
-    pub const fn own(bytes: Bytes, record: RequestRecord) -> Self {
+    pub const fn own(bytes: Bytes, record: Box<RequestRecord>) -> Self {
         Self { source: Source::Own(bytes), rest: Bytes::new(), record: Some(record), open: None }
     }
 
@@ -54,7 +54,7 @@ impl DoorBody {
     }
 
     /// The upstream's body.
-    pub const fn upstream(body: UpstreamBody, record: RequestRecord) -> Self {
+    pub const fn upstream(body: UpstreamBody, record: Box<RequestRecord>) -> Self {
         Self { source: Source::Upstream(body), rest: Bytes::new(), record: Some(record), open: None }
     }
 

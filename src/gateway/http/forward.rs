@@ -20,7 +20,7 @@ use super::cookies::{strip_own_cookies, strip_own_set_cookies};
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
-use super::headers::{Told, X_REQUEST_ID, append_via, strip_claims, strip_hop_by_hop};
+use super::headers::{Told, X_REQUEST_ID, append_via, has_field, strip_claims, strip_hop_by_hop};
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::routes::Resolved;
@@ -33,59 +33,65 @@ use crate::auth::Permit;
 const READ_THE_ANSWER: Duration = Duration::from_secs(1);
 
 /// Sends `request`, whose head was settled, to its upstream, and answers with what comes back.
-pub async fn forward_request(
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, and a request is large")]
+pub fn forward_request(
     door: &HttpDoor,
     origin: &Origin,
     permit: Permit,
     mut request: Request<Incoming>,
-    mut record: RequestRecord,
-) -> Response<DoorBody> {
-    let route = route(door, &request);
-    record.admitted(permit.clone(), route.map(|route| &route.upstream));
-    let Some(Resolved { upstream, upgrades, .. }) = route else {
-        return door.refuse(Fault::NoRoute, request, record);
-    };
-    let asked = match Asked::read(&mut request, upgrades) {
-        Ok(asked) => asked,
-        Err(fault) => return door.refuse(fault, request, record),
-    };
-    if is_last_hop(&request) {
-        return answer_options(record);
-    }
-    if exceeds(request.body(), door.limits.http_body_bytes) {
-        return door.refuse(Fault::BodyTooLong, request, record);
-    }
-    let received = request.version();
-    let (request, progress) = prepare(upstream, request, door.limits.http_body_bytes);
-    let id = record.id_value();
-    let told = Told {
-        permit: &permit,
-        rules: upstream.identity_rules(),
-        facts: &origin.forwarded,
-        request_id: &id,
-        received,
-    };
-    let answer = match asked {
-        None => upstream.send(&told, request, progress).await,
-        // Boxed: hardly any request is one of these.
-        Some(asked) => match Box::pin(asked.ask(upstream, &told, request)).await {
-            Ok(Answer::Switched(switched)) => return asked.open(door, &permit, switched, record),
-            Ok(Answer::Ordinary(response)) => Ok(response),
-            Err(fault) => Err(fault),
-        },
-    };
-    match answer {
-        Ok(response) => pass_back(response, id, record),
-        Err(fault) => {
-            record.leaves_unread();
-            super::server::render_refusal(fault, record)
+    mut record: Box<RequestRecord>,
+) -> impl Future<Output = Response<DoorBody>> {
+    async move {
+        let route = route(door, &request);
+        let id = record.id_value();
+        let permit = record.admitted(permit, route.map(|route| &route.upstream));
+        let Some(Resolved { upstream, upgrades, .. }) = route else {
+            return door.refuse(Fault::NoRoute, request, record);
+        };
+        let asked = match Asked::read(&mut request, upgrades) {
+            Ok(asked) => asked,
+            Err(fault) => return door.refuse(fault, request, record),
+        };
+        if is_last_hop(&request) {
+            return answer_options(record);
+        }
+        if exceeds(request.body(), door.limits.http_body_bytes) {
+            return door.refuse(Fault::BodyTooLong, request, record);
+        }
+        let received = request.version();
+        let (request, progress) = prepare(upstream, request, door.limits.http_body_bytes);
+        let told = Told {
+            permit,
+            rules: upstream.identity_rules(),
+            facts: &origin.forwarded,
+            request_id: &id,
+            received,
+        };
+        let answer = match asked {
+            None => upstream.send(&told, &mut Some(request), progress).await,
+            // Boxed: hardly any request is one of these.
+            Some(asked) => match Box::pin(asked.ask(upstream, &told, request)).await {
+                Ok(Answer::Switched(switched)) => {
+                    let permit = permit.clone();
+                    return asked.open(door, &permit, switched, record);
+                }
+                Ok(Answer::Ordinary(response)) => Ok(response),
+                Err(fault) => Err(fault),
+            },
+        };
+        match answer {
+            Ok(response) => pass_back(response, id, record),
+            Err(fault) => {
+                record.leaves_unread();
+                super::server::render_refusal(fault, record)
+            }
         }
     }
 }
 
 /// Where the request goes, by its settled host and its path as it was sent.
 fn route<'a>(door: &'a HttpDoor, request: &Request<Incoming>) -> Option<&'a Resolved<HttpUpstream>> {
-    let host = request.headers().get(HOST).and_then(|host| host_name(host.as_bytes()))?;
+    let host = || request.headers().get(HOST).and_then(|host| host_name(host.as_bytes()));
     door.routes.find(host, request.uri().path())
 }
 
@@ -94,7 +100,7 @@ fn is_last_hop(request: &Request<Incoming>) -> bool {
     request.method() == Method::OPTIONS && request.headers().get(MAX_FORWARDS).is_some_and(|left| left == "0")
 }
 
-fn answer_options(mut record: RequestRecord) -> Response<DoorBody> {
+fn answer_options(mut record: Box<RequestRecord>) -> Response<DoorBody> {
     record.answered(StatusCode::OK);
     let id = record.id_value();
     let mut response = Response::new(DoorBody::own(Bytes::new(), record));
@@ -131,7 +137,7 @@ fn prepare(
     strip_own_cookies(&mut head.headers);
     count_hop(&head.method, &mut head.headers);
     let bodiless = incoming.is_end_stream();
-    if bodiless || of_http2 {
+    if (bodiless || of_http2) && has_field(&head.headers, &EXPECT) {
         // hyper sends no 1xx over HTTP/2; such a client sends its body after a while of its own.
         head.headers.remove(EXPECT);
     }
@@ -143,7 +149,7 @@ fn prepare(
         head.headers.remove(CONTENT_LENGTH);
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let gate = if head.headers.contains_key(EXPECT) { Gate::AwaitsContinue } else { Gate::Open };
+    let gate = if has_field(&head.headers, &EXPECT) { Gate::AwaitsContinue } else { Gate::Open };
     let progress = SendProgress::new(gate);
     let body = RequestBody::new(incoming, &progress, upstream, limit_bytes);
     (Request::from_parts(head, body), Some(progress))
@@ -164,12 +170,12 @@ fn count_hop(method: &Method, headers: &mut HeaderMap) {
 fn pass_back(
     response: Response<UpstreamBody>,
     id: HeaderValue,
-    mut record: RequestRecord,
+    mut record: Box<RequestRecord>,
 ) -> Response<DoorBody> {
     let (mut head, mut body) = response.into_parts();
     let received = head.version;
     head.version = Version::HTTP_11;
-    if head.headers.contains_key(TRANSFER_ENCODING) || head.status == StatusCode::NO_CONTENT {
+    if has_field(&head.headers, &TRANSFER_ENCODING) || head.status == StatusCode::NO_CONTENT {
         // Chunks outrank a length that came with them (RFC 9112 §6.3); and 204 has none (RFC 9110 §8.6).
         head.headers.remove(CONTENT_LENGTH);
     }
@@ -195,7 +201,7 @@ pub fn discard(body: Incoming, headers: &HeaderMap, spoken: Spoken, limits: &cra
                 pending::<()>().await;
             }
         }));
-    } else if !headers.contains_key(EXPECT) {
+    } else if !has_field(headers, &EXPECT) {
         // A client that waits for `100 Continue` gets the answer instead, and the connection closes, because nobody
         // knows whether it will send the body after all.
         let idle = Duration::from_secs(limits.http_body_idle_seconds.into());

@@ -4,7 +4,7 @@
 //! whatever could pass for the gateway's word goes; only then the gateway's own fields are set. So no client can name
 //! one of ours in `Connection` and have it removed (S13). Called by `forward` and by the bodies, for trailers.
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, TE, TRAILER, VIA};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::auth::Permit;
@@ -90,6 +90,11 @@ impl IdentityRules {
 /// `name` with every mark as `-`. Names are lower case already: the parser sees to it.
 fn unmarked(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+}
+
+/// Is there a field of this `name`? A head has few fields, so that a look at each costs less than the hash of a name.
+pub fn has_field(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|present| present == name)
 }
 
 /// Removes what belongs to one connection only, in requests and answers (RFC 9110 §7.6.1).
@@ -183,7 +188,7 @@ impl Told<'_> {
         if self.rules.has_collisions {
             return None;
         }
-        self.each_of_ours(headers.get(HOST), headers.contains_key(TE), &mut put);
+        self.each_of_ours(headers.get(HOST), has_field(headers, &TE), &mut put);
         self.rules.set.0.iter().for_each(|(name, value)| put(name, value.as_bytes()));
         Some(())
     }
@@ -191,7 +196,7 @@ impl Told<'_> {
     /// The same, and where a field is meant twice, the last meaning counts.
     pub fn insert_into(&self, headers: &mut HeaderMap) {
         headers.reserve(ADDED_FIELDS);
-        let (host, has_te) = (headers.get(HOST).cloned(), headers.contains_key(TE));
+        let (host, has_te) = (headers.get(HOST).cloned(), has_field(headers, &TE));
         self.each_of_ours(host.as_ref(), has_te, |name, value| {
             // Whatever stands in a field is a value; were it none, the field would be left out rather than lie.
             match HeaderValue::from_bytes(value) {
@@ -245,20 +250,17 @@ fn is_plain_value(text: &str) -> bool {
 
 /// Adds this gateway to `Via`: the protocol it received the message by, and its name.
 pub fn append_via(headers: &mut HeaderMap, received: Version) {
-    let entry = HeaderValue::from_static(via(received));
-    match headers.entry(VIA) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(entry);
-        }
-        Entry::Occupied(mut earlier) => earlier.append(entry),
-    }
+    headers.append(VIA, via(received));
 }
 
-const fn via(received: Version) -> &'static str {
+fn via(received: Version) -> HeaderValue {
+    const HTTP_10: HeaderValue = HeaderValue::from_static("1.0 latchkey");
+    const HTTP_11: HeaderValue = HeaderValue::from_static("1.1 latchkey");
+    const HTTP_2: HeaderValue = HeaderValue::from_static("2.0 latchkey");
     match received {
-        Version::HTTP_10 => "1.0 latchkey",
-        Version::HTTP_2 => "2.0 latchkey",
-        _ => "1.1 latchkey",
+        Version::HTTP_10 => HTTP_10,
+        Version::HTTP_2 => HTTP_2,
+        _ => HTTP_11,
     }
 }
 

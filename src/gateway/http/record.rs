@@ -43,9 +43,11 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Begins with the head of `request`.
-    pub fn begin<B>(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, request: &Request<B>) -> Self {
+    ///
+    /// Boxed, because it goes from hand to hand until the answer's last byte.
+    pub fn begin<B>(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, request: &Request<B>) -> Box<Self> {
         client.watch.request_began();
-        Self {
+        Box::new(Self {
             door: Rc::clone(door),
             client: Rc::clone(client),
             client_ip: client.source_ip(),
@@ -64,7 +66,7 @@ impl RequestRecord {
             reason: None,
             recognised: None,
             response_bytes: 0,
-        }
+        })
     }
 
     /// The request's name.
@@ -75,7 +77,11 @@ impl RequestRecord {
     /// The request's name as the value of `X-Request-Id`.
     pub fn id_value(&self) -> HeaderValue {
         // Hexadecimal digits are always a header's value.
-        HeaderValue::from_bytes(&self.id.to_ascii()).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        let id = HeaderValue::from_bytes(&self.id.to_ascii());
+        let mut id = id.unwrap_or_else(|_| HeaderValue::from_static("-"));
+        // It never comes again: HTTP/2 need not push out of its table for it what does (RFC 7541 §7.1.3).
+        id.set_sensitive(true);
+        id
     }
 
     /// The connection it came by.
@@ -98,10 +104,10 @@ impl RequestRecord {
         self.client.watch.note_unread();
     }
 
-    /// Who was let in, and where to.
-    pub fn admitted(&mut self, permit: Permit, upstream: Option<&Rc<HttpUpstream>>) {
-        self.permit = Some(permit);
+    /// Who was let in, and where to; answers the permit, which is kept here.
+    pub fn admitted(&mut self, permit: Permit, upstream: Option<&Rc<HttpUpstream>>) -> &Permit {
         self.upstream = upstream.map(Rc::clone);
+        self.permit.insert(permit)
     }
 
     /// The answer's status.

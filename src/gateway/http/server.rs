@@ -83,10 +83,7 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let limits = Arc::clone(&present.limits);
     let takes_websockets = present.routes.allow(Upgrade::WebSocket);
     drop(present);
-    let service = service_fn(|request| {
-        let (door, client) = (doorway.present(), Rc::clone(&client));
-        async move { Ok::<_, Infallible>(handle_request(&door, &client, request).await) }
-    });
+    let service = service_fn(|request| handle_request(doorway.present(), Rc::clone(&client), request));
     match spoken {
         Spoken::Http1 => {
             let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
@@ -259,40 +256,44 @@ fn is_due(mut timer: Pin<&mut tokio::time::Sleep>, due: Instant, cx: &mut Contex
 }
 
 /// One request: read it, have it judged, and pass it on or refuse it.
-async fn handle_request(
-    door: &Rc<HttpDoor>,
-    client: &Rc<ClientConnection>,
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, and a request is large")]
+fn handle_request(
+    door: Rc<HttpDoor>,
+    client: Rc<ClientConnection>,
     mut request: Request<Incoming>,
-) -> Response<DoorBody> {
-    let mut record = RequestRecord::begin(door, client, &request);
-    let origin = match client.origin(request.headers(), &door.listener.client_address.trusted_proxies) {
-        Ok(origin) => origin,
-        Err(fault) => return door.refuse(fault, request, record),
-    };
-    let client_ip = origin.client_ip;
-    record.is_from(client_ip);
-    if let Err(fault) = check_manners(door, client, client_ip, &mut request) {
-        return door.refuse(fault, request, record);
-    }
-    if is_session_path(request.uri().path()) {
-        return Box::pin(answer_session_request(door, client_ip, request, record)).await;
-    }
-    let Some(authorization) = parse_authorization(request.headers()) else {
-        let denial = door.authenticator.refuse_unreadable(client_ip);
-        return door.refuse(denial.into(), request, record);
-    };
-    let credential = authorization.credential();
-    match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await {
-        // Boxed: its state is large, and needed only while an upstream is asked.
-        Decision::Allow(permit) => {
-            let quota = permit.quota();
-            let mut response = Box::pin(forward_request(door, &origin, permit, request, record)).await;
-            if let Some(quota) = quota {
-                put_quota(response.headers_mut(), quota);
-            }
-            response
+) -> impl Future<Output = Result<Response<DoorBody>, Infallible>> {
+    async move {
+        let mut record = RequestRecord::begin(&door, &client, &request);
+        let origin = match client.origin(request.headers(), &door.listener.client_address.trusted_proxies) {
+            Ok(origin) => origin,
+            Err(fault) => return Ok(door.refuse(fault, request, record)),
+        };
+        let client_ip = origin.client_ip;
+        record.is_from(client_ip);
+        if let Err(fault) = check_manners(&door, &client, client_ip, &mut request) {
+            return Ok(door.refuse(fault, request, record));
         }
-        Decision::Deny(denial) => door.refuse(denial.into(), request, record),
+        if is_session_path(request.uri().path()) {
+            return Ok(Box::pin(answer_session_request(&door, client_ip, request, record)).await);
+        }
+        let Some(authorization) = parse_authorization(request.headers()) else {
+            let denial = door.authenticator.refuse_unreadable(client_ip);
+            return Ok(door.refuse(denial.into(), request, record));
+        };
+        let credential = authorization.credential();
+        match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await
+        {
+            // Boxed: its state is large, and needed only while an upstream is asked.
+            Decision::Allow(permit) => {
+                let quota = permit.quota();
+                let mut response = Box::pin(forward_request(&door, &origin, permit, request, record)).await;
+                if let Some(quota) = quota {
+                    put_quota(response.headers_mut(), quota);
+                }
+                Ok(response)
+            }
+            Decision::Deny(denial) => Ok(door.refuse(denial.into(), request, record)),
+        }
     }
 }
 
@@ -331,7 +332,7 @@ impl HttpDoor {
         &self,
         fault: Fault,
         request: Request<Incoming>,
-        record: RequestRecord,
+        record: Box<RequestRecord>,
     ) -> Response<DoorBody> {
         self.leave_body(request, &record);
         render_refusal(fault, record)
@@ -348,7 +349,7 @@ impl HttpDoor {
 }
 
 /// The gateway's own answer.
-pub fn render_refusal(fault: Fault, mut record: RequestRecord) -> Response<DoorBody> {
+pub fn render_refusal(fault: Fault, mut record: Box<RequestRecord>) -> Response<DoorBody> {
     record.refused(fault);
     let id = record.id_value();
     let mut response = render_fault(fault, record.id()).map(|body| DoorBody::own(body, record));

@@ -80,7 +80,7 @@ impl Asked {
         door: &HttpDoor,
         permit: &Permit,
         upstream: Switched,
-        mut record: RequestRecord,
+        mut record: Box<RequestRecord>,
     ) -> Response<DoorBody> {
         let Switched { head, stream, read_ahead, in_flight } = upstream;
         let response = self.answer(head, &mut record);

@@ -26,13 +26,13 @@ use http::{Request, Response};
 use tokio::time::Instant;
 
 pub use self::body::UpstreamBody;
-use self::exchange::Outcome;
 pub use self::exchange::Switched;
+use self::exchange::{Outcome, Unsent};
 pub use self::health_check::health_checks;
 pub use self::http1_answer::{AnswerHead, Framing, HeadReader, UnreadableHead};
 pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
 pub use self::server_pool::InFlight;
-use self::server_pool::ServerPool;
+use self::server_pool::{Connection, ServerPool};
 use super::denial::Fault;
 use super::headers::{IdentityRules, Told};
 use super::request_body::{RequestBody, SendProgress};
@@ -102,7 +102,7 @@ impl HttpUpstream {
         self.pools.iter().map(|pool| pool.in_flight()).sum()
     }
 
-    /// Sends `request` and what is `told` beside it, and waits for the head of the answer. The permit in it is the
+    /// Sends what is `unsent` and what is `told` beside it, and waits for the head of the answer. The permit in it is the
     /// leave to do so (invariant 1): there is no other way to an upstream, and only `auth` makes permits.
     ///
     /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
@@ -112,7 +112,7 @@ impl HttpUpstream {
     pub async fn send(
         self: &Rc<Self>,
         told: &Told<'_>,
-        mut request: Request<RequestBody>,
+        unsent: &mut Unsent,
         progress: Option<Rc<SendProgress>>,
     ) -> Result<Response<UpstreamBody>, Fault> {
         let total_due = self.total_due();
@@ -121,12 +121,21 @@ impl HttpUpstream {
         loop {
             let (connection, origin) = match pool.take_kept() {
                 Some(kept) => (Ok(kept), Origin::Kept),
-                None => (pool.connect().await, Origin::Fresh),
+                // Boxed, so that the many requests that find one have no room to keep for it.
+                None => (Box::pin(pool.connect()).await, Origin::Fresh),
             };
             let fault = match connection {
                 Err(fault) => fault,
                 Ok(connection) => {
-                    match connection.exchange(self, told, request, progress.as_ref(), total_due).await {
+                    let outcome = match connection {
+                        Connection::Http1(connection) => {
+                            connection.exchange(self, told, unsent, progress.as_ref(), total_due).await
+                        }
+                        Connection::Http2(place) => {
+                            Box::pin(place.exchange(self, told, unsent, progress.as_ref(), total_due)).await
+                        }
+                    };
+                    match outcome {
                         Outcome::Answered(response) => {
                             pool.note_head();
                             return Ok(response);
@@ -139,12 +148,9 @@ impl HttpUpstream {
                         }
                         // Nobody asked for it: `exchange` says so, and never switches unasked.
                         Outcome::Switched(_) => return Err(Fault::UpstreamUpgraded),
-                        Outcome::NothingSent(unsent) => request = unsent,
-                        Outcome::Refused(unsent) if second.take().is_some() => {
-                            request = unsent;
-                            continue;
-                        }
-                        Outcome::Refused(_) => {
+                        Outcome::NothingSent => {}
+                        Outcome::Refused if second.take().is_some() => continue,
+                        Outcome::Refused => {
                             pool.note_failure();
                             return Err(Fault::UpstreamBroke);
                         }
@@ -167,6 +173,7 @@ impl HttpUpstream {
         told: &Told<'_>,
         request: Request<RequestBody>,
     ) -> Result<Answer, Fault> {
+        let mut unsent = Some(request);
         let total_due = self.total_due();
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let connection = match pool.connect_http1().await {
@@ -176,11 +183,11 @@ impl HttpUpstream {
                 pool.connect_http1().await?
             }
         };
-        let answer = match connection.exchange_for_switch(self, told, request, total_due).await {
+        let answer = match connection.exchange_for_switch(self, told, &mut unsent, total_due).await {
             Outcome::Answered(response) => Ok(Answer::Ordinary(response)),
             Outcome::Switched(switched) => Ok(Answer::Switched(*switched)),
             Outcome::Failed(fault) => Err(fault),
-            Outcome::NothingSent(_) | Outcome::Refused(_) => Err(Fault::UpstreamBroke),
+            Outcome::NothingSent | Outcome::Refused => Err(Fault::UpstreamBroke),
         };
         match &answer {
             Ok(_) => pool.note_head(),

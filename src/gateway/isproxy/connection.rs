@@ -20,6 +20,7 @@ use super::session::{EndReason, LineFault, Presented, PresentedCredential, Rules
 use super::stream::{ClientStream, Duplex, Exchange};
 use crate::auth::{Attempt, Credential, Decision, LiveSession, Permit, PresentedKey, Refusal};
 use crate::model::{ClientIp, Service};
+use crate::net::turn::end_of_turn;
 
 /// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
 const LINGER: Duration = Duration::from_secs(1);
@@ -133,6 +134,9 @@ impl<'d> Connection<'d> {
                 return phase;
             }
             self.tell_journal();
+            if !self.session.to_client().is_empty() || !self.session.to_upstream().is_empty() {
+                end_of_turn().await;
+            }
             let event = self.next_event(client, ended.as_mut(), drained.as_mut()).await;
             if let Some(phase) = self.on_event(event) {
                 return phase;

@@ -40,7 +40,7 @@ pub struct Tunnel {
     /// Completes when the credential is let in no more.
     pub live: LiveSession,
     /// Written down when the tunnel ends.
-    pub record: RequestRecord,
+    pub record: Box<RequestRecord>,
 }
 
 /// A stream on which no HTTP is spoken any more.

@@ -9,6 +9,9 @@ use crate::gateway::http::denial::Fault;
 use crate::gateway::http::request_body::RequestBody;
 use crate::net::upstream::UpstreamStream;
 
+/// A request that is on no way yet. An exchange takes it out, and puts it back where it may go another way.
+pub type Unsent = Option<Request<RequestBody>>;
+
 /// How an exchange began.
 pub enum Outcome {
     /// The answer's head is here.
@@ -17,10 +20,10 @@ pub enum Outcome {
     Switched(Box<Switched>),
     /// It failed; perhaps a part of the request was sent.
     Failed(Fault),
-    /// The connection was closed before a byte was sent; here is the request again.
-    NothingSent(Request<RequestBody>),
-    /// The server says that it did nothing with what was sent of the request (HTTP/2); here it is again, whole.
-    Refused(Request<RequestBody>),
+    /// The connection was closed before a byte was sent; the request is back where it was.
+    NothingSent,
+    /// The server says that it did nothing with what was sent of the request (HTTP/2), which is back where it was, whole.
+    Refused,
 }
 
 /// A connection on which HTTP has ended, because the server agreed to switch protocols.

@@ -113,7 +113,8 @@ impl HeadReader {
         );
         let head = received.split_to(length).freeze();
         let mut fields = std::mem::take(&mut self.fields);
-        let mut persistence = None;
+        // What is said of the message itself is heeded here, so that what follows need not look for it.
+        let (mut body_length, mut is_coded, mut persistence) = (None, false, None);
         fields.reserve(self.places.len());
         for place in &self.places {
             let name =
@@ -121,13 +122,23 @@ impl HeadReader {
             let value =
                 slice(&head, place.value).and_then(|value| HeaderValue::from_maybe_shared(value).ok());
             let (Some(name), Some(value)) = (name, value) else { return Err(UnreadableHead::Field) };
-            // Of this connection alone, and heeded here: what follows need not look for it.
-            match (name == CONNECTION).then(|| Persistence::said_by(value.as_bytes())).flatten() {
-                Some(said) => persistence = persistence.max(Some(said)),
-                None => {
-                    fields.append(name, value);
+            if name == CONTENT_LENGTH {
+                // Several that say the same are one.
+                if body_length.is_some() {
+                    let same = fields.get(CONTENT_LENGTH) == Some(&value);
+                    if same { continue } else { return Err(UnreadableHead::Length) }
                 }
+                body_length = Some(read_length(&value)?);
+            } else if name == TRANSFER_ENCODING {
+                is_coded = true;
+            } else if name == CONNECTION
+                && let Some(said) = Persistence::said_by(value.as_bytes())
+            {
+                // Of this connection alone.
+                persistence = persistence.max(Some(said));
+                continue;
             }
+            fields.append(name, value);
         }
         let (mut parts, ()) = Response::new(()).into_parts();
         (parts.status, parts.version, parts.headers) = (status, version, fields);
@@ -135,7 +146,8 @@ impl HeadReader {
             // The server's own words for it; hyper passes them on.
             parts.extensions.insert(reason);
         }
-        let framed = framing(&mut parts, method)?;
+        let is_chunked = is_coded && is_chunked(&parts)?;
+        let framed = framing(parts.status, method, is_chunked, body_length);
         let keeps_alive = framed.keeps_alive && keeps_alive(version, persistence, &parts.headers);
         Ok(Some(AnswerHead { parts, framing: framed.framing, keeps_alive }))
     }
@@ -152,12 +164,9 @@ struct Framed {
     keeps_alive: bool,
 }
 
-/// How the body behind this head ends; leaves one `Content-Length` where several say the same.
-fn framing(parts: &mut response::Parts, method: &Method) -> Result<Framed, UnreadableHead> {
-    let length = length(&mut parts.headers)?;
-    let framed = |framing, keeps_alive| Ok(Framed { framing, keeps_alive });
-    let is_chunked = is_chunked(parts)?;
-    let status = parts.status;
+/// How the body ends behind a head with this `status`, in answer to a request of `method`.
+fn framing(status: StatusCode, method: &Method, is_chunked: bool, length: Option<u64>) -> Framed {
+    let framed = |framing, keeps_alive| Framed { framing, keeps_alive };
     if *method == Method::HEAD
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
@@ -173,29 +182,13 @@ fn framing(parts: &mut response::Parts, method: &Method) -> Result<Framed, Unrea
     }
 }
 
-fn length(fields: &mut HeaderMap) -> Result<Option<u64>, UnreadableHead> {
-    let mut values = fields.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = values.next() else { return Ok(None) };
-    let mut doubled = false;
-    for other in values {
-        if other != first {
-            return Err(UnreadableHead::Length);
-        }
-        doubled = true;
-    }
-    let digits = first.as_bytes();
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return Err(UnreadableHead::Length);
-    }
-    let length = first.to_str().ok().and_then(|text| text.parse().ok()).ok_or(UnreadableHead::Length)?;
-    if doubled {
-        let only = first.clone();
-        fields.insert(CONTENT_LENGTH, only);
-    }
-    Ok(Some(length))
+/// The number of a `Content-Length`: digits and nothing else.
+fn read_length(value: &HeaderValue) -> Result<u64, UnreadableHead> {
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).ok_or(UnreadableHead::Length)
 }
 
-/// Does it come in chunks? The only other coding that is let pass is none.
+/// Does it come in chunks? Every other coding is refused.
 fn is_chunked(parts: &response::Parts) -> Result<bool, UnreadableHead> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(false) };

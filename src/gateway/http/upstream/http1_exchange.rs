@@ -4,18 +4,19 @@
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
 use super::body::{Source, UpstreamBody};
-use super::exchange::{Outcome, Switched};
+use super::exchange::{Outcome, Switched, Unsent};
 use super::http1_answer::AnswerHead;
 use super::http1_connection::{Sent, UpstreamConnection};
 use crate::gateway::http::denial::Fault;
 use crate::gateway::http::headers::Told;
-use crate::gateway::http::request_body::{RequestBody, SendProgress};
+use crate::gateway::http::request_body::SendProgress;
+use crate::net::turn::end_of_turn;
 
 /// May the connection become something else than HTTP?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,44 +38,46 @@ struct Sending<'a> {
 /// What came instead of an answer's head, or the head.
 enum Waited {
     Head(AnswerHead),
-    Unsent(Request<RequestBody>),
+    NothingSent,
     Failed(Fault),
 }
 
 impl UpstreamConnection {
-    /// Sends `request` and waits for the answer's head. `progress` is that of a body that is still to come.
-    pub async fn exchange(
+    /// Sends what is `unsent` and waits for the answer's head. `progress` is that of a body that is still to come.
+    pub fn exchange(
         self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
-        request: Request<RequestBody>,
+        unsent: &mut Unsent,
         progress: Option<&Rc<SendProgress>>,
         total_due: Option<Instant>,
-    ) -> Outcome {
-        self.ask(upstream, told, request, Sending { progress, total_due, switch: Switch::Unasked }).await
+    ) -> impl Future<Output = Outcome> {
+        self.ask(upstream, told, unsent, Sending { progress, total_due, switch: Switch::Unasked })
     }
 
     /// The same for a request that asks to switch protocols; it has no body.
-    pub async fn exchange_for_switch(
+    pub fn exchange_for_switch(
         self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
-        request: Request<RequestBody>,
+        unsent: &mut Unsent,
         total_due: Option<Instant>,
-    ) -> Outcome {
-        self.ask(upstream, told, request, Sending { progress: None, total_due, switch: Switch::Asked }).await
+    ) -> impl Future<Output = Outcome> {
+        self.ask(upstream, told, unsent, Sending { progress: None, total_due, switch: Switch::Asked })
     }
 
     async fn ask(
         mut self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
-        request: Request<RequestBody>,
+        unsent: &mut Unsent,
         Sending { progress, total_due, switch }: Sending<'_>,
     ) -> Outcome {
+        end_of_turn().await;
         if !self.is_ready() {
-            return Outcome::NothingSent(request);
+            return Outcome::NothingSent;
         }
+        let Some(request) = unsent.take() else { return Outcome::NothingSent };
         let method = request.method().clone();
         self.begin(request, told);
         let wait = AnswerWait::new(upstream, progress, total_due);
@@ -94,7 +97,10 @@ impl UpstreamConnection {
                 let body = UpstreamBody::new(Source::Http1(Some(self)), upstream, &head.headers, total_due);
                 Outcome::Answered(Response::from_parts(head, body))
             }
-            Waited::Unsent(request) => Outcome::NothingSent(request),
+            Waited::NothingSent => {
+                *unsent = self.take_unsent();
+                Outcome::NothingSent
+            }
             Waited::Failed(fault) => Outcome::Failed(fault),
         }
     }
@@ -112,10 +118,7 @@ async fn wait_for_head(
         loop {
             match connection.poll_send(cx) {
                 Sent::SoFar => {}
-                Sent::Nothing => {
-                    let unsent = connection.take_unsent();
-                    return Poll::Ready(unsent.map_or(Waited::Failed(Fault::UpstreamBroke), Waited::Unsent));
-                }
+                Sent::Nothing => return Poll::Ready(Waited::NothingSent),
                 Sent::ClientFailed(fault) => return Poll::Ready(Waited::Failed(fault)),
             }
             match connection.poll_head(method, cx) {

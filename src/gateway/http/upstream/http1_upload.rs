@@ -17,7 +17,7 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use crate::gateway::http::denial::Fault;
-use crate::gateway::http::headers::Told;
+use crate::gateway::http::headers::{Told, has_field};
 use crate::gateway::http::request_body::RequestBody;
 
 /// A smaller part of a body is copied behind what precedes it, for less than a second slice costs.
@@ -249,7 +249,7 @@ fn write_head(out: &mut Vec<u8>, request: &Request<RequestBody>, told: &Told<'_>
     let framing = match request.body().size_hint().exact() {
         // A client that says outright that there is no body is passed on as it is, and so is one that says nothing.
         Some(0) => {
-            if request.headers().contains_key(CONTENT_LENGTH) {
+            if has_field(request.headers(), &CONTENT_LENGTH) {
                 write_field(out, "content-length", b"0");
             }
             UploadFraming::Ended

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
 use super::body::{Source, UpstreamBody};
-use super::exchange::Outcome;
+use super::exchange::{Outcome, Unsent};
 use super::http2_connection::{Place, Seat};
 use super::http2_head::http2_head;
 use super::server_pool::ServerPool;
@@ -83,16 +83,16 @@ enum Waited {
 }
 
 impl Place {
-    /// Sends `request` and waits for the answer's head. `progress` is that of a body that is still to come.
+    /// Sends what is `unsent` and waits for the answer's head. `progress` is that of a body that is still to come.
     pub async fn exchange(
         mut self,
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
-        request: Request<RequestBody>,
+        unsent: &mut Unsent,
         progress: Option<&Rc<SendProgress>>,
         total_due: Option<Instant>,
     ) -> Outcome {
-        let (head, body) = request.into_parts();
+        let Some((head, body)) = unsent.take().map(Request::into_parts) else { return Outcome::NothingSent };
         let Some(http2_head) = http2_head(&head, |headers| told.insert_into(headers), self.scheme) else {
             return Outcome::Failed(Fault::Malformed("The Host header is not a host name."));
         };
@@ -102,7 +102,8 @@ impl Place {
         let begun = if gone.await { None } else { self.sender.send_request(http2_head, bodiless).ok() };
         let Some((mut answer, stream)) = begun else {
             self.seat.retire();
-            return Outcome::NothingSent(Request::from_parts(head, body));
+            *unsent = Some(Request::from_parts(head, body));
+            return Outcome::NothingSent;
         };
         drop(self.sender);
         let mut upload = Upload { body, stream, chunk: None, untouched: true };
@@ -122,7 +123,8 @@ impl Place {
             }
             Waited::Broke(error) if is_refusal(&error) && upload.untouched => {
                 self.seat.retire();
-                Outcome::Refused(Request::from_parts(head, upload.body))
+                *unsent = Some(Request::from_parts(head, upload.body));
+                Outcome::Refused
             }
             Waited::Broke(error) => {
                 tracing::debug!(upstream = upstream.name(), %error, "a stream to an upstream broke");

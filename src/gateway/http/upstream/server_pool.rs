@@ -10,18 +10,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::HttpUpstream;
-use super::exchange::Outcome;
 use super::http1_connection::UpstreamConnection;
 use super::http2_connection::{Http2Connection, Place};
 use super::http2_pool::Http2Pool;
 use crate::config::Limits;
 use crate::gateway::http::denial::Fault;
-use crate::gateway::http::headers::Told;
-use crate::gateway::http::request_body::{RequestBody, SendProgress};
 use crate::net::upstream::{ConnectError, HttpVersion, ServerState, UpstreamServers, UpstreamStream};
 
 /// How often idle connections are looked through for closed and outlived ones.
@@ -233,28 +228,6 @@ impl ServerPool {
         let idle_limit = self.idle_limit();
         self.idle.borrow_mut().retain_mut(|kept| kept.idle_for() < idle_limit && kept.is_ready());
         self.http2.close_outlived(idle_limit);
-    }
-}
-
-impl Connection {
-    /// Sends `request` and waits for the answer's head. `progress` is that of a body that is still to come.
-    pub async fn exchange(
-        self,
-        upstream: &Rc<HttpUpstream>,
-        told: &Told<'_>,
-        request: Request<RequestBody>,
-        progress: Option<&Rc<SendProgress>>,
-        total_due: Option<Instant>,
-    ) -> Outcome {
-        match self {
-            Self::Http1(connection) => {
-                connection.exchange(upstream, told, request, progress, total_due).await
-            }
-            // Boxed, so that requests over HTTP/1.1 have no room to keep for it.
-            Self::Http2(place) => {
-                Box::pin(place.exchange(upstream, told, request, progress, total_due)).await
-            }
-        }
     }
 }
 
