@@ -22,11 +22,11 @@ use super::RequestId;
 use crate::model::{AccessPoint, ClientIp, KeyId, Timestamp};
 
 /// A buffer of this many bytes is handed on.
-const BUFFER_BYTES: usize = 32 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// A buffer has room for one more line of a usual length, so that it need not grow for its last one.
 const BUFFER_ROOM: usize = BUFFER_BYTES + 2 * 1024;
 /// Buffers that may wait for the disk, over all threads: 2 MiB.
-const WAITING_BUFFERS: usize = 64;
+const WAITING_BUFFERS: usize = 32;
 /// How long the end of the log may wait for the disk.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 

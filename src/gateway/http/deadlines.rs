@@ -6,6 +6,7 @@
 //! Two things that only the raw bytes show are noted on the way: a fragment in a target, and unread bytes at the end.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -23,6 +24,10 @@ use crate::config::Limits;
 /// How long a client may still take nothing when one of its streams was cut off.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
+/// After so long without a request a connection gives its buffers back.
+const REST_AFTER: Duration = Duration::from_secs(1);
+/// What is read at once when it goes on; most heads are shorter.
+const FIRST_READ_BYTES: usize = 4 * 1024;
 /// As many bytes of several parts are copied into one, for less than several cost the kernel.
 const COPIED_BYTES: usize = 4 * 1024;
 
@@ -100,6 +105,14 @@ impl ConnectionWatch {
         match (due, self.write_due.get()) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
+        }
+    }
+
+    /// From when on a kept-alive connection of HTTP/1 need hold no buffers; `None`: something is under way on it.
+    pub fn rests_from(&self) -> Option<Instant> {
+        match (self.phase.get(), self.write_due.get()) {
+            (Phase::Idle(due), None) => (due - self.idle).checked_add(REST_AFTER),
+            _ => None,
         }
     }
 
@@ -214,6 +227,30 @@ impl<S> WatchedIo<S> {
     /// `read_ahead` was already read from `stream`, and comes first.
     pub const fn new(stream: S, read_ahead: Bytes, watch: Rc<ConnectionWatch>) -> Self {
         Self { read_ahead, stream, watch }
+    }
+}
+
+impl<S: AsyncRead + Unpin> WatchedIo<S> {
+    /// Puts `bytes` that were read and not used back in front.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        // What was read ahead came first to whoever read, so nothing of it is left where something was read.
+        if !bytes.is_empty() {
+            self.read_ahead = bytes;
+        }
+    }
+
+    /// Waits until there is something to read, or an end, with no buffer meanwhile.
+    pub async fn readable(&mut self) {
+        if self.read_ahead.is_empty() {
+            self.read_ahead = poll_fn(|cx| {
+                let mut room = [const { MaybeUninit::uninit() }; FIRST_READ_BYTES];
+                let mut read = ReadBuf::uninit(&mut room);
+                // An error or an end shows again to whoever reads next.
+                let _ = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read));
+                Poll::Ready(Bytes::copy_from_slice(read.filled()))
+            })
+            .await;
+        }
     }
 }
 

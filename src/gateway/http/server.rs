@@ -14,7 +14,7 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
@@ -86,9 +86,7 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let service = service_fn(|request| handle_request(doorway.present(), Rc::clone(&client), request));
     match spoken {
         Spoken::Http1 => {
-            let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
-            let ended = drive(Box::pin(connection), watch, drain, &doorway).await;
-            let left = ended.map(|connection| Pin::into_inner(connection).into_parts());
+            let left = serve_http1(io, service, &http1_builder(&limits), &client, &doorway).await;
             match (tunnels.take_heir(), left) {
                 (Some(heir), Some(left)) => {
                     let detached =
@@ -116,6 +114,40 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         }
     }
     tunnels.ended().await;
+}
+
+/// Serves HTTP/1 until the connection comes to its end, of which it answers what is left, or is cut off. While it
+/// rests, hyper's part of it, and with it some 16 KiB of buffers, is gone.
+async fn serve_http1<S, V>(
+    mut io: WatchedIo<S>,
+    mut service: V,
+    builder: &http1::Builder,
+    client: &ClientConnection,
+    doorway: &HttpDoorway,
+) -> Option<http1::Parts<TokioIo<WatchedIo<S>>, V>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    V: HttpService<Incoming, ResBody = DoorBody, Error = Infallible>,
+{
+    let ClientConnection { watch, drain, .. } = client;
+    loop {
+        let connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
+        match drive(connection, watch, drain, doorway).await {
+            Driven::Ended(connection) => return Some(Pin::into_inner(connection).into_parts()),
+            Driven::CutOff => return None,
+            Driven::Rests(connection) => {
+                let left = Pin::into_inner(connection).into_parts();
+                (io, service) = (left.io.into_inner(), left.service);
+                io.put_back(left.read_buf);
+                // Whatever it is, the next round sees to it.
+                tokio::select! {
+                    () = io.readable() => {}
+                    () = sleep_until(watch.due().unwrap_or_else(Instant::now)) => {}
+                    () = drain.cancelled() => {}
+                }
+            }
+        }
+    }
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
@@ -146,6 +178,8 @@ fn http2_builder(limits: &Limits, watch: &Rc<ConnectionWatch>) -> http2::Builder
 trait Drainable: Future {
     /// How long it may take to say that it ends because it was silent.
     const FAREWELL: Duration;
+    /// Can it be taken apart and put together again between two requests?
+    const CAN_REST: bool;
 
     /// Takes no further request.
     fn end_gently(self: Pin<&mut Self>);
@@ -162,6 +196,7 @@ where
 {
     /// HTTP/1 says it by closing.
     const FAREWELL: Duration = Duration::ZERO;
+    const CAN_REST: bool = true;
 
     fn end_gently(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -180,14 +215,33 @@ where
 {
     /// HTTP/2 sends GOAWAY (RFC 9113 §6.8).
     const FAREWELL: Duration = Duration::from_secs(1);
+    /// Its tables live as long as it does.
+    const CAN_REST: bool = false;
 
     fn end_gently(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-/// Drives a connection to its end, to a deadline (the watch's, or that of draining), or until it is cut off. Answers
-/// the connection if it came to its own end.
+/// Where a connection was driven to.
+enum Driven<C> {
+    /// To its own end.
+    Ended(Pin<Box<C>>),
+    /// To a deadline, or it was cut off: it is gone.
+    CutOff,
+    /// Nothing is on it, and nothing has come for a while.
+    Rests(Pin<Box<C>>),
+}
+
+/// Why driving stops.
+enum Stop {
+    Ended,
+    CutOff,
+    Rests,
+}
+
+/// Drives a connection to its end, to a deadline (the watch's, or that of draining), until it is cut off, or until it
+/// rests.
 ///
 /// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
 /// busy connection.
@@ -196,16 +250,16 @@ async fn drive<C: Drainable>(
     watch: &ConnectionWatch,
     drain: &CancellationToken,
     doorway: &HttpDoorway,
-) -> Option<Pin<Box<C>>> {
+) -> Driven<C> {
     let mut drained = pin!(drain.cancelled());
     // Asked once, it wakes this task; from then on a look at the token is enough.
     let mut is_asked = false;
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
     let mut drain_end: Option<Instant> = None;
     let mut farewell_end: Option<Instant> = None;
-    let ended = std::future::poll_fn(|cx| {
+    let stop = std::future::poll_fn(|cx| {
         if watch.cut_off().connection_is_cut(cx) {
-            return Poll::Ready(false);
+            return Poll::Ready(Stop::CutOff);
         }
         let drains = if is_asked { drain.is_cancelled() } else { drained.as_mut().poll(cx).is_ready() };
         is_asked = true;
@@ -216,22 +270,31 @@ async fn drive<C: Drainable>(
         }
         loop {
             if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
+                return Poll::Ready(Stop::Ended);
             }
-            let due = farewell_end.or_else(|| [watch.due(), drain_end].into_iter().flatten().min());
+            let rests_from = if C::CAN_REST && drain_end.is_none() { watch.rests_from() } else { None };
+            let due = [rests_from, watch.due(), drain_end];
+            let due = farewell_end.or_else(|| due.into_iter().flatten().min());
             let Some(due) = due else { return Poll::Pending };
             if !is_due(timer.as_mut(), due, cx) {
                 return Poll::Pending;
             }
             if farewell_end.is_some() || drain_end.is_some() {
-                return Poll::Ready(false);
+                return Poll::Ready(Stop::CutOff);
+            }
+            if rests_from == Some(due) {
+                return Poll::Ready(Stop::Rests);
             }
             farewell_end = Some(Instant::now() + C::FAREWELL);
             connection.as_mut().end_gently();
         }
     })
     .await;
-    ended.then_some(connection)
+    match stop {
+        Stop::Ended => Driven::Ended(connection),
+        Stop::CutOff => Driven::CutOff,
+        Stop::Rests => Driven::Rests(connection),
+    }
 }
 
 /// Reads what a refused client still sends, so that the kernel does not reset the connection and with it the answer

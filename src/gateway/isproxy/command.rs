@@ -114,7 +114,8 @@ impl<'a> Command<'a> {
         let Some(text) = plain_text(line) else {
             return if is_http(line) { Self::Http } else { Self::BadBytes };
         };
-        let mut words = text.split(' ').filter(|word| !word.is_empty());
+        // Blanks are all of its white space.
+        let mut words = text.split_ascii_whitespace();
         let Some(verb) = words.next() else { return Self::Empty };
         if verb.eq_ignore_ascii_case("IS") {
             return Self::Is(match (words.next(), words.next(), words.next()) {

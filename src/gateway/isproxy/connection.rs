@@ -20,7 +20,6 @@ use super::session::{EndReason, LineFault, Presented, PresentedCredential, Rules
 use super::stream::{ClientStream, Duplex, Exchange};
 use crate::auth::{Attempt, Credential, Decision, LiveSession, Permit, PresentedKey, Refusal};
 use crate::model::{ClientIp, Service};
-use crate::net::turn::end_of_turn;
 
 /// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
 const LINGER: Duration = Duration::from_secs(1);
@@ -101,11 +100,7 @@ impl<'d> Connection<'d> {
         let mut live = None;
         let mut drained = pin!(drain.cancelled_owned());
         loop {
-            let phase = {
-                let ended = pin!(ended(live.as_ref()));
-                self.run(&mut client, ended, drained.as_mut()).await
-            };
-            match phase {
+            match self.run(&mut client, live.as_ref(), drained.as_mut()).await {
                 Phase::LoggedIn(session) => live = Some(session),
                 Phase::UpgradeTls => match self.upgrade(client).await {
                     Some(inside_tls) => client = inside_tls,
@@ -125,7 +120,7 @@ impl<'d> Connection<'d> {
     async fn run(
         &mut self,
         client: &mut Duplex<ClientStream>,
-        mut ended: Pin<&mut impl Future<Output = ()>>,
+        live: Option<&LiveSession>,
         mut drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Phase {
         loop {
@@ -134,10 +129,7 @@ impl<'d> Connection<'d> {
                 return phase;
             }
             self.tell_journal();
-            if !self.session.to_client().is_empty() || !self.session.to_upstream().is_empty() {
-                end_of_turn().await;
-            }
-            let event = self.next_event(client, ended.as_mut(), drained.as_mut()).await;
+            let event = self.next_event(client, live, drained.as_mut()).await;
             if let Some(phase) = self.on_event(event) {
                 return phase;
             }
@@ -147,7 +139,7 @@ impl<'d> Connection<'d> {
     async fn next_event(
         &mut self,
         client: &mut Duplex<ClientStream>,
-        ended: Pin<&mut impl Future<Output = ()>>,
+        live: Option<&LiveSession>,
         drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Event {
         // The timer is only moved to an earlier moment, or set anew after it fired: a line costs no timer operation.
@@ -157,17 +149,22 @@ impl<'d> Connection<'d> {
         let session = &self.session;
         let reads_client = session.reads_client() && self.client_input == Input::Open;
         let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
+        if live.is_some_and(LiveSession::is_ended) {
+            return Event::CredentialEnded;
+        }
+        // What is ready now goes before what is only waited for, so that a line need not ask for all of that. It waits
+        // no longer for it: after so many bytes in a row the runtime has a socket pause.
         tokio::select! {
             biased;
-            () = ended => Event::CredentialEnded,
-            () = drained, if self.drain == Drain::Awaited => Event::Drained,
-            () = self.timer.as_mut() => Event::Deadline,
             event = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch) => {
                 Event::Upstream(event)
             }
             exchange = client.exchange(reads_client.then_some(&mut self.reader), session.to_client()) => {
                 Event::Client(exchange)
             }
+            () = ended(live) => Event::CredentialEnded,
+            () = drained, if self.drain == Drain::Awaited => Event::Drained,
+            () = self.timer.as_mut() => Event::Deadline,
         }
     }
 

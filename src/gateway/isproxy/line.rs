@@ -75,7 +75,8 @@ impl LineReader {
             return NextLine::TlsHello;
         }
         let from = self.searched.saturating_sub(self.start);
-        let line_end = held.iter().skip(from).position(|byte| *byte == b'\n').map(|at| from + at);
+        let fresh = held.get(from..).unwrap_or_default();
+        let line_end = memchr::memchr(b'\n', fresh).map(|at| from + at);
         let Some(line_end) = line_end else {
             self.searched = self.end;
             // One byte more may be the CR of a longest line.

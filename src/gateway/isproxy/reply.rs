@@ -116,7 +116,7 @@ pub enum UpstreamLine<'a> {
 impl<'a> UpstreamLine<'a> {
     /// Reads one line without its end. A name may be `100` or `400`, so replies are looked for first.
     pub fn parse(line: &'a [u8]) -> Self {
-        let Some(blank) = line.iter().position(|byte| *byte == b' ') else { return Self::Garbled };
+        let Some(blank) = memchr::memchr(b' ', line) else { return Self::Garbled };
         let (Some(name), Some(said)) = (line.get(..blank), line.get(blank + 1..)) else {
             return Self::Garbled;
         };

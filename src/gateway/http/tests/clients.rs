@@ -134,7 +134,41 @@ fn s74_silent_and_trickling_clients_are_closed_in_time() {
         assert_eq!(lifetime_after(&door, "GET /v2/x HTT").await, 10);
         assert_eq!(lifetime_after(&door, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, 11);
         assert_eq!(lifetime_after(&door, GET).await, 75);
-        assert_eq!(lifetime_after(&door, &format!("{GET}GET /v2/x HT")).await, 75);
+        // The second head has its time from when the connection would rest: nobody saw it begin.
+        assert_eq!(lifetime_after(&door, &format!("{GET}GET /v2/x HT")).await, 11);
+    });
+}
+
+#[test]
+fn a_connection_that_has_rested_goes_on_and_ends_with_its_client_or_when_drained() {
+    on_door_thread(async {
+        let upstream = RawUpstream::friendly().await;
+        let door = TestDoor::before(&upstream).await;
+        tokio::time::pause();
+        let mut client = door.connect().await;
+        // Whole, in two pieces, and two at once.
+        let (beginning, end) = GET.split_at(30);
+        for (pieces, answers) in [(&[GET][..], 1), (&[beginning, end], 1), (&[GET, GET], 2)] {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            for piece in pieces {
+                client.send(piece).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            for _ in 0..answers {
+                assert_eq!(client.answer().await.status, 200);
+            }
+        }
+        assert_eq!(upstream.seen().concat().matches("GET /v2/x").count(), 4);
+        let mut other = door.connect().await;
+        other.send(GET).await;
+        assert_eq!(other.answer().await.status, 200);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let ended = Instant::now();
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.rest().await, "");
+        door.drain.cancel();
+        assert_eq!(other.rest().await, "");
+        assert!(ended.elapsed() < Duration::from_secs(1), "{:?}", ended.elapsed());
     });
 }
 
