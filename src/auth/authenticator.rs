@@ -19,7 +19,7 @@ use super::api_sessions::SessionOrders;
 use super::attempt::{Attempt, Credential, PresentedKey};
 use super::decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Proof, Refusal};
 use super::live_sessions::{LiveSession, LiveSessions, OpenSessions, OpenedBy, Standing};
-use super::password_check::{PasswordChecker, PasswordCheckerError, QueueFull};
+use super::password_check::{PasswordChecker, PasswordCheckerError, QueueFull, hash_of_nobody};
 use super::password_turns::PasswordTurns;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge, refusal_for};
 use super::rate_limit::{Quota, RateLimit, TermsChange};
@@ -94,9 +94,10 @@ impl Authenticator {
     pub fn new(parts: AuthenticatorParts) -> Result<Self, AuthenticatorError> {
         let throttle_key = DigestKey::new(random::bytes().map_err(PasswordCheckerError::from)?);
         let queue = usize::try_from(parts.limits.password_queue).unwrap_or(usize::MAX);
+        let nobody = hash_of_nobody()?;
         Ok(Self {
-            passwords: PasswordChecker::start(parts.password_threads, queue)?,
-            console_passwords: PasswordChecker::start(1, queue)?,
+            passwords: PasswordChecker::start(parts.password_threads, queue, Arc::clone(&nobody))?,
+            console_passwords: PasswordChecker::start(1, queue, nobody)?,
             password_turns: PasswordTurns::new(queue),
             throttle: FailureThrottle::new(&parts.limits, throttle_key),
             rate_limit: RateLimit::new(&parts.limits),

@@ -68,9 +68,20 @@ impl std::fmt::Debug for Job {
     }
 }
 
+/// The hash of a password that nobody knows.
+pub(super) fn hash_of_nobody() -> Result<Arc<PasswordHash>, PasswordCheckerError> {
+    let unguessable = Secret::new(format!("{:032x}", u128::from_ne_bytes(random::bytes()?)));
+    Ok(Arc::new(hash_password(&unguessable)?))
+}
+
 impl PasswordChecker {
-    /// Starts `threads` hashing threads in front of which `queue` passwords may wait.
-    pub(super) fn start(threads: usize, queue: usize) -> Result<Self, PasswordCheckerError> {
+    /// Starts `threads` hashing threads in front of which `queue` passwords may wait; `nobody` is what
+    /// [`hash_of_nobody`] made, once for all: a hash takes 19 MiB, and some of it stays with the allocator.
+    pub(super) fn start(
+        threads: usize,
+        queue: usize,
+        nobody: Arc<PasswordHash>,
+    ) -> Result<Self, PasswordCheckerError> {
         let (jobs, waiting) = sync_channel(queue);
         let waiting = Arc::new(Mutex::new(waiting));
         for number in 0..threads {
@@ -79,13 +90,12 @@ impl PasswordChecker {
                 .name(format!("password-{number}"))
                 .spawn(move || check_passwords(&waiting))?;
         }
-        let unguessable = Secret::new(format!("{:032x}", u128::from_ne_bytes(random::bytes()?)));
         Ok(Self {
             jobs,
             _waiting: waiting,
             remembered: Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build(),
             memo_key: DigestKey::new(random::bytes()?),
-            nobody: Arc::new(hash_password(&unguessable)?),
+            nobody,
             #[cfg(test)]
             checked: std::sync::atomic::AtomicUsize::default(),
         })
@@ -165,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_right_password_is_right_and_nobody_has_none() {
-        let checker = PasswordChecker::start(1, 4).unwrap();
+        let checker = PasswordChecker::start(1, 4, hash_of_nobody().unwrap()).unwrap();
         let hash = Arc::new(hash_password(&secret("right")).unwrap());
         assert_eq!(checker.check(secret("right"), Some(Arc::clone(&hash))).await, Ok(true));
         assert_eq!(checker.check(secret("wrong"), Some(hash)).await, Ok(false));
@@ -174,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn s43_a_full_queue_refuses_at_once() {
-        let checker = PasswordChecker::start(0, 1).unwrap();
+        let checker = PasswordChecker::start(0, 1, hash_of_nobody().unwrap()).unwrap();
         let first = checker.check(secret("one"), None);
         let second = checker.check(secret("two"), None);
         tokio::pin!(first);
@@ -185,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_memo_is_of_one_user_one_version_and_one_password() {
-        let checker = PasswordChecker::start(0, 1).unwrap();
+        let checker = PasswordChecker::start(0, 1, hash_of_nobody().unwrap()).unwrap();
         let memo = checker.memo(UserId(1), 1, &secret("right"));
         checker.remember(memo);
         assert!(checker.remembers(&checker.memo(UserId(1), 1, &secret("right"))));
