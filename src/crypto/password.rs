@@ -12,7 +12,7 @@ use super::random;
 use crate::model::Secret;
 
 /// A stored password hash in PHC form (`$argon2id$v=19$m=19456,t=2,p=1$salt$hash`).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PasswordHash(Box<str>);
 
 /// A password could not be hashed.

@@ -13,10 +13,10 @@ use super::ClientIp;
 ///
 /// Kept twice: as the operator wrote it, to show, and aggregated into sorted, disjoint networks,
 /// so that a look-up is one binary search however long the list is. Clones share both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AllowList(Option<Arc<Networks>>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Networks {
     written: Box<[IpNet]>,
     v4: Box<[Ipv4Net]>,

@@ -1,7 +1,7 @@
 //! Where a user stands with multi-factor authentication.
 
 /// Does a customer or an administrator demand MFA?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MfaRequirement {
     /// Whoever likes may set it up.
     Optional,

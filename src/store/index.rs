@@ -4,10 +4,14 @@
 //! resynchronisation builds a whole new generation and swaps it in. Only the [`Follower`](super::Follower) writes.
 
 mod entry;
+mod interned;
+mod keys;
 mod load;
+mod name;
 mod sessions;
+mod shards;
+mod users;
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,14 +19,15 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-pub use entry::{
-    CustomerEntry, CustomerState, FoundKey, FoundSession, KeyEntry, SessionEntry, UserEntry, UserState,
-};
+pub use entry::{CustomerEntry, CustomerState, FoundKey, FoundSession, SessionEntry, UserEntry, UserState};
+
+use interned::Interned;
+use keys::Keys;
+use users::Users;
 
 use super::records::{CustomerRecord, UserRecord};
 use super::{Change, Store, StoreError, Subject, api_sessions, feed, queries};
-use crate::crypto::DigestKey;
-use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId, UserName};
+use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId};
 
 /// The index of one process; shared by reference.
 #[derive(Debug)]
@@ -32,13 +37,14 @@ pub struct Index {
 }
 
 /// One whole picture of the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Generation {
-    keys: DashMap<u128, KeyEntry, DigestBits>,
+    keys: Keys,
     sessions: sessions::Sessions,
-    users: DashMap<UserId, Arc<UserEntry>>,
-    users_by_name: DashMap<Box<str>, Arc<UserEntry>>,
+    users: Users,
     customers: DashMap<CustomerId, Arc<CustomerEntry>>,
+    user_states: Interned<UserState>,
+    customer_states: Interned<CustomerState>,
 }
 
 /// How much an index holds, for metrics.
@@ -59,43 +65,34 @@ impl Index {
 
     /// Looks a key up. The work and the comparison are the same for a hit and a miss.
     pub fn lookup_key(&self, digest: &KeyDigest) -> Option<FoundKey> {
-        let generation = self.current.load();
-        let (place, rest) = split(digest);
-        let entry = generation.keys.get(&place);
-        // A miss is compared with zeros, so that it costs what a hit costs.
-        let stored = entry.as_deref().map_or([0; 16], |entry| entry.digest_rest);
-        let same = DigestKey::same(&KeyDigest(join(place, stored)), &KeyDigest(join(place, rest)));
-        entry.filter(|_| same).map(|entry| entry.found())
+        self.current.load().keys.lookup(digest)
     }
 
     /// Looks a user up by `customer/login`.
     pub fn lookup_user(&self, name: &str) -> Option<Arc<UserEntry>> {
-        self.current.load().users_by_name.get(name).map(|user| Arc::clone(&user))
+        self.current.load().users.named(name)
     }
 
     /// Looks a user up by its row.
     pub fn user(&self, id: UserId) -> Option<Arc<UserEntry>> {
-        self.current.load().users.get(&id).map(|user| Arc::clone(&user))
+        self.current.load().users.get(id)
     }
 
     /// Remembers that a use of the key was noted, so that the next one soon after need not be.
     pub fn remember_noted_use(&self, digest: &KeyDigest, at: Timestamp) {
-        if let Some(entry) = self.current.load().keys.get(&split(digest).0) {
-            entry.note_use(at);
-        }
+        // A key that is gone is used no more.
+        let _ = self.current.load().keys.look_at(digest, |entry| entry.note_use(at));
     }
 
     /// Hands the number to `spend` by which the key's requests are counted; `None`: there is no such key any more. It
     /// is 0 at first, outlives changes of the key, and begins anew where everything is loaded afresh.
     pub fn meter_request<T>(&self, digest: &KeyDigest, spend: impl FnOnce(&AtomicU64) -> T) -> Option<T> {
-        self.current.load().keys.get(&split(digest).0).map(|entry| spend(&entry.meter))
+        self.current.load().keys.look_at(digest, |entry| spend(&entry.meter))
     }
 
     /// Sets the numbers of all keys' requests to 0.
     pub fn reset_meters(&self) {
-        for key in &self.current.load().keys {
-            key.meter.store(0, Ordering::Relaxed);
-        }
+        self.current.load().keys.look_at_all(|entry| entry.meter.store(0, Ordering::Relaxed));
     }
 
     /// The revision that has been applied; a receiver is told of each further one.
@@ -140,7 +137,7 @@ impl Index {
                 },
                 Subject::Key(digest) => match queries::key_by_digest(&mut transaction, &digest).await? {
                     Some(key) => generation.put_key(&key)?,
-                    None => drop(generation.keys.remove(&split(&digest).0)),
+                    None => generation.keys.remove(&digest),
                 },
                 Subject::ApiSession(digest) => {
                     match api_sessions::by_digest(&mut transaction, digest).await? {
@@ -159,97 +156,50 @@ impl Index {
 
 impl Generation {
     fn put_customer(&self, record: &CustomerRecord) {
+        let state = self.customer_states.share(CustomerState::of(record));
         match self.customers.get(&record.id) {
-            Some(entry) => entry.replace_state(CustomerState::of(record)),
-            None => drop(self.customers.insert(record.id, Arc::new(CustomerEntry::new(record)))),
+            Some(entry) => entry.replace_state(state),
+            None => drop(self.customers.insert(record.id, Arc::new(CustomerEntry::new(record, state)))),
         }
     }
 
     fn put_user(&self, record: &UserRecord) -> Result<(), StoreError> {
-        if let Some(entry) = self.users.get(&record.id) {
-            entry.replace_state(UserState::of(record));
+        let state = self.shared_state(UserState::of(record));
+        if let Some(entry) = self.users.get(record.id) {
+            entry.replace_state(state);
             return Ok(());
         }
-        let customer = self.customers.get(&record.customer).map(|entry| Arc::clone(&entry));
+        self.add_user(record.id, record.customer, record.name.login.as_str(), state)
+    }
+
+    fn add_user(
+        &self,
+        id: UserId,
+        customer: CustomerId,
+        login: &str,
+        state: Arc<UserState>,
+    ) -> Result<(), StoreError> {
+        let customer = self.customers.get(&customer).map(|entry| Arc::clone(&entry));
         let customer = customer.ok_or(StoreError::Corrupt("user without a customer"))?;
-        let entry =
-            Arc::new(UserEntry::new(record.id, customer, record.name.login.as_str(), UserState::of(record)));
-        self.users_by_name.insert(full_name(&record.name), Arc::clone(&entry));
-        self.users.insert(record.id, entry);
+        self.users.insert(Arc::new(UserEntry::new(id, customer, login, state)));
         Ok(())
     }
 
+    /// A state with a password is like no other, and must not be kept once it was changed.
+    fn shared_state(&self, state: UserState) -> Arc<UserState> {
+        if state.password_hash.is_some() { Arc::new(state) } else { self.user_states.share(state) }
+    }
+
     fn remove_user(&self, id: UserId) {
-        if let Some((_, entry)) = self.users.remove(&id) {
+        if let Some(entry) = self.users.remove(id) {
             entry.mark_deleted();
-            self.users_by_name.remove(&*entry.full_name());
         }
     }
 
     fn put_key(&self, record: &ApiKeyRecord) -> Result<(), StoreError> {
-        let user = self.users.get(&record.user).map(|entry| Arc::clone(&entry));
-        let user = user.ok_or(StoreError::Corrupt("key without a user"))?;
-        let (place, rest) = split(&record.digest);
-        let entry = KeyEntry::new(record, rest, user);
-        match self.keys.entry(place) {
-            dashmap::Entry::Occupied(mut former) => {
-                let entry = entry.in_place_of(former.get());
-                former.insert(entry);
-            }
-            dashmap::Entry::Vacant(free) => drop(free.insert(entry)),
-        }
+        let user = self.users.get(record.user).ok_or(StoreError::Corrupt("key without a user"))?;
+        self.keys.put(record, user);
         Ok(())
-    }
-}
-
-fn full_name(name: &UserName) -> Box<str> {
-    name.to_string().into_boxed_str()
-}
-
-/// A digest as the place it is kept at and the rest that must match.
-fn split(digest: &KeyDigest) -> (u128, [u8; 16]) {
-    let (halves, _) = digest.0.as_chunks::<16>();
-    let [place, rest] = <[[u8; 16]; 2]>::try_from(halves).unwrap_or_default();
-    (u128::from_le_bytes(place), rest)
-}
-
-fn join(place: u128, rest: [u8; 16]) -> [u8; 32] {
-    let mut digest = [0; 32];
-    let (first, second) = digest.split_at_mut(16);
-    first.copy_from_slice(&place.to_le_bytes());
-    second.copy_from_slice(&rest);
-    digest
-}
-
-/// Hashes a digest by taking its own bits: they are uniform, and nobody without the digest key can choose them.
-#[derive(Clone, Debug, Default)]
-struct DigestBits;
-
-/// The state of [`DigestBits`].
-#[derive(Debug, Default)]
-struct DigestBitsHasher(u64);
-
-impl BuildHasher for DigestBits {
-    type Hasher = DigestBitsHasher;
-
-    fn build_hasher(&self) -> DigestBitsHasher {
-        DigestBitsHasher(0)
-    }
-}
-
-impl Hasher for DigestBitsHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, place: u128) {
-        self.0 = u64::try_from(place & u128::from(u64::MAX)).unwrap_or(0);
     }
 }
 
@@ -295,6 +245,23 @@ mod tests {
         }
     }
 
+    fn new_user(customer: CustomerId, login: &str) -> NewUser {
+        NewUser {
+            customer,
+            login: login.parse().unwrap(),
+            full_name: String::new(),
+            email: String::new(),
+            language: String::from("en"),
+            administrator: false,
+            permissions: Permissions::default(),
+            access_points: AccessPoints::ALL,
+            password_hash: None,
+            password_ends_at: None,
+            mfa: MfaRequirement::Optional,
+            created_at: NOW,
+        }
+    }
+
     async fn store_with_a_user() -> (tempfile::TempDir, Store, UserId) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
@@ -302,23 +269,7 @@ mod tests {
         let new =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };
         let customer = change.insert_customer(&new).await.unwrap();
-        let user = change
-            .insert_user(&NewUser {
-                customer,
-                login: "alex".parse().unwrap(),
-                full_name: String::new(),
-                email: String::new(),
-                language: String::from("en"),
-                administrator: false,
-                permissions: Permissions::default(),
-                access_points: AccessPoints::ALL,
-                password_hash: None,
-                password_ends_at: None,
-                mfa: MfaRequirement::Optional,
-                created_at: NOW,
-            })
-            .await
-            .unwrap();
+        let user = change.insert_user(&new_user(customer, "alex")).await.unwrap();
         change.commit().await.unwrap();
         (folder, store, user)
     }
@@ -368,6 +319,33 @@ mod tests {
         other[31] = 8;
         assert!(index.lookup_key(&KeyDigest(other)).is_none());
         assert!(index.lookup_key(&KeyDigest([7; 32])).is_some());
+    }
+
+    #[tokio::test]
+    async fn users_that_are_alike_share_a_state_until_one_of_them_changes() {
+        let (_folder, store, alex) = store_with_a_user().await;
+        let customer = store.user_by_id(alex).await.unwrap().unwrap().customer;
+        let mut change = store.mutate().await.unwrap();
+        let bo = change.insert_user(&new_user(customer, "bo")).await.unwrap();
+        change.commit().await.unwrap();
+        let index = Index::load(&store).await.unwrap();
+        let (alex, bo) = (index.user(alex).unwrap(), index.user(bo).unwrap());
+        assert!(Arc::ptr_eq(&alex.state(), &bo.state()));
+        for active in [false, true] {
+            let mut record = store.user_by_id(bo.id()).await.unwrap().unwrap();
+            record.active = active;
+            let mut change = store.mutate().await.unwrap();
+            change.update_user(&record).await.unwrap();
+            change.commit().await.unwrap();
+            catch_up(&index, &store).await;
+            assert_eq!((alex.state().active, bo.state().active), (true, active));
+            assert_eq!(Arc::ptr_eq(&alex.state(), &bo.state()), active);
+        }
+        let mut change = store.mutate().await.unwrap();
+        change.delete_user(bo.id(), NOW).await.unwrap();
+        change.commit().await.unwrap();
+        catch_up(&index, &store).await;
+        assert_eq!((alex.state().active, bo.state().active), (true, false));
     }
 
     #[tokio::test]
@@ -470,19 +448,5 @@ mod tests {
         again.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
         again.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_some());
-    }
-
-    #[test]
-    fn a_digest_survives_its_split() {
-        let digest: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap() * 7);
-        let (place, rest) = split(&KeyDigest(digest));
-        assert_eq!(join(place, rest), digest);
-    }
-
-    #[test]
-    fn digests_spread_by_their_own_bits() {
-        let hashed = |place: u128| DigestBits.hash_one(place);
-        assert_eq!(hashed(42), 42);
-        assert_ne!(hashed(1), hashed(2));
     }
 }

@@ -11,6 +11,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 
+use crate::crypto::random::RandomError;
+
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
@@ -67,6 +69,9 @@ pub enum StoreError {
     /// Only one import at a time.
     #[error("another import into this store is running; wait for its end")]
     ImportRuns,
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// A name is taken.
     #[error("{0} exists already")]
     Exists(String),
@@ -115,7 +120,7 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// A connection of its own, for watching `data_version`.
+    /// A connection of its own: for watching `data_version`, and for reading everything once.
     pub(super) async fn pinned_connection(&self) -> Result<SqliteConnection, StoreError> {
         let mut connection = options(&self.path).connect().await?;
         assert_durable(&mut connection).await?;

@@ -1,27 +1,30 @@
 //! Entries of the index. What can change stands behind one swap, so that no reader sees half a change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::name::Name;
 use crate::crypto::PasswordHash;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, ApiSessionRecord, CustomerId, KeyId, MfaRequirement, ServiceScope,
-    Timestamp, UserId,
+    AccessPoints, AllowList, ApiKeyRecord, ApiSessionRecord, CustomerId, KeyDigest, KeyId, MfaRequirement,
+    ServiceScope, Timestamp, UserId,
 };
 use crate::store::records::{CustomerRecord, UserRecord};
+
+const MILLISECONDS_PER_SECOND: i64 = 1_000;
 
 /// A customer.
 #[derive(Debug)]
 pub struct CustomerEntry {
     id: CustomerId,
-    handle: Box<str>,
+    handle: Name,
     state: ArcSwap<CustomerState>,
 }
 
-/// What can change of a customer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What can change of a customer. Customers that are alike share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomerState {
     /// Is MFA demanded of all users?
     pub mfa: MfaRequirement,
@@ -36,9 +39,8 @@ impl CustomerState {
 }
 
 impl CustomerEntry {
-    pub(super) fn new(record: &CustomerRecord) -> Self {
-        let state = ArcSwap::from_pointee(CustomerState::of(record));
-        Self { id: record.id, handle: record.handle.as_str().into(), state }
+    pub(super) fn new(record: &CustomerRecord, state: Arc<CustomerState>) -> Self {
+        Self { id: record.id, handle: Name::new(record.handle.as_str()), state: ArcSwap::new(state) }
     }
 
     /// The customer's row.
@@ -51,8 +53,8 @@ impl CustomerEntry {
         self.state.load()
     }
 
-    pub(super) fn replace_state(&self, state: CustomerState) {
-        self.state.store(Arc::new(state));
+    pub(super) fn replace_state(&self, state: Arc<CustomerState>) {
+        self.state.store(state);
     }
 }
 
@@ -61,12 +63,12 @@ impl CustomerEntry {
 pub struct UserEntry {
     id: UserId,
     customer: Arc<CustomerEntry>,
-    login: Box<str>,
+    login: Name,
     state: ArcSwap<UserState>,
 }
 
-/// What can change of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What can change of a user. Users that are alike share it; each changes to another one for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserState {
     /// `false` once deactivated or deleted.
     pub active: bool,
@@ -108,8 +110,8 @@ impl UserState {
 }
 
 impl UserEntry {
-    pub(super) fn new(id: UserId, customer: Arc<CustomerEntry>, login: &str, state: UserState) -> Self {
-        Self { id, customer, login: login.into(), state: ArcSwap::from_pointee(state) }
+    pub(super) fn new(id: UserId, customer: Arc<CustomerEntry>, login: &str, state: Arc<UserState>) -> Self {
+        Self { id, customer, login: Name::new(login), state: ArcSwap::new(state) }
     }
 
     /// The user's row.
@@ -124,12 +126,12 @@ impl UserEntry {
 
     /// The customer's handle.
     pub fn customer_handle(&self) -> &str {
-        &self.customer.handle
+        self.customer.handle.as_str()
     }
 
     /// The login name.
     pub fn login(&self) -> &str {
-        &self.login
+        self.login.as_str()
     }
 
     /// The present state.
@@ -137,36 +139,47 @@ impl UserEntry {
         self.state.load()
     }
 
-    pub(super) fn full_name(&self) -> Box<str> {
-        format!("{}/{}", self.customer.handle, self.login).into_boxed_str()
-    }
-
-    pub(super) fn replace_state(&self, state: UserState) {
-        self.state.store(Arc::new(state));
+    pub(super) fn replace_state(&self, state: Arc<UserState>) {
+        self.state.store(state);
     }
 
     /// Shuts the user out for whoever still holds the entry.
     pub(super) fn mark_deleted(&self) {
         let state = UserState { active: false, password_hash: None, ..UserState::clone(&self.state()) };
-        self.replace_state(state);
+        self.replace_state(Arc::new(state));
     }
 }
 
-/// A key, at the place of its digest's first half.
+/// A key: one line of the CPU's cache, and read as one.
 #[derive(Debug)]
-pub struct KeyEntry {
-    pub(super) digest_rest: [u8; 16],
+#[repr(align(64))]
+pub(super) struct KeyEntry {
+    pub(super) digest: KeyDigest,
     user: Arc<UserEntry>,
     id: KeyId,
-    /// Milliseconds since 1970, `i64::MAX`: never.
-    expires_at: i64,
-    allow_list: AllowList,
-    scope: ServiceScope,
-    enabled: bool,
-    /// The last use that was noted, in milliseconds since 1970.
-    noted_use: AtomicI64,
     /// What `auth` counts the key's requests by; 0: none yet. Not read here.
     pub(super) meter: AtomicU64,
+    /// The last use that was noted, in seconds since 1970.
+    noted_use: AtomicU32,
+    scope: ServiceScope,
+    enabled: bool,
+    /// Has the key [`KeyLimits`] beside the entry?
+    pub(super) limited: bool,
+}
+
+/// What narrows a key, where anything does.
+#[derive(Debug)]
+pub(super) struct KeyLimits {
+    expires_at: Option<Timestamp>,
+    allow_list: AllowList,
+}
+
+impl KeyLimits {
+    /// `None`: the key has no end and no list.
+    pub(super) fn of(record: &ApiKeyRecord) -> Option<Self> {
+        let limited = record.expires_at.is_some() || !record.allow_list.is_empty();
+        limited.then(|| Self { expires_at: record.expires_at, allow_list: record.allow_list.clone() })
+    }
 }
 
 /// A key that was found, copied out so that no lock is held while it is judged.
@@ -189,18 +202,22 @@ pub struct FoundKey {
 }
 
 impl KeyEntry {
-    pub(super) fn new(record: &ApiKeyRecord, digest_rest: [u8; 16], user: Arc<UserEntry>) -> Self {
+    pub(super) fn new(record: &ApiKeyRecord, user: Arc<UserEntry>, limited: bool) -> Self {
         Self {
-            digest_rest,
+            digest: record.digest,
             user,
             id: record.id,
-            expires_at: record.expires_at.map_or(i64::MAX, Timestamp::unix_milliseconds),
-            allow_list: record.allow_list.clone(),
+            meter: AtomicU64::new(0),
+            noted_use: AtomicU32::new(0),
             scope: record.scope,
             enabled: record.enabled,
-            noted_use: AtomicI64::new(0),
-            meter: AtomicU64::new(0),
+            limited,
         }
+    }
+
+    /// The key's public name.
+    pub(super) const fn id(&self) -> KeyId {
+        self.id
     }
 
     /// The same key after a change to it: what it has used of its limit stays used.
@@ -209,21 +226,25 @@ impl KeyEntry {
         self
     }
 
-    pub(super) fn found(&self) -> FoundKey {
+    /// The key with its limits, if it has any.
+    pub(super) fn found(&self, limits: Option<&KeyLimits>) -> FoundKey {
         FoundKey {
             user: Arc::clone(&self.user),
             id: self.id,
-            expires_at: (self.expires_at != i64::MAX)
-                .then(|| Timestamp::from_unix_milliseconds(self.expires_at)),
-            allow_list: self.allow_list.clone(),
+            expires_at: limits.and_then(|limits| limits.expires_at),
+            allow_list: limits.map(|limits| limits.allow_list.clone()).unwrap_or_default(),
             scope: self.scope,
             enabled: self.enabled,
-            noted_use: Timestamp::from_unix_milliseconds(self.noted_use.load(Ordering::Relaxed)),
+            noted_use: Timestamp::from_unix_milliseconds(
+                i64::from(self.noted_use.load(Ordering::Relaxed)) * MILLISECONDS_PER_SECOND,
+            ),
         }
     }
 
+    /// To the second, so that the entry stays small.
     pub(super) fn note_use(&self, at: Timestamp) {
-        self.noted_use.store(at.unix_milliseconds(), Ordering::Relaxed);
+        let seconds = u32::try_from(at.unix_milliseconds() / MILLISECONDS_PER_SECOND).unwrap_or(0);
+        self.noted_use.store(seconds, Ordering::Relaxed);
     }
 }
 
@@ -276,5 +297,18 @@ impl SessionEntry {
     /// Remembers a use, unless a later one is known.
     pub(super) fn note_use(&self, at: Timestamp) {
         self.last_used_at.fetch_max(at.unix_milliseconds(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_stay_as_small_as_they_are() {
+        assert_eq!(size_of::<KeyEntry>(), 64);
+        // With its two counts and what the allocator adds, a user takes 64 bytes, too.
+        assert!(size_of::<UserEntry>() <= 40);
+        assert!(size_of::<CustomerEntry>() <= 40);
     }
 }

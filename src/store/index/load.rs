@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use futures_util::TryStreamExt;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
-use super::entry::{CustomerEntry, KeyEntry, UserEntry, UserState};
-use super::{DigestBits, Generation, split};
+use super::Generation;
+use super::entry::UserState;
+use super::interned::Interned;
+use super::keys::Keys;
+use super::sessions::Sessions;
+use super::users::Users;
 use crate::model::{CustomerId, Revision, UserId};
 use crate::store::api_sessions::session_from_row;
 use crate::store::records::{CustomerRecord, allow_list, key_from_row, requirement, small_set};
@@ -16,18 +20,31 @@ use crate::store::{Store, StoreError, feed};
 
 /// Everything, as it stands at one revision.
 pub(super) async fn generation(store: &Store) -> Result<(Generation, Revision), StoreError> {
-    let mut transaction = store.readers.begin().await?;
+    // A connection of its own: a reader would keep the pages that it saw, and nobody asks for them again.
+    let mut connection = store.pinned_connection().await?;
+    let mut transaction = connection.begin().await?;
     let revision = feed::head(&mut transaction).await?;
-    let keys: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys").fetch_one(&mut *transaction).await?;
+    // Counted first, so that the tables are made as large as they must be.
+    let (keys, users, customers): (i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM api_keys), (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM customers)",
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let room = |rows| usize::try_from(rows).unwrap_or(0);
     let generation = Generation {
-        keys: DashMap::with_capacity_and_hasher(usize::try_from(keys).unwrap_or(0), DigestBits),
-        ..Generation::default()
+        keys: Keys::with_room(room(keys)),
+        sessions: Sessions::default(),
+        users: Users::with_room(room(users))?,
+        customers: DashMap::with_capacity(room(customers)),
+        user_states: Interned::default(),
+        customer_states: Interned::default(),
     };
     load_customers(&mut transaction, &generation).await?;
     load_users(&mut transaction, &generation).await?;
     load_keys(&mut transaction, &generation).await?;
     load_sessions(&mut transaction, &generation).await?;
     transaction.rollback().await?;
+    connection.close().await?;
     Ok((generation, revision))
 }
 
@@ -35,7 +52,7 @@ async fn load_customers(connection: &mut SqliteConnection, into: &Generation) ->
     let mut rows = sqlx::query("SELECT * FROM visible_customers").fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let record = CustomerRecord::from_row(&row)?;
-        into.customers.insert(record.id, Arc::new(CustomerEntry::new(&record)));
+        into.put_customer(&record);
     }
     Ok(())
 }
@@ -50,8 +67,6 @@ async fn load_users(connection: &mut SqliteConnection, into: &Generation) -> Res
     .fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let id = UserId(row.try_get(0)?);
-        let customer = into.customers.get(&CustomerId(row.try_get(1)?)).map(|entry| Arc::clone(&entry));
-        let customer = customer.ok_or(StoreError::Corrupt("user without a customer"))?;
         let hash: Option<String> = row.try_get(5)?;
         let state = UserState {
             active: row.try_get(3)?,
@@ -63,9 +78,7 @@ async fn load_users(connection: &mut SqliteConnection, into: &Generation) -> Res
             mfa_active: row.try_get(9)?,
             allow_list: allow_list(row.try_get(10)?)?,
         };
-        let entry = Arc::new(UserEntry::new(id, customer, row.try_get(2)?, state));
-        into.users_by_name.insert(entry.full_name(), Arc::clone(&entry));
-        into.users.insert(id, entry);
+        into.add_user(id, CustomerId(row.try_get(1)?), row.try_get(2)?, into.shared_state(state))?;
     }
     Ok(())
 }
@@ -80,10 +93,7 @@ async fn load_keys(connection: &mut SqliteConnection, into: &Generation) -> Resu
             let written: String = row.try_get("allow_list")?;
             record.allow_list = lists.entry(written).or_insert(record.allow_list).clone();
         }
-        let user = into.users.get(&record.user).map(|entry| Arc::clone(&entry));
-        let user = user.ok_or(StoreError::Corrupt("key without a user"))?;
-        let (place, rest) = split(&record.digest);
-        into.keys.insert(place, KeyEntry::new(&record, rest, user));
+        into.put_key(&record)?;
     }
     Ok(())
 }

@@ -2,12 +2,12 @@
 //!
 //! The digests are keyed, so that nobody can choose one: comparing them as the map does tells nothing of a key.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hasher};
 
 use dashmap::DashMap;
 
 use super::entry::{FoundSession, SessionEntry};
-use super::{DigestBits, Generation, Index};
+use super::{Generation, Index};
 use crate::model::{ApiSessionRecord, SessionDigest, Timestamp};
 use crate::store::{SessionUse, StoreError};
 
@@ -41,8 +41,8 @@ impl Index {
 impl Generation {
     /// Puts a session as it is stored; a later use that is known here stays.
     pub(super) fn put_session(&self, record: &ApiSessionRecord) -> Result<(), StoreError> {
-        let user = self.users.get(&record.user).map(|entry| Arc::clone(&entry));
-        let entry = SessionEntry::new(record, user.ok_or(StoreError::Corrupt("session without a user"))?);
+        let user = self.users.get(record.user).ok_or(StoreError::Corrupt("session without a user"))?;
+        let entry = SessionEntry::new(record, user);
         if let Some(known) = self.sessions.get(&record.digest) {
             entry.note_use(known.last_used_at());
         }
@@ -57,5 +57,49 @@ impl Generation {
                 entry.note_use(known.last_used_at());
             }
         }
+    }
+}
+
+/// Hashes a digest by taking its own bits: they are uniform, and nobody without the digest key can choose them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DigestBits;
+
+/// The state of [`DigestBits`].
+#[derive(Debug, Default)]
+pub(super) struct DigestBitsHasher(u64);
+
+impl BuildHasher for DigestBits {
+    type Hasher = DigestBitsHasher;
+
+    fn build_hasher(&self) -> DigestBitsHasher {
+        DigestBitsHasher(0)
+    }
+}
+
+impl Hasher for DigestBitsHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_spread_by_the_bits_of_their_digests() {
+        let hashed = |first: u8| {
+            let mut digest = [0; 32];
+            digest[0] = first;
+            DigestBits.hash_one(SessionDigest(digest))
+        };
+        assert_eq!(hashed(1), hashed(1));
+        assert_ne!(hashed(1), hashed(2));
     }
 }
