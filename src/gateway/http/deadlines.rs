@@ -24,8 +24,9 @@ use crate::config::Limits;
 /// How long a client may still take nothing when one of its streams was cut off.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// After so long without a request a connection gives its buffers back.
-const REST_AFTER: Duration = Duration::from_secs(1);
+/// After so long without a request a connection gives its buffers back: soon, as what is freed late, among what was
+/// allocated meanwhile, the allocator cannot give back.
+const REST_AFTER: Duration = Duration::from_millis(250);
 /// What is read at once when it goes on; most heads are shorter.
 const FIRST_READ_BYTES: usize = 4 * 1024;
 /// As many bytes of several parts are copied into one, for less than several cost the kernel.

@@ -282,7 +282,7 @@ async fn drive<C: Drainable>(
             if farewell_end.is_some() || drain_end.is_some() {
                 return Poll::Ready(Stop::CutOff);
             }
-            if rests_from == Some(due) {
+            if rests_from == Some(due) && watch.due().is_none_or(|end| end > Instant::now()) {
                 return Poll::Ready(Stop::Rests);
             }
             farewell_end = Some(Instant::now() + C::FAREWELL);

@@ -135,7 +135,7 @@ fn s74_silent_and_trickling_clients_are_closed_in_time() {
         assert_eq!(lifetime_after(&door, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, 11);
         assert_eq!(lifetime_after(&door, GET).await, 75);
         // The second head has its time from when the connection would rest: nobody saw it begin.
-        assert_eq!(lifetime_after(&door, &format!("{GET}GET /v2/x HT")).await, 11);
+        assert_eq!(lifetime_after(&door, &format!("{GET}GET /v2/x HT")).await, 10);
     });
 }
 
@@ -146,6 +146,8 @@ fn a_connection_that_has_rested_goes_on_and_ends_with_its_client_or_when_drained
         let door = TestDoor::before(&upstream).await;
         tokio::time::pause();
         let mut client = door.connect().await;
+        // Otherwise the kernel keeps a second piece back by a clock of its own.
+        client.stream.set_nodelay(true).unwrap();
         // Whole, in two pieces, and two at once.
         let (beginning, end) = GET.split_at(30);
         for (pieces, answers) in [(&[GET][..], 1), (&[beginning, end], 1), (&[GET, GET], 2)] {
