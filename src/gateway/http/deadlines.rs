@@ -291,7 +291,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedIo<S> {
         let outcome = if parts.iter().map(|part| part.len()).sum::<usize>() <= COPIED_BYTES {
             let mut room = [const { MaybeUninit::uninit() }; COPIED_BYTES];
             let mut joined = ReadBuf::uninit(&mut room);
-            parts.iter().for_each(|part| joined.put_slice(part));
+            for part in parts {
+                joined.put_slice(part);
+            }
             Pin::new(&mut self.stream).poll_write(cx, joined.filled())
         } else {
             Pin::new(&mut self.stream).poll_write_vectored(cx, parts)

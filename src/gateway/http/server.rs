@@ -83,10 +83,10 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let limits = Arc::clone(&present.limits);
     let takes_websockets = present.routes.allow(Upgrade::WebSocket);
     drop(present);
-    let service = service_fn(|request| handle_request(doorway.present(), Rc::clone(&client), request));
+    let answer = |request| handle_request(doorway.present(), Rc::clone(&client), request);
     match spoken {
         Spoken::Http1 => {
-            let left = serve_http1(io, service, &http1_builder(&limits), &client, &doorway).await;
+            let left = serve_http1(io, service_fn(answer), &http1_builder(&limits), &client, &doorway).await;
             match (tunnels.take_heir(), left) {
                 (Some(heir), Some(left)) => {
                     let detached =
@@ -106,6 +106,8 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
             if takes_websockets {
                 builder.enable_connect_protocol();
             }
+            // Boxed, because hyper moves it several times on its way to a task of its own.
+            let service = service_fn(|request| Box::pin(answer(request)));
             let connection = builder.serve_connection(TokioIo::new(io), service);
             tokio::select! {
                 _ = drive(Box::pin(connection), watch, drain, &doorway) => {}

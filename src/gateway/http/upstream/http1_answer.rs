@@ -125,8 +125,10 @@ impl HeadReader {
             if name == CONTENT_LENGTH {
                 // Several that say the same are one.
                 if body_length.is_some() {
-                    let same = fields.get(CONTENT_LENGTH) == Some(&value);
-                    if same { continue } else { return Err(UnreadableHead::Length) }
+                    if fields.get(CONTENT_LENGTH) != Some(&value) {
+                        return Err(UnreadableHead::Length);
+                    }
+                    continue;
                 }
                 body_length = Some(read_length(&value)?);
             } else if name == TRANSFER_ENCODING {
