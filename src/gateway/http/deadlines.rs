@@ -234,9 +234,10 @@ impl<S> WatchedIo<S> {
 impl<S: AsyncRead + Unpin> WatchedIo<S> {
     /// Puts `bytes` that were read and not used back in front.
     pub fn put_back(&mut self, bytes: Bytes) {
-        // What was read ahead came first to whoever read, so nothing of it is left where something was read.
-        if !bytes.is_empty() {
+        if self.read_ahead.is_empty() {
             self.read_ahead = bytes;
+        } else if !bytes.is_empty() {
+            self.read_ahead = [bytes, std::mem::take(&mut self.read_ahead)].concat().into();
         }
     }
 
@@ -246,7 +247,7 @@ impl<S: AsyncRead + Unpin> WatchedIo<S> {
             self.read_ahead = poll_fn(|cx| {
                 let mut room = [const { MaybeUninit::uninit() }; FIRST_READ_BYTES];
                 let mut read = ReadBuf::uninit(&mut room);
-                // An error or an end shows again to whoever reads next.
+                // Whoever reads next meets the end, also behind an error.
                 let _ = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read));
                 Poll::Ready(Bytes::copy_from_slice(read.filled()))
             })
@@ -335,6 +336,20 @@ mod tests {
         assert_eq!(watch.due(), Some(accepted + seconds(10)));
         watch.request_began();
         assert_eq!(watch.due(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_before_what_was_read_ahead_and_what_comes() {
+        let (here, mut there) = duplex(64);
+        there.write_all(b"c").await.unwrap();
+        drop(there);
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        let mut io = WatchedIo::new(here, Bytes::from_static(b"b"), watch);
+        io.put_back(Bytes::from_static(b"a"));
+        io.put_back(Bytes::new());
+        let mut read = String::new();
+        io.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, "abc");
     }
 
     #[tokio::test(start_paused = true)]
