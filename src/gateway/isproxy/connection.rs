@@ -100,7 +100,11 @@ impl<'d> Connection<'d> {
         let mut live = None;
         let mut drained = pin!(drain.cancelled_owned());
         loop {
-            match self.run(&mut client, live.as_ref(), drained.as_mut()).await {
+            let phase = {
+                let ended = pin!(ended(live.as_ref()));
+                self.run(&mut client, ended, drained.as_mut()).await
+            };
+            match phase {
                 Phase::LoggedIn(session) => live = Some(session),
                 Phase::UpgradeTls => match self.upgrade(client).await {
                     Some(inside_tls) => client = inside_tls,
@@ -120,7 +124,7 @@ impl<'d> Connection<'d> {
     async fn run(
         &mut self,
         client: &mut Duplex<ClientStream>,
-        live: Option<&LiveSession>,
+        mut ended: Pin<&mut impl Future<Output = ()>>,
         mut drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Phase {
         loop {
@@ -129,7 +133,7 @@ impl<'d> Connection<'d> {
                 return phase;
             }
             self.tell_journal();
-            let event = self.next_event(client, live, drained.as_mut()).await;
+            let event = self.next_event(client, ended.as_mut(), drained.as_mut()).await;
             if let Some(phase) = self.on_event(event) {
                 return phase;
             }
@@ -139,7 +143,7 @@ impl<'d> Connection<'d> {
     async fn next_event(
         &mut self,
         client: &mut Duplex<ClientStream>,
-        live: Option<&LiveSession>,
+        ended: Pin<&mut impl Future<Output = ()>>,
         drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Event {
         // The timer is only moved to an earlier moment, or set anew after it fired: a line costs no timer operation.
@@ -149,22 +153,17 @@ impl<'d> Connection<'d> {
         let session = &self.session;
         let reads_client = session.reads_client() && self.client_input == Input::Open;
         let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
-        if live.is_some_and(LiveSession::is_ended) {
-            return Event::CredentialEnded;
-        }
-        // What is ready now goes before what is only waited for, so that a line need not ask for all of that. It waits
-        // no longer for it: after so many bytes in a row the runtime has a socket pause.
         tokio::select! {
             biased;
+            () = ended => Event::CredentialEnded,
+            () = drained, if self.drain == Drain::Awaited => Event::Drained,
+            () = self.timer.as_mut() => Event::Deadline,
             event = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch) => {
                 Event::Upstream(event)
             }
             exchange = client.exchange(reads_client.then_some(&mut self.reader), session.to_client()) => {
                 Event::Client(exchange)
             }
-            () = ended(live) => Event::CredentialEnded,
-            () = drained, if self.drain == Drain::Awaited => Event::Drained,
-            () = self.timer.as_mut() => Event::Deadline,
         }
     }
 
