@@ -2,8 +2,7 @@
 //!
 //! Called by whoever is about to send little to an upstream, so that what all tasks of a turn send leaves back to back.
 //! An upstream on the same machine is then woken once for many messages, where it would fall asleep between two of
-//! them, and waking it is the sender's work: up to a quarter of what a small request costs. Who is alone in a turn
-//! waits for nobody.
+//! them, and waking it is the sender's work (docs/decisions/0020). Who is alone in a turn waits for nobody.
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -44,7 +44,10 @@ impl Keys {
         // A miss is compared with zeros, so that it costs what a hit costs.
         let stored = entry.map_or(&KeyDigest([0; 32]), |entry| &entry.digest);
         let same = DigestKey::same(stored, digest);
-        entry.filter(|_| same).map(|entry| entry.found(shard.limits_of(entry)))
+        let entry = entry.filter(|_| same)?;
+        let limits = shard.limits_of(entry);
+        // A key whose limits are not there would be let in without them.
+        (entry.limited == limits.is_some()).then(|| entry.found(limits))
     }
 
     /// Shows the key's entry to `look`.
