@@ -14,6 +14,7 @@ mod deadlines;
 mod denial;
 mod door_body;
 mod doorway;
+mod drive;
 mod forward;
 mod headers;
 mod open_bodies;

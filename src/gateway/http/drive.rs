@@ -1,0 +1,154 @@
+//! Drives hyper's part of a client's connection to where it ends, is cut off, or rests.
+//!
+//! Deadlines are `deadlines`' to say, and what is cut off `cut_off`'s; this polls, and keeps the one timer. Called by
+//! `server`.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::cut_off::StreamTasks;
+use super::deadlines::ConnectionWatch;
+use super::doorway::HttpDoorway;
+
+/// A connection that can be told to end after what it is doing.
+pub trait Drainable: Future {
+    /// How long it may take to say that it ends because it was silent.
+    const FAREWELL: Duration;
+    /// Can it be taken apart and put together again between two requests?
+    const CAN_REST: bool;
+
+    /// Takes no further request.
+    fn end_gently(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Drainable for http1::Connection<I, S>
+where
+    Self: Future,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// HTTP/1 says it by closing.
+    const FAREWELL: Duration = Duration::ZERO;
+    const CAN_REST: bool = true;
+
+    fn end_gently(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B> Drainable for http2::Connection<I, S, StreamTasks>
+where
+    Self: Future,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    StreamTasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    /// HTTP/2 sends GOAWAY (RFC 9113 §6.8).
+    const FAREWELL: Duration = Duration::from_secs(1);
+    /// Its tables live as long as it does.
+    const CAN_REST: bool = false;
+
+    fn end_gently(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Where a connection was driven to.
+pub enum Driven<C> {
+    /// To its own end.
+    Ended(Pin<Box<C>>),
+    /// To a deadline, or it was cut off: it is gone.
+    CutOff,
+    /// Nothing is on it, and nothing has come for a while.
+    Rests(Pin<Box<C>>),
+}
+
+/// Why driving stops.
+enum Stop {
+    Ended,
+    CutOff,
+    Rests,
+}
+
+/// Drives a connection to its end, to a deadline (the watch's, or that of draining), until it is cut off, or until it
+/// rests.
+///
+/// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
+/// busy connection.
+pub async fn drive<C: Drainable>(
+    mut connection: Pin<Box<C>>,
+    watch: &ConnectionWatch,
+    drain: &CancellationToken,
+    doorway: &HttpDoorway,
+) -> Driven<C> {
+    let mut drained = pin!(drain.cancelled());
+    // Asked once, it wakes this task; from then on a look at the token is enough.
+    let mut is_asked = false;
+    let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
+    let mut drain_end: Option<Instant> = None;
+    let mut farewell_end: Option<Instant> = None;
+    let stop = std::future::poll_fn(|cx| {
+        if watch.cut_off().connection_is_cut(cx) {
+            return Poll::Ready(Stop::CutOff);
+        }
+        let drains = if is_asked { drain.is_cancelled() } else { drained.as_mut().poll(cx).is_ready() };
+        is_asked = true;
+        if drain_end.is_none() && drains {
+            let limit = doorway.present().limits.drain_seconds;
+            drain_end = Some(Instant::now() + Duration::from_secs(limit.into()));
+            connection.as_mut().end_gently();
+        }
+        loop {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Stop::Ended);
+            }
+            let rests_from = if C::CAN_REST && drain_end.is_none() { watch.rests_from() } else { None };
+            let due = [rests_from, watch.due(), drain_end];
+            let due = farewell_end.or_else(|| due.into_iter().flatten().min());
+            let Some(due) = due else { return Poll::Pending };
+            if !is_due(timer.as_mut(), due, cx) {
+                return Poll::Pending;
+            }
+            if farewell_end.is_some() || drain_end.is_some() {
+                return Poll::Ready(Stop::CutOff);
+            }
+            if rests_from == Some(due) && watch.due().is_none_or(|end| end > Instant::now()) {
+                return Poll::Ready(Stop::Rests);
+            }
+            farewell_end = Some(Instant::now() + C::FAREWELL);
+            connection.as_mut().end_gently();
+        }
+    })
+    .await;
+    match stop {
+        Stop::Ended => Driven::Ended(connection),
+        Stop::CutOff => Driven::CutOff,
+        Stop::Rests => Driven::Rests(connection),
+    }
+}
+
+/// Is `due` past? Otherwise the task is woken then, or a little sooner.
+fn is_due(mut timer: Pin<&mut tokio::time::Sleep>, due: Instant, cx: &mut Context<'_>) -> bool {
+    if due < timer.deadline() {
+        timer.as_mut().reset(due);
+    }
+    while timer.as_mut().poll(cx).is_ready() {
+        if due <= Instant::now() {
+            return true;
+        }
+        timer.as_mut().reset(due);
+    }
+    false
+}
