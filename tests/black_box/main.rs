@@ -14,6 +14,7 @@
 
 mod api;
 mod api_sessions;
+mod attacks;
 mod audit;
 mod browser;
 mod client_address;
