@@ -179,7 +179,7 @@ const BY_MESSAGE: &str = "the client must be changed; the answer's `message` tol
 const BY_UPSTREAM: &str = "look at the upstream, `latchkey_upstream_healthy` and the gateway's log";
 
 /// The doors' reasons that concern no credential: name, step, the reason in words, what an operator can do.
-const OTHERS: [(&str, Step, &str, &str); 26] = [
+const OTHERS: [(&str, Step, &str, &str); 27] = [
     (
         "unreadable_forwarding_header",
         Step::ClientAddress,
@@ -202,6 +202,7 @@ const OTHERS: [(&str, Step, &str, &str); 26] = [
         "the gateway's log tells what is wrong with the store; trying again may do",
     ),
     ("unknown_expectation", Step::Protocol, "only the expectation 100-continue is known", BY_MESSAGE),
+    ("unknown_coding", Step::Protocol, "the body is coded by something else than chunks", BY_MESSAGE),
     ("target_too_long", Step::Protocol, "the request's target is too long", "`limits.http_target_bytes`"),
     ("too_many_fields", Step::Protocol, "too many header fields", "`limits.http_header_fields`"),
     (

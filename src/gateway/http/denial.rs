@@ -34,6 +34,8 @@ pub enum Fault {
     SessionsUnavailable,
     /// An `Expect` that is not `100-continue`.
     UnknownExpectation,
+    /// A transfer coding that is not `chunked` alone (RFC 9112 §6.1).
+    UnknownCoding,
     /// The target is longer than `limits.http_target_bytes`.
     TargetTooLong,
     /// More fields than `limits.http_header_fields`.
@@ -101,6 +103,7 @@ impl Fault {
             Self::SessionMethodRefused => "session_method_refused",
             Self::SessionsUnavailable => "sessions_unavailable",
             Self::UnknownExpectation => "unknown_expectation",
+            Self::UnknownCoding => "unknown_coding",
             Self::TargetTooLong => "target_too_long",
             Self::TooManyFields => "too_many_fields",
             Self::BodyTooLong => "body_too_long",
@@ -143,6 +146,9 @@ impl Fault {
             ),
             Self::UnknownExpectation => {
                 (StatusCode::EXPECTATION_FAILED, INVALID, "Only the expectation 100-continue is known.")
+            }
+            Self::UnknownCoding => {
+                (StatusCode::NOT_IMPLEMENTED, INVALID, "No transfer coding is known but chunked alone.")
             }
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, INVALID, "The request's target is too long."),
             Self::TooManyFields => (

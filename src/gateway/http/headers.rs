@@ -34,6 +34,9 @@ const FORWARDING: [&str; 12] = [
     "x-request-id",
 ];
 
+/// What frames a body; whoever reads another mark for `-` would find a second frame (RFC 9112 §11.2).
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+
 /// At most this much growth is reserved for the fields that the gateway adds.
 const ADDED_FIELDS: usize = 10;
 
@@ -84,6 +87,7 @@ impl IdentityRules {
         (name.starts_with('x') && (starts_as("x-auth-") || starts_as("x-forwarded")))
             || (name.starts_with(['x', 'f', 't']) && FORWARDING.into_iter().any(reads_as))
             || self.spelled.iter().any(|own| reads_as(own))
+            || FRAMING.into_iter().any(|framing| reads_as(framing) && name != framing)
     }
 }
 
@@ -429,6 +433,15 @@ mod tests {
             let mut headers = map(&[(spelling, "root"), (spelling, "twice"), ("Accept", "*/*")]);
             strip_claims(&mut headers, &rules());
             assert_eq!(names(&headers), ["accept"], "{spelling}");
+        }
+    }
+
+    #[test]
+    fn s02_what_others_could_read_as_framing_is_removed() {
+        for twin in ["Content_Length", "content.length", "Transfer_Encoding", "TRANSFER~ENCODING"] {
+            let mut headers = map(&[(twin, "1"), ("Content-Length", "4")]);
+            strip_claims(&mut headers, &rules());
+            assert_eq!(names(&headers), ["content-length"], "{twin}");
         }
     }
 

@@ -3,9 +3,9 @@
 //! It refuses what two servers could read differently, and changes nothing of what it lets pass: the path goes
 //! upstream byte for byte. Called by `server::handle_request` before any credential is read.
 
-use http::header::{EXPECT, HOST};
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::denial::Fault;
 use super::headers::has_field;
@@ -25,6 +25,9 @@ pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), F
     if !few {
         return Err(Fault::TooManyFields);
     }
+    if has_field(headers, &TRANSFER_ENCODING) && !is_chunked_alone(headers) {
+        return Err(Fault::UnknownCoding);
+    }
     let expects = has_field(headers, &EXPECT);
     if expects
         && headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
@@ -35,6 +38,18 @@ pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), F
         request.headers_mut().insert(HOST, host);
     }
     Ok(())
+}
+
+/// Is the message in chunks, once, and not coded otherwise? The parser asks for the last coding alone, and what was
+/// below it would be lost on the way (RFC 9112 §6.1).
+fn is_chunked_alone(headers: &HeaderMap) -> bool {
+    let mut codings = headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Origin form, absolute form of http and https, and `*` for OPTIONS (RFC 9112 §3.2).
@@ -205,6 +220,27 @@ mod tests {
         }
         let mut head = request.body(()).unwrap();
         assert_eq!(settle_head(&mut head, &Limits::default()), Err(Fault::TooManyFields));
+    }
+
+    #[test]
+    fn s05_a_body_is_in_chunks_and_coded_by_nothing_else() {
+        for (codings, expected) in [
+            (&["chunked"][..], Ok(())),
+            (&[" Chunked"], Ok(())),
+            (&[", chunked,"], Ok(())),
+            (&["chunked", ""], Ok(())),
+            (&["gzip, chunked"], Err(Fault::UnknownCoding)),
+            (&["identity", "chunked"], Err(Fault::UnknownCoding)),
+            (&["chunked, chunked"], Err(Fault::UnknownCoding)),
+            (&["chunked", "chunked"], Err(Fault::UnknownCoding)),
+            (&[""], Err(Fault::UnknownCoding)),
+        ] {
+            let request = Request::builder().method("POST").uri("/").header(HOST, "one.example");
+            let with =
+                |request: http::request::Builder, coding: &&str| request.header(TRANSFER_ENCODING, *coding);
+            let mut head = codings.iter().fold(request, with).body(()).unwrap();
+            assert_eq!(settle_head(&mut head, &Limits::default()), expected, "{codings:?}");
+        }
     }
 
     #[test]

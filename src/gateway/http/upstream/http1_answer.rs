@@ -45,11 +45,11 @@ pub enum UnreadableHead {
     /// It has no end within [`HEAD_BYTES`].
     #[error("its head is longer than {HEAD_BYTES} bytes")]
     TooLong,
-    /// A status outside of 100 to 999, or a field that is none.
+    /// A status outside of 100 to 599 (RFC 9110 §15), or a field that is none.
     #[error("its status or a field is none")]
     Field,
-    /// Two lengths, or one that is no number.
-    #[error("its length is none")]
+    /// Two lengths, one beside chunks, or one that is no number.
+    #[error("its length is none, or not the only one")]
     Length,
     /// Another coding than chunks, chunks twice, or chunks in HTTP/1.0.
     #[error("it is coded by something else than chunks")]
@@ -95,8 +95,8 @@ impl HeadReader {
             _ => return Err(UnreadableHead::TooLong),
         };
         let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-        let status =
-            parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(UnreadableHead::Field)?;
+        let code = parsed.code.filter(|code| *code < 600);
+        let status = code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(UnreadableHead::Field)?;
         let reason = parsed.reason.filter(|reason| status.canonical_reason() != Some(reason));
         let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.to_owned()).ok());
         let base = received.as_ptr().addr();
@@ -149,9 +149,13 @@ impl HeadReader {
             parts.extensions.insert(reason);
         }
         let is_chunked = is_coded && is_chunked(&parts)?;
-        let framed = framing(parts.status, method, is_chunked, body_length);
-        let keeps_alive = framed.keeps_alive && keeps_alive(version, persistence, &parts.headers);
-        Ok(Some(AnswerHead { parts, framing: framed.framing, keeps_alive }))
+        if is_chunked && body_length.is_some() {
+            // An attack or a mistake, which ought to be an error (RFC 9112 §6.3).
+            return Err(UnreadableHead::Length);
+        }
+        let framing = framing(parts.status, method, is_chunked, body_length);
+        let keeps_alive = framing != Framing::UntilClose && keeps_alive(version, persistence, &parts.headers);
+        Ok(Some(AnswerHead { parts, framing, keeps_alive }))
     }
 }
 
@@ -160,27 +164,19 @@ fn slice(head: &Bytes, (start, end): (usize, usize)) -> Option<Bytes> {
     (start <= end && end <= head.len()).then(|| head.slice(start..end))
 }
 
-/// How the body ends, and whether that leaves a doubt which the connection should not survive.
-struct Framed {
-    framing: Framing,
-    keeps_alive: bool,
-}
-
 /// How the body ends behind a head with this `status`, in answer to a request of `method`.
-fn framing(status: StatusCode, method: &Method, is_chunked: bool, length: Option<u64>) -> Framed {
-    let framed = |framing, keeps_alive| Framed { framing, keeps_alive };
+fn framing(status: StatusCode, method: &Method, is_chunked: bool, length: Option<u64>) -> Framing {
     if *method == Method::HEAD
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
     {
-        return framed(Framing::Length(0), true);
+        return Framing::Length(0);
     }
     match (is_chunked, length) {
-        // Chunks outrank a length; that both came is an attack or a mistake (RFC 9112 §6.3).
-        (true, length) => framed(Framing::Chunked, length.is_none()),
-        (false, Some(length)) => framed(Framing::Length(length), true),
-        (false, None) => framed(Framing::UntilClose, false),
+        (true, _) => Framing::Chunked,
+        (false, Some(length)) => Framing::Length(length),
+        (false, None) => Framing::UntilClose,
     }
 }
 
@@ -288,11 +284,6 @@ mod tests {
                 true,
             ),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n",
-                Framing::Chunked,
-                false,
-            ),
             ("HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", Framing::Length(0), true),
             ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Length(0), true),
             ("HTTP/1.1 100 Continue\r\n\r\n", Framing::Length(0), true),
@@ -316,6 +307,10 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 0x2\r\n\r\n", UnreadableHead::Length),
             ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", UnreadableHead::Length),
             ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n", UnreadableHead::Length),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n",
+                UnreadableHead::Length,
+            ),
             ("HTTP/1.1 204 No\r\nContent-Length: x\r\n\r\n", UnreadableHead::Length),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnreadableHead::Coding),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n", UnreadableHead::Coding),
@@ -329,6 +324,7 @@ mod tests {
             ),
             ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", UnreadableHead::Coding),
             ("HTTP/1.1 099 OK\r\n\r\n", UnreadableHead::Field),
+            ("HTTP/1.1 600 OK\r\n\r\n", UnreadableHead::Field),
             ("HTTP/1.1 200 OK\r\nX A: 1\r\n\r\n", UnreadableHead::Grammar(httparse::Error::HeaderName)),
             ("HTTP/1.1 200 OK\r\nX : 1\r\n\r\n", UnreadableHead::Grammar(httparse::Error::HeaderName)),
             ("HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n", UnreadableHead::Grammar(httparse::Error::HeaderValue)),

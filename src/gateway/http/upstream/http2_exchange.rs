@@ -110,6 +110,10 @@ impl Place {
         let mut sending = !bodiless;
         let wait = AnswerWait::new(upstream, progress, total_due);
         match wait_for_head(&mut answer, &mut upload, &mut sending, &wait).await {
+            // No status at all (RFC 9110 §15), which only the library's type has room for.
+            Waited::Head(response) if response.status().as_u16() > 599 => {
+                Outcome::Failed(Fault::UpstreamBroke)
+            }
             Waited::Head(response) => {
                 self.seat.heard();
                 let upload = sending.then(|| AbortOnDropHandle::new(tokio::task::spawn_local(upload.run())));
