@@ -4,6 +4,8 @@
 //! fail, and against a proxy that was broken on purpose, where each category must: a set that lets that one pass proves
 //! nothing.
 
+mod http1;
+
 use std::collections::BTreeSet;
 
 /// A case that did not end as it must.

@@ -184,6 +184,14 @@ impl Wire {
         self.buffer.drain(..count).collect()
     }
 
+    /// What has come, or comes within `time`; `None`: nothing; no bytes: the end.
+    pub fn read_next(&mut self, time: Duration) -> Option<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.read_within(time)?;
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
     /// Reads until the peer closes, and answers what came.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.read_once(PATIENCE).is_some() {}
