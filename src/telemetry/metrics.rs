@@ -5,6 +5,7 @@
 //! peer sends becomes a label.
 
 mod exposition;
+mod process;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::process::ThisProcess;
 use crate::model::{AccessPoint, Revision};
 
 /// 1xx to 5xx.
@@ -107,7 +109,9 @@ impl Metrics {
         let mut names = reasons.to_vec();
         names.push(OTHER_REASON);
         let doors = Arc::new(Doors { reasons: names.into(), sets: Mutex::new(Vec::new()) });
-        let mut registry = Registry::with_prefix("latchkey");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(ThisProcess));
+        let registry = all.sub_registry_with_prefix("latchkey");
         registry.register_collector(Box::new(Arc::clone(&doors)));
 
         let keys = Gauge::default();
@@ -146,7 +150,7 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         Self {
-            registry,
+            registry: all,
             doors,
             keys,
             users,
@@ -426,9 +430,9 @@ mod tests {
         metrics.unkept_refusals().add(5);
         metrics.uncounted_uses().add(6);
         assert_eq!(names(&metrics.render()), before);
-        // By door, and of the console, 2 connections, 5 answers, 2 reasons; then 6 single ones, 2 outcomes of reloads and
-        // the build.
-        assert_eq!(before.len(), 3 * (2 + 5 + 2) + 6 + 2 + 1);
+        // By door, and of the console, 2 connections, 5 answers, 2 reasons; then 6 single ones, 2 outcomes of reloads, the
+        // build, and 3 of the process.
+        assert_eq!(before.len(), 3 * (2 + 5 + 2) + 6 + 2 + 1 + 3);
     }
 
     #[test]

@@ -136,6 +136,8 @@ fn metrics_count_answers_and_refusals_and_never_name_a_peer() {
     assert!(text.ends_with("# EOF\n"), "{text}");
     assert!(counted(&text, "latchkey_keys", &[]) >= 1.0, "{text}");
     assert!(counted(&text, "latchkey_feed_revision", &[]) > 0.0, "{text}");
+    assert!(counted(&text, "process_open_fds", &[]) > 10.0, "{text}");
+    assert!(counted(&text, "process_resident_memory_bytes", &[]) > 1e6, "{text}");
     let answers = |class: &str| counted(&text, "latchkey_", &["api", class]);
     assert!(answers("2xx") >= 3.0, "{text}");
     assert!(answers("4xx") >= 1.0, "{text}");
