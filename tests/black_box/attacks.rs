@@ -6,6 +6,8 @@
 
 mod http1;
 
+pub use http1::{Recorder as HttpRecorder, hostile_messages as hostile_http1_messages};
+
 use std::collections::BTreeSet;
 
 /// A case that did not end as it must.

@@ -1,5 +1,5 @@
-//! What has to be done often to be believed: deletions, revocations, floods of passwords, pipelines, clients that do not
-//! read, kills, races, reloads.
+//! What has to be done often or long to be believed: deletions, revocations, floods of passwords and of keys, pipelines,
+//! clients that are slow or do not read, kills, races, reloads, and everything at once.
 //!
 //! Short where nothing is said, at full length with `LATCHKEY_TEST_LENGTH=full`. Figures are shown with `--nocapture`
 //! and kept in `target/loops`.
@@ -9,8 +9,11 @@ mod kills;
 mod passwords;
 mod pipelines;
 mod races;
+mod random_keys;
 mod reloads;
 mod revocations;
+mod slow_clients;
+mod soak;
 mod unread;
 
 use std::fs;

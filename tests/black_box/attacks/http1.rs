@@ -22,12 +22,17 @@ use serde_json::{Value, json};
 
 use self::case::Case;
 use self::judge::{Target, judge};
-use self::recorder::Recorder;
+pub use self::recorder::Recorder;
 use super::{Failure, expect_in_each, expect_none};
 use crate::harness::{Authority, PATIENCE, TestGateway, Wire};
 
 fn all_cases() -> Vec<Case> {
     [framing::cases(), heads::cases(), credentials::cases(), faults::cases()].concat()
+}
+
+/// What all cases send.
+pub fn hostile_messages(key: &str) -> Vec<Vec<u8>> {
+    all_cases().iter().map(|case| case.bytes(key)).collect()
 }
 
 /// Runs every case once, each at whichever of `targets` is free.

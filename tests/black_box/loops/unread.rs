@@ -20,7 +20,7 @@ const WRITE_SECONDS: u64 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// An upstream that calls every name available, and remembers nothing: it must not be what grows.
-fn start_forgetful_upstream() -> SocketAddr {
+pub fn start_forgetful_upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
