@@ -62,7 +62,7 @@ pub use api_sessions::{SessionFault, SessionKeeper, SessionKeeperParts, SessionO
 pub use attempt::{Attempt, Credential, PresentedKey};
 pub use audit::{Event, EventKind, InvalidEventKind};
 pub use audit_check::{AuditFault, AuditHead, AuditProgress, InvalidAuditHead};
-pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts};
+pub use authenticator::{Authenticator, AuthenticatorError, AuthenticatorParts, IndexAge};
 pub use console_access::{ConsoleAccess, SessionTerms, Visitor};
 pub use control_plane::{ControlError, ControlPlane, MissingStore};
 pub use customers::{CustomerToMake, DeletedCustomer, MadeCustomer};

@@ -13,6 +13,7 @@ mod mfa;
 mod name;
 mod secret;
 mod service;
+mod time_span;
 mod timestamp;
 mod trusted_proxies;
 
@@ -32,5 +33,6 @@ pub use secret::Secret;
 pub use service::{
     AccessPoint, AccessPoints, InvalidServiceScope, Permission, Permissions, Service, ServiceScope,
 };
+pub use time_span::{TimeSpan, TimeSpanError};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use trusted_proxies::TrustedProxies;

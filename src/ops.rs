@@ -41,6 +41,8 @@ pub enum Readiness {
     Ready,
     /// Yes, although something is amiss, as the text tells: for example that the store is away.
     Degraded(String),
+    /// No, for the reason that the text tells: nobody is let in, as the store has been away for too long.
+    Unready(String),
     /// Not any more: what is open ends.
     Draining,
 }
@@ -156,6 +158,7 @@ mod tests {
             (Readiness::Starting, "503", "starting\n"),
             (Readiness::Ready, "200", "ready\n"),
             (Readiness::Degraded("the store is away".to_owned()), "200", "degraded: the store is away\n"),
+            (Readiness::Unready("the store is away".to_owned()), "503", "unready: the store is away\n"),
             (Readiness::Draining, "503", "draining\n"),
         ] {
             served.readiness.send(readiness).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +16,7 @@ use super::cleaning::Cleaning;
 use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
 use super::usage::keep_usage;
-use crate::auth::{ControlPlane, SessionKeeper};
+use crate::auth::{ControlPlane, IndexAge, SessionKeeper};
 use crate::config::{Config, Limits, ListenerProtocol, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
@@ -27,6 +27,8 @@ use crate::telemetry::KeptRefusal;
 
 /// A key's time is over within this (PROTOCOL section 3, point 8: one second).
 const LOOK_FOR_EXPIRED_EVERY: Duration = Duration::from_millis(250);
+/// How exactly `policy.max_staleness` is kept.
+const LOOK_FOR_OLD_NEWS_EVERY: Duration = Duration::from_millis(250);
 /// Uses of keys are written at most this often.
 const WRITE_KEY_USES_EVERY: Duration = Duration::from_secs(5);
 /// So many at once and no more, so that they take no more of a core than a few percent: 48,000 keys a minute. Others are
@@ -71,7 +73,8 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     let id = format!("{:016x}", random::bits()?);
     let name = format!("pid {}", std::process::id());
     let registration = store.register_gateway(id, &name, applied, shared.clock.now()).await?;
-    let mut events = Events { shared: shared.clone(), readiness: readiness.clone() };
+    let (away, away_since) = watch::channel(None);
+    let mut events = Events { shared: shared.clone(), readiness: readiness.clone(), away };
     events.show_index();
     let follower = Follower::new(store.clone(), shared.index.clone(), registration);
     let stop_follower = stop.clone();
@@ -80,6 +83,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
             tracing::warn!(%error, "the gateway could not be taken out of the store's list");
         }
     });
+    tasks.spawn(let_nobody_in_by_old_news(shared.clone(), away_since, readiness.clone(), stop.clone()));
     tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
     tasks.spawn(log_audit_head(plane.clone(), stop.clone()));
     let (unkept, failures) = (shared.metrics.unkept_refusals(), shared.failures.clone());
@@ -146,6 +150,8 @@ pub(super) fn ops_sockets(config: &Config, bound: &[(String, BoundListener)]) ->
 struct Events {
     shared: Shared,
     readiness: watch::Sender<Readiness>,
+    /// Since when the store cannot be read.
+    away: watch::Sender<Option<Instant>>,
 }
 
 impl Events {
@@ -168,21 +174,63 @@ impl FollowerEvents for Events {
         let readiness = match state {
             Ok(()) => {
                 tracing::info!("the store can be read again");
+                // In this order: from here on nobody finds the index too old.
+                self.away.send_replace(None);
+                self.shared.authenticator.set_index_age(IndexAge::Fresh);
                 Readiness::Ready
             }
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read; deciding from what was loaded");
+                self.away.send_replace(Some(Instant::now()));
                 Readiness::Degraded(String::from("the store cannot be read"))
             }
         };
-        self.readiness.send_if_modified(|present| {
-            // Draining is for good.
-            let changes = !matches!(present, Readiness::Draining);
-            if changes {
-                *present = readiness;
-            }
-            changes
-        });
+        show(&self.readiness, readiness);
+    }
+}
+
+/// Shows `new`, but that draining is for good.
+fn show(readiness: &watch::Sender<Readiness>, new: Readiness) {
+    readiness.send_if_modified(|present| {
+        let changes = !matches!(present, Readiness::Draining);
+        if changes {
+            *present = new;
+        }
+        changes
+    });
+}
+
+/// Lets nobody in any more once the store has been away for `policy.max_staleness` (S80).
+async fn let_nobody_in_by_old_news(
+    shared: Shared,
+    mut away_since: watch::Receiver<Option<Instant>>,
+    readiness: watch::Sender<Readiness>,
+    stop: CancellationToken,
+) {
+    let mut looks = interval(LOOK_FOR_OLD_NEWS_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            away = away_since.wait_for(Option::is_some) => if away.is_err() { return },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        // Held, so that a store that comes back meanwhile is told of behind this and not before.
+        let away = away_since.borrow();
+        let too_long = shared.authenticator.policy().max_staleness.duration();
+        if away.is_some_and(|since| since.elapsed() >= too_long)
+            && shared.authenticator.index_age() == IndexAge::Fresh
+        {
+            let ended = shared.authenticator.set_index_age(IndexAge::TooOld);
+            tracing::error!(
+                ended,
+                "the store has been away for too long (policy.max_staleness): nobody is let in"
+            );
+            show(&readiness, Readiness::Unready(String::from("the store has been away for too long")));
+        }
     }
 }
 

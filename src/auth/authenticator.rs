@@ -10,6 +10,7 @@ mod manage_key;
 pub(super) use console_password::ConsolePassword;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -43,10 +44,23 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(1);
 /// A password that cannot be hashed now.
 const BUSY: Denial = Denial::new(Refusal::Busy, DenialReason::PasswordQueueFull);
 
+/// Nobody knows any more who may come in.
+const STALE: Denial = Denial::new(Refusal::Busy, DenialReason::StoreStale);
+
+/// How far what is in memory may be behind the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexAge {
+    /// Not so far that it matters.
+    Fresh,
+    /// Further than `policy.max_staleness`: what was revoked meanwhile is not known (S80).
+    TooOld,
+}
+
 /// Judges credentials from memory; shared by all door threads.
 #[derive(Debug)]
 pub struct Authenticator {
     index: Arc<Index>,
+    index_is_too_old: AtomicBool,
     key_ring: Arc<KeyRing>,
     policy: ArcSwap<Policy>,
     clock: Clock,
@@ -104,6 +118,7 @@ impl Authenticator {
             live_sessions: LiveSessions::default(),
             usage: UsageMeter::default(),
             index: parts.index,
+            index_is_too_old: AtomicBool::new(false),
             key_ring: parts.key_ring,
             policy: ArcSwap::from_pointee(parts.policy),
             clock: parts.clock,
@@ -134,6 +149,20 @@ impl Authenticator {
         Policy::clone(&self.policy.load())
     }
 
+    /// Lets nobody in while the index is too old, and ends what is open; answers how many that were.
+    pub fn set_index_age(&self, age: IndexAge) -> u64 {
+        self.index_is_too_old.store(age == IndexAge::TooOld, Ordering::Relaxed);
+        match age {
+            IndexAge::Fresh => 0,
+            IndexAge::TooOld => self.end_revoked_sessions(&[Subject::Everything]),
+        }
+    }
+
+    /// How old the index counts as.
+    pub fn index_age(&self) -> IndexAge {
+        if self.index_is_too_old.load(Ordering::Relaxed) { IndexAge::TooOld } else { IndexAge::Fresh }
+    }
+
     /// Waits until this gateway decides by `revision`, a second at most: a store that is away must keep nobody waiting.
     pub async fn applied(&self, revision: Revision) {
         let mut applied = self.index.applied();
@@ -144,6 +173,9 @@ impl Authenticator {
 
     /// Judges one attempt. For an API key or session it never waits.
     pub async fn authenticate(&self, attempt: Attempt<'_>) -> Decision {
+        if self.index_age() == IndexAge::TooOld {
+            return Decision::Deny(STALE);
+        }
         let Attempt { credential, service, client_ip } = attempt;
         let decision = match credential {
             Credential::ApiKey(key) => {
@@ -385,6 +417,9 @@ impl Authenticator {
 
     /// Would what opened a session be let in now? Looked up anew: the permit's own entries may be of an older load.
     fn standing(&self, permit: &Permit) -> Standing {
+        if self.index_age() == IndexAge::TooOld {
+            return Standing::Ended;
+        }
         let at = Circumstances { client_ip: Some(permit.client_ip()), now: self.clock.now() };
         match permit.proof() {
             Proof::Key(digest) => match self.index.lookup_key(&digest) {
@@ -514,6 +549,25 @@ mod tests {
         assert!(by_password.is_ended() && !by_key.is_ended());
         let refused = world.password(PASSWORD, Service::IsProxy).await;
         assert_eq!(reason(refused), DenialReason::PasswordOffByKey);
+    }
+
+    #[tokio::test]
+    async fn s80_by_what_is_too_old_nobody_is_let_in_and_what_is_open_ends() {
+        let world = World::new(Limits::default()).await;
+        let (text, _) = world.add_key("api,isproxy").await;
+        let session = world.authenticator.open_session(&permit(world.key(&text, Service::IsProxy).await));
+        assert_eq!(world.authenticator.set_index_age(IndexAge::TooOld), 1);
+        assert!(session.is_ended());
+        for decision in [
+            world.key(&text, Service::Api).await,
+            world.key("wrong", Service::Api).await,
+            world.password(PASSWORD, Service::Api).await,
+        ] {
+            assert!(matches!(&decision, Decision::Deny(denial) if denial.refusal == Refusal::Busy));
+            assert_eq!(reason(decision), DenialReason::StoreStale);
+        }
+        world.authenticator.set_index_age(IndexAge::Fresh);
+        permit(world.key(&text, Service::Api).await);
     }
 
     #[tokio::test]

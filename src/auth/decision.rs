@@ -243,11 +243,13 @@ pub enum DenialReason {
     PasswordQueueFull,
     /// A `manage` key without a list of its own.
     ManageKeyWithoutList,
+    /// The store could not be read for longer than `policy.max_staleness`; no credential was judged.
+    StoreStale,
 }
 
 impl DenialReason {
     /// Every reason, for metrics that are registered once.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NoCredential,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -277,6 +279,7 @@ impl DenialReason {
         Self::TooManyRequests,
         Self::PasswordQueueFull,
         Self::ManageKeyWithoutList,
+        Self::StoreStale,
     ];
 
     /// The name in logs and metrics.
@@ -311,6 +314,7 @@ impl DenialReason {
             Self::TooManyRequests => "too_many_requests",
             Self::PasswordQueueFull => "password_queue_full",
             Self::ManageKeyWithoutList => "manage_key_without_list",
+            Self::StoreStale => "store_stale",
         }
     }
 
@@ -345,6 +349,7 @@ impl DenialReason {
             Self::TooManyRequests => "the key makes more requests than it may",
             Self::PasswordQueueFull => "too many passwords wait to be checked",
             Self::ManageKeyWithoutList => "a manage key needs a list of its own",
+            Self::StoreStale => "the store has been away for too long to know who may come in",
         }
     }
 }

@@ -95,7 +95,8 @@ impl Failure {
             // Whoever shows nothing does not try to come in; a list of the listener and our own load refuse anybody.
             DenialReason::NoCredential
             | DenialReason::AddressOutsideListenerList
-            | DenialReason::PasswordQueueFull => return None,
+            | DenialReason::PasswordQueueFull
+            | DenialReason::StoreStale => return None,
             _ => FailureKind::SignIn,
         };
         Some(Self {

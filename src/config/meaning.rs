@@ -16,7 +16,7 @@ use super::interpolation::{read_text, reason};
 use super::raw::{RawAccessLog, RawConfig, RawDoor, RawPolicy, RawStore, Required};
 use super::tree::{Node, Origin, Value};
 use super::{Config, MasterKeySource, Policy, StoreLocation, mode_for_strangers};
-use crate::model::Secret;
+use crate::model::{Secret, TimeSpan};
 
 /// Used where neither `master_key_file` nor `master_key` is given.
 const MASTER_KEY_VARIABLE: &str = "LATCHKEY_MASTER_KEY";
@@ -114,8 +114,14 @@ fn policy(raw: &RawPolicy, review: &mut Review<'_>) -> Policy {
         let path = KeyPath::default().key("policy").key("key_ends_password_at");
         review.refuse(&path, "must hold api; allowed: [api], [api, isproxy]", None);
     }
+    let max_staleness: Option<Result<TimeSpan, _>> = raw.max_staleness.0.as_deref().map(str::parse);
+    if matches!(max_staleness, Some(Err(_))) {
+        let path = KeyPath::default().key("policy").key("max_staleness");
+        review.refuse(&path, "must be a number with its unit: s, m, h or d, such as 90s or 1h", None);
+    }
     Policy {
         key_ends_password_at_isproxy: holds(RawDoor::IsProxy),
+        max_staleness: max_staleness.and_then(Result::ok).unwrap_or(Policy::default().max_staleness),
         mfa_required: raw.mfa_required,
         security_key_user_verification: raw.security_key_user_verification,
     }
@@ -353,6 +359,7 @@ mod tests {
         let setting = "policy: { key_ends_password_at: [api, isproxy], mfa_required: all }";
         let policy = folder.parse(&format!("{setting}\n{BASE}")).unwrap().policy;
         assert!(policy.key_ends_password_at_isproxy);
+        assert_eq!(policy.max_staleness.seconds(), 3_600);
         assert_eq!(policy.mfa_required, crate::config::MfaPolicy::All);
         for list in ["[]", "[isproxy]"] {
             let told = told(&format!("policy: {{ key_ends_password_at: {list} }}"));
@@ -361,6 +368,13 @@ mod tests {
                 "{told}"
             );
         }
+        let short = folder.parse(&format!("policy: {{ max_staleness: 90s }}\n{BASE}")).unwrap().policy;
+        assert_eq!(short.max_staleness.seconds(), 90);
+        let told_of = told("policy: { max_staleness: soon }");
+        assert!(
+            told_of.starts_with("f.yaml:1:26  error  policy.max_staleness: must be a number"),
+            "{told_of}"
+        );
         let told = told("policy: { key_ends_password_at: [apis] }");
         assert!(told.ends_with("allowed: api, isproxy\n1 error"), "no echo of the unsound value: {told}");
     }

@@ -1,12 +1,9 @@
 //! What the interface names and this version does not do yet, so that a fault can say so instead of "unknown".
 //!
-//! Everything here is refused like any unknown key or value; only the words differ. A line goes when its thing comes.
+//! Everything here is refused like any unknown value; only the words differ. A line goes when its thing comes.
 //! Also what people call a key that has another name here, too far from it to be a slip of the pen.
 
-/// Keys, as [`super::faults::KeyPath::pattern`] writes them.
-const KEYS: &[&str] = &["policy.max_staleness"];
-
-/// Values of keys with fixed words.
+/// Values of keys with fixed words; keys as [`super::faults::KeyPath::pattern`] writes them.
 const WORDS: &[(&str, &[&str])] = &[("listeners[].protocol", &["forward_auth"])];
 
 /// Other names of keys, and the key that is meant.
@@ -15,11 +12,6 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("limits.rate_limit", "requests_per_second_per_key"),
     ("limits.burst", "request_burst_per_key"),
 ];
-
-/// Is the key at `pattern` one that a later version knows?
-pub(super) fn is_planned_key(pattern: &str) -> bool {
-    KEYS.contains(&pattern)
-}
 
 /// The key that is meant by the one at `pattern`, where that is known.
 pub(super) fn meant_by(pattern: &str) -> Option<&'static str> {
@@ -37,8 +29,6 @@ mod tests {
 
     #[test]
     fn planned_things_are_known_by_their_place() {
-        assert!(is_planned_key("policy.max_staleness"));
-        assert!(!is_planned_key("max_staleness"));
         assert_eq!(meant_by("limits.rate_limit"), Some("requests_per_second_per_key"));
         assert_eq!(meant_by("policy.rate_limit"), None);
         assert!(is_planned_word("listeners[].protocol", "forward_auth"));

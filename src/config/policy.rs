@@ -3,13 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{MfaRequirement, Timestamp};
+use crate::model::{MfaRequirement, TimeSpan, Timestamp};
 
 /// Rules an operator may choose; the defaults are the article's letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Does a first key end password access at `IsProxy` too? At the API it always does.
     pub key_ends_password_at_isproxy: bool,
+    /// How long decisions are made from memory while the store cannot be read (S80).
+    pub max_staleness: TimeSpan,
     /// Which new customers have MFA required of their users.
     pub mfa_required: MfaPolicy,
     /// Whether a security key is to ask for a PIN or a finger.
@@ -42,6 +44,9 @@ pub enum MfaPolicy {
     None,
 }
 
+/// One hour: long enough to bring a store back, short enough for what was revoked meanwhile.
+const MAX_STALENESS: TimeSpan = TimeSpan::from_seconds(3_600);
+
 /// The last moment at which a new customer was still an existing one: 2020-04-30, whole day, UTC.
 const NEW_CUSTOMERS_FROM: Timestamp = Timestamp::from_unix_milliseconds(1_588_291_200_000);
 
@@ -60,6 +65,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             key_ends_password_at_isproxy: false,
+            max_staleness: MAX_STALENESS,
             mfa_required: MfaPolicy::NewCustomers,
             security_key_user_verification: UserVerification::Preferred,
         }

@@ -100,15 +100,12 @@ impl<'a> Checker<'a> {
         let below = path.key(&entry.key);
         let named = shown(&entry.key).map(|key| format!(" `{key}`")).unwrap_or_default();
         let allowed = format!("allowed: {}", known.join(", "));
-        let fault = if planned::is_planned_key(&below.pattern()) {
-            Fault::new(entry.key_place, path, format!("key{named} is not available in this version"))
-                .help(allowed)
-        } else if let Some(meant) = planned::meant_by(&below.pattern()).or_else(|| closest(&entry.key, known))
-        {
-            Fault::new(entry.key_place, path, format!("unknown key{named}; did you mean `{meant}`?"))
-        } else {
-            Fault::new(entry.key_place, path, format!("unknown key{named}")).help(allowed)
-        };
+        let fault =
+            if let Some(meant) = planned::meant_by(&below.pattern()).or_else(|| closest(&entry.key, known)) {
+                Fault::new(entry.key_place, path, format!("unknown key{named}; did you mean `{meant}`?"))
+            } else {
+                Fault::new(entry.key_place, path, format!("unknown key{named}")).help(allowed)
+            };
         self.faults.push(fault.about(below));
     }
 
@@ -370,10 +367,6 @@ mod tests {
 
     #[test]
     fn what_a_later_version_does_is_refused_as_such() {
-        assert_eq!(
-            first_fault_with("policy: { max_staleness: 1h }"),
-            "f.yaml:1:11 policy: key `max_staleness` is not available in this version"
-        );
         let planned = BASE.replace("protocol: http\n    address", "protocol: forward_auth\n    address");
         assert!(TestFolder::new().faults(&planned).starts_with(
             "f.yaml:3:15  error  listeners[0].protocol: `forward_auth` is not available in this version; allowed: http, isproxy, console, ops\n"

@@ -43,6 +43,7 @@ fn describe(readiness: &Readiness) -> (StatusCode, String) {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
         Readiness::Degraded(reason) => (StatusCode::OK, format!("degraded: {reason}\n")),
+        Readiness::Unready(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("unready: {reason}\n")),
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
     }
 }

@@ -78,6 +78,7 @@ impl Follower {
     }
 
     async fn catch_up(&self, watch: &mut Watch, events: &mut impl FollowerEvents) -> Result<(), StoreError> {
+        self.store.require_in_place()?;
         let connection = match &mut watch.connection {
             Some(connection) => connection,
             none => none.insert(self.store.pinned_connection().await?),

@@ -21,6 +21,7 @@ const NAMED_SUBJECTS: usize = 1_000;
 #[must_use = "a mutation that is not committed changes nothing"]
 #[derive(Debug)]
 pub struct Mutation {
+    store: Store,
     transaction: Transaction<'static, Sqlite>,
     touched: Vec<Subject>,
 }
@@ -28,12 +29,14 @@ pub struct Mutation {
 impl Store {
     /// Begins a change; waits for other writers.
     pub async fn mutate(&self) -> Result<Mutation, StoreError> {
-        Ok(Mutation { transaction: self.writer.begin_with("BEGIN IMMEDIATE").await?, touched: Vec::new() })
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Mutation { store: self.clone(), transaction, touched: Vec::new() })
     }
 }
 
 impl Mutation {
-    /// Ends the API sessions that lost their password, makes all durable, and returns the revision at which every gateway has it.
+    /// Ends the API sessions that lost their password, makes all durable, and returns the revision at which every gateway
+    /// has it. Refuses where the store is not in its place: what is written then is seen by nobody.
     pub async fn commit(mut self) -> Result<Revision, StoreError> {
         let touched = self.named_subjects();
         self.end_lost_sessions(&touched).await?;
@@ -42,6 +45,7 @@ impl Mutation {
         for subject in std::mem::take(&mut self.touched) {
             revision = feed::append(&mut self.transaction, subject).await?;
         }
+        self.store.require_in_place()?;
         self.transaction.commit().await?;
         Ok(revision)
     }

@@ -24,8 +24,16 @@ const READER_CACHE: &str = "-16384";
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) path: PathBuf,
+    file: FileIdentity,
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
+}
+
+/// Which file it is, whatever it is called: device and number (stat(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
 }
 
 /// What can go wrong with the store; always our side's fault, never a client's.
@@ -54,6 +62,11 @@ pub enum StoreError {
         /// Who we are.
         us: u32,
     },
+    /// The file that was opened is not the one at its path any more: what it says is nobody's truth.
+    #[error(
+        "the store {0} was moved, removed or replaced while it was in use; put it back, or start the gateway anew"
+    )]
+    NotInPlace(PathBuf),
     /// The engine refused a statement.
     #[error("the store failed: {0}")]
     Engine(#[from] sqlx::Error),
@@ -78,11 +91,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Can the store be read, and only not be written: a full disk, a failing one, a file that may not be changed?
+    /// Can the store be read, and only not be written: a full disk, a failing one, a file that may not be changed or that
+    /// is not in its place?
     pub fn is_unwritable(&self) -> bool {
         // SQLITE_READONLY, SQLITE_IOERR and SQLITE_FULL; the low byte of an extended code is the plain one.
         const UNWRITABLE: [i32; 3] = [8, 10, 13];
-        let Self::Engine(sqlx::Error::Database(error)) = self else { return false };
+        let Self::Engine(sqlx::Error::Database(error)) = self else {
+            return matches!(self, Self::NotInPlace(_));
+        };
         let code = error.code().and_then(|code| code.parse::<i32>().ok());
         code.is_some_and(|code| UNWRITABLE.contains(&(code & 0xff)))
     }
@@ -111,7 +127,20 @@ impl Store {
         let writer = pool(1).connect_with(options.clone()).await?;
         sqlx::migrate!("src/store/migrations").run(&writer).await?;
         let readers = pool(READERS).connect_with(options.pragma("cache_size", READER_CACHE)).await?;
-        Ok(Self { path: path.to_owned(), writer, readers })
+        let source = |source| StoreError::File { path: path.to_owned(), source };
+        let file = FileIdentity::of(path).map_err(source)?;
+        Ok(Self { path: path.to_owned(), file, writer, readers })
+    }
+
+    /// Is what is open still what stands at its path? The engine itself does not notice.
+    pub(super) fn require_in_place(&self) -> Result<(), StoreError> {
+        match FileIdentity::of(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::File { path: self.path.clone(), source })
+            }
+            _ => Err(StoreError::NotInPlace(self.path.clone())),
+        }
     }
 
     /// Ends all connections; the write-ahead log is folded into the file.
@@ -126,6 +155,13 @@ impl Store {
         assert_durable(&mut connection).await?;
         connection.ping().await?;
         Ok(connection)
+    }
+}
+
+impl FileIdentity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
     }
 }
 
@@ -198,6 +234,20 @@ mod tests {
             let on: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(pool).await.unwrap();
             assert_eq!(on, 1);
         }
+    }
+
+    #[tokio::test]
+    async fn s80_a_store_that_was_moved_or_replaced_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, elsewhere] = ["latchkey.db", "moved.db"].map(|name| folder.path().join(name));
+        let store = Store::open_or_create(&path).await.unwrap();
+        assert!(store.require_in_place().is_ok());
+        std::fs::rename(&path, &elsewhere).unwrap();
+        assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(named)) if named == path));
+        std::fs::copy(&elsewhere, &path).unwrap();
+        assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(_))));
+        std::fs::rename(&elsewhere, &path).unwrap();
+        assert!(store.require_in_place().is_ok());
     }
 
     #[tokio::test]

@@ -10,3 +10,4 @@ mod init;
 mod observing;
 mod reloading;
 mod serving;
+mod store_away;

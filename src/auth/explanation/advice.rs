@@ -58,7 +58,7 @@ const fn step_of(reason: DenialReason) -> Step {
     match reason {
         DenialReason::AddressOutsideListenerList => Step::ListenerList,
         DenialReason::PlaintextCredential => Step::Transport,
-        DenialReason::NoCredential => Step::Credential,
+        DenialReason::NoCredential | DenialReason::StoreStale => Step::Credential,
         DenialReason::MalformedKey => Step::KeyForm,
         DenialReason::UnknownKey => Step::KeyLookUp,
         DenialReason::UnknownSession | DenialReason::SessionExpired => Step::SessionLookUp,
@@ -152,6 +152,10 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
         ),
         DenialReason::TooManyRequests => String::from(
             "the client waits as `Retry-After` says, or raise `limits.requests_per_second_per_key`",
+        ),
+        DenialReason::StoreStale => String::from(
+            "the gateway's log tells what is wrong with the store; without it the gateway decides from memory for \
+             `policy.max_staleness`",
         ),
         DenialReason::PasswordQueueFull => {
             String::from("trying again may do; use keys, or raise `limits.password_queue`")

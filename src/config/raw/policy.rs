@@ -14,6 +14,10 @@ pub(in crate::config) struct RawPolicy {
     /// Where a user's first key ends the user's password; always at the API.
     #[schemars(extend("default" = ["api"]))]
     pub(in crate::config) key_ends_password_at: Vec<Required<RawDoor>>,
+    /// How long the gateway goes on deciding from memory while the store cannot be read, with its unit (s, m, h, d): a
+    /// change that is made meanwhile is not seen. After it, every request is refused with 503 and open sessions end.
+    #[schemars(extend("default" = "1h"))]
+    pub(in crate::config) max_staleness: Required<String>,
     /// Which new customers have MFA required of their users, unless told otherwise when they are made.
     pub(in crate::config) mfa_required: MfaPolicy,
     /// Whether a security key is asked for a PIN or a finger besides the touch, when it is set up and used.
@@ -35,6 +39,7 @@ impl Default for RawPolicy {
     fn default() -> Self {
         Self {
             key_ends_password_at: vec![Required(Some(RawDoor::Api))],
+            max_staleness: Required(None),
             mfa_required: MfaPolicy::NewCustomers,
             security_key_user_verification: UserVerification::Preferred,
         }

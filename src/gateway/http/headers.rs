@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_upstream_is_told_who_calls_and_how_they_came() {
+    async fn s66_the_upstream_is_told_who_calls_and_how_they_came() {
         let mut headers = map(&[("Host", "api.example:8443"), ("Via", "1.0 far")]);
         let permit = permit_by_key().await;
         let key = permit.key_id().unwrap();
