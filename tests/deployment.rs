@@ -62,3 +62,20 @@ fn the_service_is_given_more_time_to_stop_than_draining_takes() {
         assert!(unit.lines().any(|line| line == hardening), "{hardening}");
     }
 }
+
+#[test]
+fn one_tls_stack_is_built_and_the_same_advisories_are_passed_over_everywhere() {
+    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let lock = read(lock);
+        for other in ["openssl", "openssl-sys", "native-tls", "boring", "s2n-tls"] {
+            assert!(!lock.contains(&format!("name = \"{other}\"\n")), "{other}");
+        }
+    }
+    let ids = |text: &str| -> Vec<String> {
+        let parts = text.split("RUSTSEC-").skip(1);
+        parts.map(|part| part.chars().take_while(|letter| *letter != '"').collect()).collect()
+    };
+    let passed_over = ids(&read("deny.toml"));
+    assert!(!passed_over.is_empty());
+    assert_eq!(passed_over, ids(&read(".cargo/audit.toml")));
+}
