@@ -24,6 +24,10 @@ use crate::config::Limits;
 /// How long a client may still take nothing when one of its streams was cut off.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
+/// So many more requests of a connection may be given up unanswered than are answered. They cost the upstream as much
+/// as others, and their client nothing (CVE-2023-44487).
+const MOST_ABANDONED: u32 = 100;
+
 /// After so long without a request a connection gives its buffers back: soon, as what is freed late, among what was
 /// allocated meanwhile, the allocator cannot give back.
 const REST_AFTER: Duration = Duration::from_millis(250);
@@ -40,6 +44,7 @@ pub struct ConnectionWatch {
     write_due: Cell<Option<Instant>>,
     request_line: Cell<RequestLine>,
     unread: Cell<bool>,
+    abandoned: Cell<u32>,
     cut_off: CutOff,
     head: Duration,
     idle: Duration,
@@ -90,6 +95,7 @@ impl ConnectionWatch {
             write_due: Cell::new(None),
             request_line: Cell::new(RequestLine::Awaited),
             unread: Cell::new(false),
+            abandoned: Cell::new(0),
             cut_off: CutOff::default(),
             head,
             idle: Duration::from_secs(limits.http_idle_seconds.into()),
@@ -137,6 +143,21 @@ impl ConnectionWatch {
                 }
                 Spoken::Http2 => Phase::IdleStreams(now + self.idle),
             });
+        }
+    }
+
+    /// A request was let in and answered.
+    pub fn note_answered(&self) {
+        self.abandoned.set(self.abandoned.get().saturating_sub(1));
+    }
+
+    /// A request was given up before there was an answer, by its client or because of what its client sent. Cuts the
+    /// connection off where that becomes a habit.
+    pub fn note_abandoned(&self) {
+        let abandoned = self.abandoned.get().saturating_add(1);
+        self.abandoned.set(abandoned);
+        if abandoned > MOST_ABANDONED {
+            self.cut_off.cut_connection();
         }
     }
 
@@ -362,6 +383,22 @@ mod tests {
         tokio::time::advance(seconds(60)).await;
         watch.bytes_came(b"G");
         assert_eq!(watch.due(), Some(ended + seconds(70)));
+    }
+
+    #[test]
+    fn s52_who_gives_up_a_hundred_requests_more_than_are_answered_is_cut_off() {
+        let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
+        let is_cut = || watch.cut_off().connection_is_cut(&Context::from_waker(std::task::Waker::noop()));
+        for _ in 0..200 {
+            watch.note_abandoned();
+            watch.note_answered();
+        }
+        for _ in 0..MOST_ABANDONED {
+            watch.note_abandoned();
+        }
+        assert!(!is_cut());
+        watch.note_abandoned();
+        assert!(is_cut());
     }
 
     #[test]

@@ -154,6 +154,9 @@ impl Drop for RequestRecord {
         if self.status == 0 {
             // Nothing was answered: only the client's going away drops a request that early.
             self.reason = Some("client_gone");
+            self.client.watch.note_abandoned();
+        } else if self.permit.is_some() {
+            self.client.watch.note_answered();
         }
         self.door.metrics.answered(self.status);
         let permit = self.permit.as_ref();

@@ -45,6 +45,9 @@ const SMALLEST_BUFFER_BYTES: usize = 8_192;
 /// How long, and how much, a client may go on sending after it was refused and its connection closed.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 4 * 1024 * 1024;
+/// So many streams of an HTTP/2 connection may break the protocol, or be more than may be open at once, before it is
+/// ended (CVE-2025-8671).
+const MOST_FAULTY_STREAMS: usize = 200;
 /// What hyper allows a head, and gives a body, by default.
 const USUAL_BUFFER_BYTES: usize = 8_192 + 4_096 * 100;
 
@@ -172,6 +175,7 @@ fn http2_builder(limits: &Limits, watch: &Rc<ConnectionWatch>) -> http2::Builder
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.http2_streams)
+        .max_local_error_reset_streams(MOST_FAULTY_STREAMS)
         .max_header_list_size(limits.http_header_bytes);
     builder
 }
