@@ -15,6 +15,19 @@ pub fn strip_own_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Makes one field of the crumbs that HTTP/2 lets a client send (RFC 9113 §8.2.3).
+pub fn join_cookie_crumbs(headers: &mut HeaderMap) {
+    if !has_field(headers, &COOKIE) || headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Values with blanks between them are a value; were they none, the field would go rather than pass.
+    match HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        Ok(joined) => drop(headers.insert(COOKIE, joined)),
+        Err(_) => drop(headers.remove(COOKIE)),
+    }
+}
+
 /// Takes fields that would set the product's cookies out of an answer.
 pub fn strip_own_set_cookies(headers: &mut HeaderMap) {
     if has_field(headers, &SET_COOKIE) {
@@ -84,6 +97,19 @@ mod tests {
             let mut headers = map(&COOKIE, given);
             strip_own_cookies(&mut headers);
             assert_eq!(values(&headers, &COOKIE), left, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn crumbs_become_one_field() {
+        for (crumbs, joined) in [
+            (&["a=1", "b=2", "c=3; d=4"][..], &["a=1; b=2; c=3; d=4"][..]),
+            (&["a=1; b=2"], &["a=1; b=2"]),
+            (&[], &[]),
+        ] {
+            let mut headers = map(&COOKIE, crumbs);
+            join_cookie_crumbs(&mut headers);
+            assert_eq!(values(&headers, &COOKIE), joined);
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::HttpDoor;
 use super::client::Origin;
-use super::cookies::{strip_own_cookies, strip_own_set_cookies};
+use super::cookies::{join_cookie_crumbs, strip_own_cookies, strip_own_set_cookies};
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
@@ -135,6 +135,9 @@ fn prepare(
     strip_hop_by_hop(&mut head.headers);
     strip_claims(&mut head.headers, upstream.identity_rules());
     strip_own_cookies(&mut head.headers);
+    if of_http2 {
+        join_cookie_crumbs(&mut head.headers);
+    }
     count_hop(&head.method, &mut head.headers);
     let bodiless = incoming.is_end_stream();
     if (bodiless || of_http2) && has_field(&head.headers, &EXPECT) {
