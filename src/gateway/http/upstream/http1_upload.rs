@@ -107,7 +107,9 @@ impl Upload {
     ) -> Poll<Result<Option<Request<RequestBody>>, UploadError>> {
         loop {
             let taken = self.take_part(cx)?;
-            if !self.is_written() {
+            if self.awaits_end() {
+                ready!(taken);
+            } else if !self.is_written() {
                 ready!(self.poll_write(stream, cx)).map_err(|_| UploadError::Server)?;
             } else if self.framing == UploadFraming::Ended {
                 break;
@@ -126,12 +128,20 @@ impl Upload {
         self.written == self.out.len() && self.part.is_empty() && self.behind_part.is_empty()
     }
 
+    /// Is all here that was promised, and the end is not? More may come of an HTTP/2 client, or a reset: then the request
+    /// is malformed, and the server must not have got it whole (RFC 9113 §8.1.1).
+    fn awaits_end(&self) -> bool {
+        self.framing == UploadFraming::Length(0)
+    }
+
     /// Takes the next part of the body, unless one is waiting already. Pending: the client has not sent it yet.
     fn take_part(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, UploadError> {
         let is_written = self.is_written();
         let Some(request) = &mut self.request else { return Ok(Poll::Ready(())) };
-        // The first part leaves together with the head.
-        let is_wanted = is_written || !self.is_begun && request.body().is_untouched();
+        // The first part leaves together with the head, and the last one together with the end.
+        let is_wanted = is_written
+            || self.framing == UploadFraming::Length(0)
+            || !self.is_begun && request.body().is_untouched();
         if self.framing == UploadFraming::Ended || !is_wanted {
             return Ok(Poll::Ready(()));
         }
