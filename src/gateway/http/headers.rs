@@ -87,7 +87,7 @@ impl IdentityRules {
         (name.starts_with('x') && (starts_as("x-auth-") || starts_as("x-forwarded")))
             || (name.starts_with(['x', 'f', 't']) && FORWARDING.into_iter().any(reads_as))
             || self.spelled.iter().any(|own| reads_as(own))
-            || FRAMING.into_iter().any(|framing| reads_as(framing) && name != framing)
+            || (name.starts_with(['c', 't']) && FRAMING.into_iter().any(|own| reads_as(own) && name != own))
     }
 }
 
