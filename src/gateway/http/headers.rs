@@ -101,6 +101,16 @@ pub fn has_field(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|present| present == name)
 }
 
+/// Can HTTP/1 carry these fields of an HTTP/2 message, and are they allowed there? Its parser lets `"` pass in a name, which
+/// is no token (RFC 9110 §5.6.2), and blanks around a value (RFC 9113 §8.2.1); who translates must refuse them (§10.3).
+pub fn are_sound(headers: &HeaderMap) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    headers.iter().all(|(name, value)| {
+        let value = value.as_bytes();
+        !name.as_str().bytes().any(|byte| byte == b'"') && !is_blank(value.first()) && !is_blank(value.last())
+    })
+}
+
 /// Removes what belongs to one connection only, in requests and answers (RFC 9110 §7.6.1).
 ///
 /// `TE: trailers` stays, as trailers are passed on; `Host`, `Content-Length`, `TE` and `Trailer` stay whatever

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::denial::Fault;
-use super::headers::strip_trailers;
+use super::headers::{are_sound, strip_trailers};
 use super::upstream::HttpUpstream;
 
 /// What goes up behind a request's head.
@@ -172,6 +172,9 @@ impl StreamingBody {
             *left = left.checked_sub(data.len() as u64).ok_or(Fault::BodyTooLong)?;
         }
         if let Some(trailers) = frame.trailers_mut() {
+            if !are_sound(trailers) {
+                return Err(Fault::BodyBroken);
+            }
             strip_trailers(trailers, self.upstream.identity_rules());
         }
         Ok(frame)

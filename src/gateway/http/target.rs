@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::denial::Fault;
-use super::headers::has_field;
+use super::headers::{are_sound, has_field};
 use super::upgrade::is_extended_connect;
 use crate::config::Limits;
 
@@ -27,6 +27,9 @@ pub fn settle_head<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), F
     }
     if has_field(headers, &TRANSFER_ENCODING) && !is_chunked_alone(headers) {
         return Err(Fault::UnknownCoding);
+    }
+    if request.version() == Version::HTTP_2 && !are_sound(headers) {
+        return Err(Fault::Malformed("A header field has a name or a value that HTTP does not allow."));
     }
     let expects = has_field(headers, &EXPECT);
     if expects
@@ -55,7 +58,9 @@ fn is_chunked_alone(headers: &HeaderMap) -> bool {
 /// Origin form, absolute form of http and https, and `*` for OPTIONS (RFC 9112 §3.2).
 fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Fault> {
     const FORM: Fault = Fault::Malformed("The request's target is not a path.");
-    let target = uri.path_and_query().map(PathAndQuery::as_str).ok_or(FORM)?;
+    // Without `:path` (RFC 9113 §8.3.1), and without an authority to go with it, there is still an empty one.
+    let target = uri.path_and_query().filter(|_| !uri.path().is_empty());
+    let target = target.map(PathAndQuery::as_str).ok_or(FORM)?;
     if usize::try_from(limits.http_target_bytes).is_ok_and(|limit| target.len() > limit) {
         return Err(Fault::TargetTooLong);
     }
@@ -189,6 +194,38 @@ mod tests {
         assert_eq!(h2(&["ONE.example"]).unwrap(), "ONE.example");
         assert_eq!(h2(&["two.example"]), Err(400));
         assert_eq!(settle("GET", "/a", &[], Version::HTTP_2), Err(400));
+    }
+
+    #[test]
+    fn s48_fields_that_http1_cannot_carry_are_refused_of_http2() {
+        let settle = |name: &str, value: &str, version| {
+            let mut request = Request::get("https://a.example/").version(version).body(()).unwrap();
+            // As h2 makes names, which lets more pass than others do.
+            let name = http::HeaderName::from_lowercase(name.as_bytes()).unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+            settle_head(&mut request, &Limits::default())
+        };
+        for (name, value) in
+            [("x-a", " 1"), ("x-a", "1\t"), ("x-a", " "), ("cookie", "a=1 "), ("x-\"a\"", "1")]
+        {
+            assert!(settle(name, value, Version::HTTP_2).is_err(), "{name}: {value:?}");
+        }
+        for value in ["1", "1 2", "1\t2", ""] {
+            assert!(settle("x-a", value, Version::HTTP_2).is_ok(), "{value:?}");
+        }
+        // There the parser has taken the blanks away.
+        assert!(settle("x-a", " 1", Version::HTTP_11).is_ok());
+    }
+
+    #[test]
+    fn s51_a_request_of_http2_without_a_path_is_refused() {
+        let mut request = Request::new(());
+        *request.version_mut() = Version::HTTP_2;
+        // What h2 makes of `:method` and `:scheme` alone.
+        *request.uri_mut() = Uri::from_parts(http::uri::Parts::default()).unwrap();
+        request.headers_mut().insert(HOST, HeaderValue::from_static("a.example"));
+        let refused = settle_head(&mut request, &Limits::default()).map_err(|fault| fault.status().as_u16());
+        assert_eq!(refused, Err(400));
     }
 
     #[test]
