@@ -5,6 +5,7 @@
 //! nothing.
 
 mod http1;
+mod http2;
 
 pub use http1::{Recorder as HttpRecorder, hostile_messages as hostile_http1_messages};
 

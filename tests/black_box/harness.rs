@@ -24,7 +24,7 @@ pub use authority::{Authority, Validity};
 pub use command::{Key, Output, PASSWORD};
 pub use frame_client::{FrameClient, Http2Frame};
 pub use gateway::{Installation, TestGateway};
-pub use http_upstream::{Exchange, HttpUpstream};
+pub use http_upstream::{Exchange, HttpUpstream, RecordedRequest};
 pub use http2_upstream::Http2Upstream;
 pub use isproxy_upstream::{IsProxyUpstream, LineReply, reply_by_name};
 pub use process::{Running, run, run_within};
