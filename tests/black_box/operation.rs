@@ -4,6 +4,7 @@ mod balance;
 mod check;
 mod completions;
 mod draining;
+mod exhausted;
 mod explaining;
 mod healthcheck;
 mod init;

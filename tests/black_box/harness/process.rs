@@ -113,6 +113,15 @@ impl Running {
         kibibytes * 1_024
     }
 
+    /// What it has used of the processor so far (`utime` and `stime` of proc(5), in hundredths of a second).
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name, in brackets, may hold blanks.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// A handle on the log that outlives the program.
     pub fn log_of(&self) -> LogOf {
         LogOf(Arc::clone(&self.log))
