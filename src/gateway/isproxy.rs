@@ -20,6 +20,7 @@ mod server;
 pub mod session;
 mod stream;
 mod tally;
+mod turns;
 mod upstream;
 
 pub use health_check::health_checks;

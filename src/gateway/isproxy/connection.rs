@@ -18,6 +18,7 @@ use super::link::{Fetch, UpstreamEvent, UpstreamLink};
 use super::server::DoorParts;
 use super::session::{EndReason, LineFault, Presented, PresentedCredential, Rules, Session, Step, Verdict};
 use super::stream::{ClientStream, Duplex, Exchange};
+use super::turns::{PeerEvent, Turns};
 use crate::auth::{Attempt, Credential, Decision, LiveSession, Permit, PresentedKey, Refusal};
 use crate::model::{ClientIp, Service};
 
@@ -40,6 +41,7 @@ pub struct Connection<'d> {
     journal: Journal,
     timer: Pin<Box<Sleep>>,
     drain: Drain,
+    turns: Turns,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +68,7 @@ enum Event {
     CredentialEnded,
     Drained,
     Deadline,
-    Upstream(UpstreamEvent),
-    Client(Exchange),
+    Peer(PeerEvent),
 }
 
 impl<'d> Connection<'d> {
@@ -85,6 +86,7 @@ impl<'d> Connection<'d> {
             journal: Journal::begin(door, client_ip, peer),
             timer: Box::pin(sleep_until(now + FAR)),
             drain: Drain::Awaited,
+            turns: Turns::default(),
         }
     }
 
@@ -153,17 +155,15 @@ impl<'d> Connection<'d> {
         let session = &self.session;
         let reads_client = session.reads_client() && self.client_input == Input::Open;
         let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
+        let upstream = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch);
+        let client = client.exchange(reads_client.then_some(&mut self.reader), session.to_client());
+        // The sockets last: a peer that never stops sending uses up the turn of the runtime, and the timer with it.
         tokio::select! {
             biased;
             () = ended => Event::CredentialEnded,
             () = drained, if self.drain == Drain::Awaited => Event::Drained,
             () = self.timer.as_mut() => Event::Deadline,
-            event = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch) => {
-                Event::Upstream(event)
-            }
-            exchange = client.exchange(reads_client.then_some(&mut self.reader), session.to_client()) => {
-                Event::Client(exchange)
-            }
+            event = self.turns.next(upstream, client) => Event::Peer(event),
         }
     }
 
@@ -179,14 +179,14 @@ impl<'d> Connection<'d> {
                 self.session.on_deadline(now);
                 self.timer.as_mut().reset(self.session.deadline().unwrap_or(now + FAR));
             }
-            Event::Upstream(event) => self.on_upstream_event(event, now),
-            Event::Client(Exchange::Wrote(count)) => {
+            Event::Peer(PeerEvent::Upstream(event)) => self.on_upstream_event(event, now),
+            Event::Peer(PeerEvent::Client(Exchange::Wrote(count))) => {
                 self.journal.wrote(count);
                 self.session.on_written(count, now);
             }
-            Event::Client(Exchange::Read(0)) => self.client_input = Input::Ended,
-            Event::Client(Exchange::Read(_)) => {}
-            Event::Client(Exchange::Failed(error)) => {
+            Event::Peer(PeerEvent::Client(Exchange::Read(0))) => self.client_input = Input::Ended,
+            Event::Peer(PeerEvent::Client(Exchange::Read(_))) => {}
+            Event::Peer(PeerEvent::Client(Exchange::Failed(error))) => {
                 tracing::debug!(session = %self.journal.id(), %error, "a client's connection broke");
                 return Some(Phase::Ended(EndReason::ConnectionLost));
             }

@@ -28,6 +28,9 @@ pub use step::{
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
 /// Bytes of waiting names above which the client is not read any more.
 const PENDING_NAME_BYTES: usize = 64 * 1_024;
+/// Lines that the upstream has not taken above which the client is not read any more: what is pending does not bound
+/// them where an upstream replies to what it has not read.
+const UPSTREAM_BUFFER_BYTES: usize = 128 * 1_024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
@@ -133,6 +136,7 @@ impl Session {
             && matches!(self.waiting, Waiting::Nothing)
             && self.reads_upstream()
             && self.pending.name_bytes() < PENDING_NAME_BYTES
+            && self.to_upstream.len() < UPSTREAM_BUFFER_BYTES
             && u32::try_from(self.pending.len())
                 .is_ok_and(|waiting| waiting < self.rules.limits.isproxy_pending_requests.max(1))
     }
@@ -1039,6 +1043,22 @@ mod tests {
         dialogue.now += Duration::from_secs(1);
         dialogue.session.on_deadline(dialogue.now);
         assert_eq!(dialogue.session.next_step(), Some(Step::CloseAtOnce(EndReason::WriteStalled)));
+    }
+
+    #[test]
+    fn an_upstream_that_replies_without_reading_fills_no_more_than_its_buffer() {
+        let mut dialogue = Dialogue::connected();
+        let name = "x".repeat(900);
+        let mut asked = 0;
+        while dialogue.session.reads_client() {
+            asked += 1;
+            dialogue.client_bytes(format!("IS {name}\r\n").as_bytes());
+            assert_eq!(dialogue.upstream(&format!("{name} available\n")), format!("{name} available\r\n"));
+            assert!(asked < 1_000, "it is read for ever");
+        }
+        assert!(dialogue.session.to_upstream().len() < UPSTREAM_BUFFER_BYTES + MAX_LINE_BYTES);
+        assert_eq!(dialogue.sent().lines().count(), asked);
+        assert!(dialogue.session.reads_client());
     }
 
     #[test]
