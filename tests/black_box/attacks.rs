@@ -6,6 +6,7 @@
 
 mod http1;
 mod http2;
+mod isproxy;
 
 pub use http1::{Recorder as HttpRecorder, hostile_messages as hostile_http1_messages};
 

@@ -2,6 +2,7 @@
 
 mod asking;
 mod bad_lines;
+mod flooding;
 mod functions;
 mod lifetime;
 mod login;
