@@ -1,6 +1,6 @@
 //! The composition root: makes a running gateway of a configuration, and takes it down again.
 //!
-//! Knows every part and none of their rules. Callers: `cli` and `demo`.
+//! Knows every part and none of their rules. Callers: `cli`, `demo` and `probe`.
 
 mod changes;
 mod check;
@@ -183,6 +183,11 @@ impl Gateway {
     /// still open after `limits.drain_seconds` is cut.
     pub fn run_until_signal(self) -> Result<()> {
         self.control.block_on(termination_signal())?;
+        self.stop()
+    }
+
+    /// Drains, as [`Gateway::run_until_signal`] does after a signal.
+    pub fn stop(self) -> Result<()> {
         tracing::info!("draining");
         self.readiness.send_replace(Readiness::Draining);
         self.drain.cancel();
@@ -309,7 +314,8 @@ fn hangup_signal() -> Result<Signal> {
     signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")
 }
 
-async fn termination_signal() -> Result<()> {
+/// Waits for SIGTERM or SIGINT, which no longer end the process from then on.
+pub(crate) async fn termination_signal() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     tokio::select! {

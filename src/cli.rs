@@ -60,10 +60,16 @@ enum Command {
 #[error("{0}")]
 struct UsageError(String);
 
-/// What was asked for is wrong, and it has been said: exit code 2.
+/// What was asked for is wrong, and it has been said.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration has faults")]
-struct AlreadyReported;
+enum AlreadyReported {
+    /// Exit code 2.
+    #[error("the configuration has faults")]
+    Faults,
+    /// Exit code 1.
+    #[error("an attack got through")]
+    Probe,
+}
 
 /// Reads the arguments of the process and does what they say.
 pub fn run() -> ExitCode {
@@ -108,8 +114,10 @@ fn report(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has had enough.
         return ExitCode::SUCCESS;
     }
-    if error.is::<AlreadyReported>() {
-        return ExitCode::from(2);
+    match error.downcast_ref::<AlreadyReported>() {
+        Some(AlreadyReported::Faults) => return ExitCode::from(2),
+        Some(AlreadyReported::Probe) => return ExitCode::FAILURE,
+        None => {}
     }
     if let Some(faults) = error.downcast_ref::<Faults>() {
         output::note(&faults.to_string());

@@ -24,5 +24,6 @@ pub mod installation;
 
 pub mod app;
 pub mod demo;
+pub mod probe;
 
 pub mod cli;

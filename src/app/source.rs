@@ -8,17 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::{self, Config, Faults};
 
 /// How often a configuration is read until the files that it names are known beforehand.
 const READINGS_MAX: usize = 4;
 
-/// Where the configuration is, and what its `${NAME}` are replaced from.
+/// Where the configuration comes from.
 #[derive(Clone, Debug)]
-pub struct ConfigSource {
-    path: PathBuf,
-    environment: fn(&str) -> Option<String>,
+pub struct ConfigSource(Origin);
+
+#[derive(Clone, Debug)]
+enum Origin {
+    /// A file, and what its `${NAME}` are replaced from.
+    File { path: PathBuf, environment: fn(&str) -> Option<String> },
+    /// No file; it stays as it is.
+    Given(Arc<Config>),
 }
 
 /// The configuration as it was read, and the state of its files then.
@@ -30,7 +36,12 @@ pub(super) struct Reading {
 impl ConfigSource {
     /// The configuration at `path`.
     pub const fn new(path: PathBuf, environment: fn(&str) -> Option<String>) -> Self {
-        Self { path, environment }
+        Self(Origin::File { path, environment })
+    }
+
+    /// A configuration that stands in no file, and never changes.
+    pub fn given(config: Config) -> Self {
+        Self(Origin::Given(Arc::new(config)))
     }
 
     /// Reads the configuration, with the marks of all its files from before they were read: what changes afterwards
@@ -50,7 +61,10 @@ impl ConfigSource {
 
     fn read_once(&self) -> (Result<Config, Faults>, BTreeSet<PathBuf>) {
         let mut files = BTreeSet::new();
-        let config = config::load_noting_files(&self.path, &self.environment, &mut files);
+        let config = match &self.0 {
+            Origin::File { path, environment } => config::load_noting_files(path, environment, &mut files),
+            Origin::Given(config) => Ok(Config::clone(config)),
+        };
         (config, files)
     }
 }
@@ -138,6 +152,17 @@ upstreams:
         assert!(sound.config.is_ok());
         assert_eq!(sound.marks.files().count(), 2);
         assert_eq!(sound.marks, sound.marks.look_again());
+    }
+
+    #[test]
+    fn a_given_configuration_has_no_files_that_could_change() {
+        let (_folder, source) = folder();
+        let text = TEXT.replace("    allow_list_file: networks\n", "");
+        let config = config::parse(&text, "f.yaml".as_ref(), "".as_ref(), &|_| None).unwrap();
+        let given = ConfigSource::given(config).read(&FileMarks::default());
+        assert_eq!(given.marks, FileMarks::default());
+        assert_eq!(given.config.unwrap().listeners.len(), 1);
+        assert!(source.read(&FileMarks::default()).config.is_err());
     }
 
     #[test]

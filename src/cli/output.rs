@@ -28,8 +28,17 @@ pub(super) fn note(text: &str) {
 /// A table in columns without lines, easy to read and to cut.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> Result<()> {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
-    table.add_rows(rows);
+    table.set_header(header);
+    print_table(table, rows)
+}
+
+/// The same without a header, where every cell tells what it is.
+pub(super) fn columns<const N: usize>(rows: Vec<[String; N]>) -> Result<()> {
+    if rows.is_empty() { Ok(()) } else { print_table(Table::new(), rows) }
+}
+
+fn print_table<const N: usize>(mut table: Table, rows: Vec<[String; N]>) -> Result<()> {
+    table.load_preset(presets::NOTHING).add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{AllowList, ClientIp};
 
 /// The proxies in front of a listener; nobody by default (SECURITY S105).
@@ -20,6 +22,11 @@ impl TrustedProxies {
     /// Is the host at `address` believed? An IPv4-mapped address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         !self.0.is_empty() && self.0.admits(ClientIp::new(address))
+    }
+
+    /// The networks as they were written.
+    pub fn networks(&self) -> &[IpNet] {
+        self.0.networks()
     }
 
     /// Is nobody believed?
