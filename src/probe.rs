@@ -58,8 +58,8 @@ pub fn probe(config: &Config, on_finding: &dyn Fn(&Finding)) -> Result<Report> {
     let claimed: Vec<_> = stages.iter().map(|stage| stage.origins.claimed).collect();
     let keys = runtime.block_on(make_keys(&config, &claimed))?;
     let limits = config.limits.clone();
-    let gateway =
-        Gateway::start(ConfigSource::given(config)).context("the copy of the configuration cannot be served")?;
+    let gateway = Gateway::start(ConfigSource::given(config))
+        .context("the copy of the configuration cannot be served")?;
     let findings = attack_all(&runtime, stages, keys, gateway.addresses(), &limits, on_finding);
     let stopped = gateway.stop();
     let findings = findings?;
@@ -122,9 +122,13 @@ async fn attack_http(door: &Door, targets: &[Target], on_finding: &dyn Fn(&Findi
     };
     // These reach no upstream, and wait for deadlines.
     let ((), silent) = tokio::join!(in_turn, http1_attacks::attack_by_silence(door));
-    silent.into_iter().for_each(|(attack, outcome)| notes.note(attack, outcome));
+    for (attack, outcome) in silent {
+        notes.note(attack, outcome);
+    }
     tokio::time::sleep(QUIET).await;
-    targets.iter().for_each(|target| late.collect(&target.recorder));
+    for target in targets {
+        late.collect(&target.recorder);
+    }
     notes.note(AFTERWARDS, late.outcome());
     notes.into_findings()
 }

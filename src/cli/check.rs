@@ -88,11 +88,8 @@ mod tests {
 
     #[test]
     fn a_finding_is_a_row_and_the_report_ends_in_its_counts() {
-        let finding = |outcome| Finding {
-            listener: String::from("api"),
-            attack: String::from("TRACE"),
-            outcome,
-        };
+        let finding =
+            |outcome| Finding { listener: String::from("api"), attack: String::from("TRACE"), outcome };
         let seen = || String::from("seen");
         let findings = vec![
             finding(Outcome::Passed(seen())),

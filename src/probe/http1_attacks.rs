@@ -45,22 +45,19 @@ pub(super) async fn attack_by_messages(door: &Door, targets: &[Target], late: &L
     for (place, target) in targets.iter().enumerate() {
         let material = material(door, target);
         let right = format!("a right key, to upstream `{}`", target.upstream);
-        match door.lets_nobody_in() {
-            Some(why) => notes.note(right, Outcome::NotProbed(why.to_owned())),
-            None => {
-                let seen = exchange(door, target, late, door.origins.client, &[], &material.request()).await;
-                let outcome = judge::let_in(&seen, &material.identity(), door.keys.right.text.expose());
-                notes.note(right, outcome);
-            }
+        if let Some(why) = door.lets_nobody_in() {
+            notes.note(right, Outcome::NotProbed(why.to_owned()));
+        } else {
+            let seen = exchange(door, target, late, door.origins.client, &[], &material.request()).await;
+            notes.note(right, judge::let_in(&seen, &material.identity(), door.keys.right.text.expose()));
         }
         // What does not depend on the upstream is tried once.
         for case in cases(&material).iter().filter(|case| place == 0 || case.judged == Judged::NotBelieved) {
-            let outcome = match cannot_be_tried(door, case) {
-                Some(why) => Outcome::NotProbed(why.to_owned()),
-                None => {
-                    let seen = exchange(door, target, late, door.origins.client, &[], &case.bytes).await;
-                    case.judge(&seen, &material)
-                }
+            let outcome = if let Some(why) = cannot_be_tried(door, case) {
+                Outcome::NotProbed(why.to_owned())
+            } else {
+                let seen = exchange(door, target, late, door.origins.client, &[], &case.bytes).await;
+                case.judge(&seen, &material)
             };
             let name = match place {
                 0 => case.name.to_owned(),
@@ -137,9 +134,7 @@ pub(super) async fn attack_by_silence(door: &Door) -> Vec<(&'static str, Outcome
     let before_tls = async {
         let begun = Instant::now();
         let heard = match door.connect(door.origins.client).await {
-            Some(mut wire) => {
-                wire.hear_until_closed(judge::silence_max(limits.tls_handshake_seconds)).await
-            }
+            Some(mut wire) => wire.hear_until_closed(judge::silence_max(limits.tls_handshake_seconds)).await,
             None => return Outcome::failed("no connection"),
         };
         judge_silence(&heard, begun, limits.tls_handshake_seconds)

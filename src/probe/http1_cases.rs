@@ -1,7 +1,7 @@
 //! The attacks on an API listener that are one message of HTTP/1 each: its bytes, and how it is judged. Pure.
 
-use super::judge::{self, FORGED, Identity, Refusal, Seen};
 use super::finding::Outcome;
+use super::judge::{self, FORGED, Identity, Refusal, Seen};
 use super::keys::{CUSTOMER, Keys, LOGIN};
 use super::origins::Origins;
 use super::rehearsal::Target;
@@ -56,9 +56,7 @@ impl Case {
             Judged::OneFraming => judge::one_framing(seen),
             Judged::NotFolded => judge::not_folded(seen),
             Judged::NotUpgraded => judge::not_upgraded(seen),
-            Judged::NotBelieved => {
-                judge::not_believed(seen, &material.identity(), keys.right.text.expose())
-            }
+            Judged::NotBelieved => judge::not_believed(seen, &material.identity(), keys.right.text.expose()),
             Judged::TrueAddress => {
                 let client = origins.client.client().to_string();
                 judge::true_address(seen, &client, &origins.claimed.to_string())
@@ -133,7 +131,9 @@ impl Material<'_> {
     }
 
     fn spoofed_fields(&self) -> String {
-        self.spoofed_names().iter().map(|name| format!("{name}: {FORGED}\r\n")).collect()
+        let fields: Vec<String> =
+            self.spoofed_names().iter().map(|name| format!("{name}: {FORGED}\r\n")).collect();
+        fields.concat()
     }
 }
 

@@ -46,7 +46,9 @@ pub(super) async fn attack_by_streams(door: &Door, target: &Target, late: &Late,
     ];
     let [right, none, long, flood] = NAMES;
     if let Some(why) = door.lets_nobody_in() {
-        NAMES.iter().for_each(|name| notes.note(*name, Outcome::NotProbed(why.to_owned())));
+        for name in NAMES {
+            notes.note(name, Outcome::NotProbed(why.to_owned()));
+        }
         return;
     }
     let authorization = format!("ApiKey {}", door.keys.right.text.expose());
@@ -232,9 +234,7 @@ mod tests {
         let something = Received { bytes: 1, ..Received::default() };
         assert!(matches!(refused(&other, &nothing), Outcome::Passed(_)));
         assert!(matches!(refused(&heard(b"", End::Closed), &nothing), Outcome::Passed(_)));
-        for (heard, received) in
-            [(&ok, &nothing), (&other, &something), (&heard(b"", End::Open), &nothing)]
-        {
+        for (heard, received) in [(&ok, &nothing), (&other, &something), (&heard(b"", End::Open), &nothing)] {
             assert!(matches!(refused(heard, received), Outcome::Failed(_)), "{heard:?}");
         }
     }

@@ -34,12 +34,7 @@ struct Attacked<'a> {
 }
 
 /// All but those that wait for a deadline.
-pub(super) async fn attack_by_lines(
-    door: &Door,
-    recorder: &Recorder,
-    late: &Late,
-    notes: &Notebook<'_>,
-) {
+pub(super) async fn attack_by_lines(door: &Door, recorder: &Recorder, late: &Late, notes: &Notebook<'_>) {
     let attacked = Attacked { door, recorder, late };
     attacked.attack_before_login(notes).await;
     attacked.attack_by_login(notes).await;
@@ -103,7 +98,9 @@ impl Attacked<'_> {
         ];
         let [right, wrong, control, long, again] = NAMES;
         if let Some(why) = self.door.lets_nobody_in() {
-            NAMES.iter().for_each(|name| notes.note(*name, Outcome::NotProbed(why.to_owned())));
+            for name in NAMES {
+                notes.note(name, Outcome::NotProbed(why.to_owned()));
+            }
             return;
         }
         let asked = format!("IS {NAME}");

@@ -239,7 +239,8 @@ pub(super) fn received(received: &Received) -> String {
         .map(|line| format!("`{}`", shown(line)))
         .collect();
     let count = received.requests.len() + received.lines.len();
-    let further = if count > lines.len() { format!(" and {} more", count - lines.len()) } else { String::new() };
+    let further =
+        if count > lines.len() { format!(" and {} more", count - lines.len()) } else { String::new() };
     match (received.bytes, lines.is_empty()) {
         (0, _) => String::from("nothing upstream"),
         (bytes, true) => format!("{bytes} bytes upstream"),

@@ -6,9 +6,7 @@ use std::num::NonZeroU32;
 use anyhow::{Result, anyhow};
 
 use super::origins::network;
-use crate::auth::{
-    Actor, ControlPlane, CustomerToMake, FirstPassword, KeyToMake, MissingStore, PasswordEnd,
-};
+use crate::auth::{Actor, ControlPlane, CustomerToMake, FirstPassword, KeyToMake, MissingStore, PasswordEnd};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::{AllowList, MfaRequirement, Secret};
@@ -57,8 +55,7 @@ pub(super) async fn make_keys(config: &Config, claimed: &[IpAddr]) -> Result<Vec
 
 async fn make_key(plane: &ControlPlane, allow_list: AllowList) -> Result<Key> {
     let user = format!("{CUSTOMER}/{LOGIN}").parse()?;
-    let order =
-        KeyToMake { allow_list, ..KeyToMake::new(user, "made by a probe", "api,isproxy".parse()?) };
+    let order = KeyToMake { allow_list, ..KeyToMake::new(user, "made by a probe", "api,isproxy".parse()?) };
     let made = plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await?;
     let key = made.keys.first().ok_or_else(|| anyhow!("no key was made"))?;
     Ok(Key { id: key.id.to_string(), text: Secret::new(key.text.expose().to_owned()) })

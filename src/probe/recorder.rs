@@ -118,14 +118,12 @@ fn note(
                 let line: String = line.into_iter().map(char::from).collect();
                 let line = line.strip_suffix('\n').unwrap_or(&line);
                 let line = line.strip_suffix('\r').unwrap_or(line);
-                match reply(line) {
-                    Some(reply) => answers.extend_from_slice(format!("{reply}\r\n").as_bytes()),
-                    None => {
-                        // A farewell asks for nothing, and comes when it likes.
-                        received.bytes = received.bytes.saturating_sub(end + 1);
-                        return (answers, Goodbye::Said);
-                    }
-                }
+                let Some(reply) = reply(line) else {
+                    // A farewell asks for nothing, and comes when it likes.
+                    received.bytes = received.bytes.saturating_sub(end + 1);
+                    return (answers, Goodbye::Said);
+                };
+                answers.extend_from_slice(format!("{reply}\r\n").as_bytes());
                 received.lines.push(line.to_owned());
             }
         }

@@ -174,7 +174,8 @@ impl Copy<'_> {
         self.tell_added(name, &admission.added);
         let recorder = Recorder::of_isproxy(self.runtime).context(NO_RECORDER)?;
         let upstream = renamed(name, upstream);
-        let server = IsProxyServer { host: recorder.address().ip().to_string(), port: recorder.address().port() };
+        let server =
+            IsProxyServer { host: recorder.address().ip().to_string(), port: recorder.address().port() };
         // Its key is the operator's secret, and nobody here asks for it.
         let copy = IsProxyUpstream { servers: vec![server], tls: None, login_key: None, health_check: None };
         self.made.push(Upstream { name: upstream.clone(), protocol: UpstreamProtocol::IsProxy(copy) });
@@ -196,14 +197,8 @@ impl Copy<'_> {
         let Some(UpstreamProtocol::Http(http)) = found.map(|upstream| &upstream.protocol) else {
             return Ok(None);
         };
-        let HttpUpstream {
-            servers: _,
-            identity_headers,
-            set_headers,
-            health_check: _,
-            tls: _,
-            http2: _,
-        } = &**http;
+        let HttpUpstream { servers: _, identity_headers, set_headers, health_check: _, tls: _, http2: _ } =
+            &**http;
         let recorder = Recorder::of_http(self.runtime).context(NO_RECORDER)?;
         let (host, port) = (recorder.address().ip().to_string(), recorder.address().port());
         let copy = HttpUpstream {
@@ -230,7 +225,9 @@ impl Copy<'_> {
 
     fn tell_added(&mut self, listener: &str, added: &[(&'static str, ipnet::IpNet)]) {
         self.premises.extend(
-            added.iter().map(|(key, network)| format!("`{listener}`: {key} of the copy holds {network}, too")),
+            added
+                .iter()
+                .map(|(key, network)| format!("`{listener}`: {key} of the copy holds {network}, too")),
         );
     }
 }

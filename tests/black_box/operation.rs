@@ -9,6 +9,7 @@ mod explaining;
 mod healthcheck;
 mod init;
 mod observing;
+mod probing;
 mod reloading;
 mod serving;
 mod store_away;
