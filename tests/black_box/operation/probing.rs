@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::harness::{Installation, Output, run_within};
 
 /// The probe waits for deadlines of some seconds, on a machine that may be busy.
-const PROBE: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_mins(2);
 
 fn probe(installation: &Installation) -> Output {
     let mut command = installation.command();

@@ -90,10 +90,13 @@ fn ask(client: &mut Client, lines: &[&str], wanted: &mut [Wanted]) -> Result<(),
     Ok(())
 }
 
+/// What a line has to be.
+type Check<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+
 fn ask_names(client: &mut Client, lines: &[&str], names: &[&str]) -> Result<(), String> {
-    let checks: Vec<Box<dyn Fn(&[u8]) -> bool + '_>> = names
+    let checks: Vec<Check<'_>> = names
         .iter()
-        .map(|name| Box::new(move |line: &[u8]| is_legal_reply(line, name)) as Box<dyn Fn(&[u8]) -> bool>)
+        .map(|name| Box::new(move |line: &[u8]| is_legal_reply(line, name)) as Check<'_>)
         .collect();
     let mut wanted: Vec<Wanted> = checks.iter().map(|check| &**check).collect();
     ask(client, lines, &mut wanted)
