@@ -17,7 +17,12 @@ pub struct Client {
     stream: Option<Stream>,
     buffer: Vec<u8>,
     patience: Duration,
+    /// When it gives up on a peer that says something again and again and does not come to an end.
+    gives_up_at: Instant,
 }
+
+/// A conversation may take so many times as long as a single answer.
+const WHOLE_CONVERSATION: u32 = 10;
 
 enum Stream {
     Plain(TcpStream),
@@ -43,7 +48,8 @@ impl Client {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(patience))?;
         socket.set_write_timeout(Some(patience))?;
-        Ok(Self { stream: Some(Stream::Plain(socket)), buffer: Vec::new(), patience })
+        let gives_up_at = Instant::now() + WHOLE_CONVERSATION * patience;
+        Ok(Self { stream: Some(Stream::Plain(socket)), buffer: Vec::new(), patience, gives_up_at })
     }
 
     /// Does the TLS handshake; what came before it must have been read.
@@ -126,8 +132,8 @@ impl Client {
             searched = self.buffer.len();
             match self.read_once() {
                 Ok(0) => return Err(NoLine::Closed(text(&self.buffer))),
-                Ok(_) => {}
-                Err(_) => return Err(NoLine::Silence(text(&self.buffer))),
+                Ok(_) if Instant::now() < self.gives_up_at => {}
+                _ => return Err(NoLine::Silence(text(&self.buffer))),
             }
         }
     }
