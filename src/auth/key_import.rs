@@ -225,7 +225,7 @@ impl ControlPlane {
         let Some(key) = words.next() else { return Ok(None) };
         let user = match (words.next(), words.next()) {
             (_, Some(_)) => return Err(LineFault::Words),
-            (Some(name), None) => name.parse().map_err(|error| LineFault::Name(format!("{error}")))?,
+            (Some(name), None) => name.parse().map_err(|_| LineFault::Name)?,
             (None, None) => order.user.clone().ok_or(LineFault::NoUser)?,
         };
         self.check_key(key, order.strength)?;
@@ -411,6 +411,15 @@ mod tests {
 
     async fn plan(plane: &ControlPlane, text: &str, order: &ImportOrder) -> Result<ImportPlan, ImportError> {
         plane.plan_import(text.as_bytes(), order, &mut |_| {}).await
+    }
+
+    #[tokio::test]
+    async fn a_key_that_stands_where_the_name_belongs_is_not_repeated() {
+        let (_folder, plane) = plane().await;
+        let line = format!("acme/alex {}", key(1));
+        let error = plan(&plane, &line, &order()).await.unwrap_err();
+        assert!(!error.to_string().contains(&key(1)), "{error}");
+        assert!(error.to_string().contains("line 1: the second word is no user name"), "{error}");
     }
 
     #[tokio::test]

@@ -30,9 +30,9 @@ pub enum LineFault {
     /// It starts with `lk1_` and is not ours.
     #[error("the key starts with `lk1_` and was not made by this installation")]
     ForeignKey,
-    /// The name is none.
-    #[error("{0}")]
-    Name(String),
+    /// The second word names nobody. It is not repeated: where the two words are the wrong way round, it is the key.
+    #[error("the second word is no user name; write `KEY` or `KEY CUSTOMER/LOGIN`, the key first")]
+    Name,
     /// Nobody is named.
     #[error("whose key is it? write `KEY CUSTOMER/LOGIN`, or give --user")]
     NoUser,
