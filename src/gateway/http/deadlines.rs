@@ -54,8 +54,10 @@ pub struct ConnectionWatch {
 /// What is known of the request line that comes or came last, of HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestLine {
-    /// Its end has not come yet.
+    /// Nothing of it has come, but perhaps empty lines, which a server passes over (RFC 9112 §2.2).
     Awaited,
+    /// Its end has not come yet.
+    Begun,
     /// It holds a `#`, which the URI parser would drop in silence.
     HasFragment,
     /// It has ended, without one.
@@ -217,13 +219,21 @@ impl ConnectionWatch {
     }
 
     fn read_line(&self, bytes: &[u8]) {
-        if self.request_line.get() == RequestLine::Awaited {
-            match bytes.iter().find(|byte| matches!(byte, b'#' | b'\n')) {
-                Some(b'#') => self.request_line.set(RequestLine::HasFragment),
-                Some(_) => self.request_line.set(RequestLine::Ended),
-                None => {}
+        let line = match self.request_line.get() {
+            RequestLine::Awaited => {
+                let Some(start) = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
+                    return;
+                };
+                bytes.get(start..).unwrap_or_default()
             }
-        }
+            RequestLine::Begun => bytes,
+            RequestLine::HasFragment | RequestLine::Ended | RequestLine::Unknown => return,
+        };
+        self.request_line.set(match line.iter().find(|byte| matches!(byte, b'#' | b'\n')) {
+            Some(b'#') => RequestLine::HasFragment,
+            Some(_) => RequestLine::Ended,
+            None => RequestLine::Begun,
+        });
     }
 
     /// Notes whether the client takes what is written.
@@ -421,6 +431,10 @@ mod tests {
             (&["GET /a", "#b HTTP/1.1\r\n"], true),
             (&["GET /a HTTP/1.1\r\nX: #\r\n\r\n"], false),
             (&["GET /a HTTP/1.1\r\n", "X: #\r\n\r\n"], false),
+            (&["GET /a HTTP/1.1\r", "\nX: #\r\n\r\n"], false),
+            (&["\r\n\nGET /a#b HTTP/1.1\r\n"], true),
+            (&["\r", "\n", "GET /a#b HTTP/1.1\r\n"], true),
+            (&["\r\nGET /a HTTP/1.1\r\nX: #\r\n\r\n"], false),
         ] {
             let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
             for _ in 0..2 {

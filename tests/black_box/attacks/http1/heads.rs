@@ -29,6 +29,7 @@ fn request_lines() -> Vec<Case> {
         ("blank-before", " GET /t HTTP/1.1\r\n", REFUSED),
         ("word-behind", "GET /t HTTP/1.1 x\r\n", REFUSED),
         ("empty-line-before", "\r\nGET /t HTTP/1.1\r\n", EITHER),
+        ("fragment-behind-empty-lines", "\r\n\n\r\nGET /t#smuggled HTTP/1.1\r\n", REFUSED),
         ("nul-before", "\0GET /t HTTP/1.1\r\n", REFUSED),
         ("byte-order-mark", "\u{ef}\u{bb}\u{bf}GET /t HTTP/1.1\r\n", REFUSED),
         ("no-version", "GET /t\r\n", REFUSED),
