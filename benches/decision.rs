@@ -28,7 +28,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use steps::{Step, steps};
-use world::World;
+use world::{World, draw_own};
 
 /// Keys in the index of each table.
 const FEW_KEYS: usize = 10_000;
@@ -52,7 +52,7 @@ fn main() {
     }
     for keys in [FEW_KEYS, MANY_KEYS] {
         let began = Instant::now();
-        let world = World::new(keys);
+        let world = World::new(keys, draw_own);
         println!(
             "\n{keys} keys, ready after {:.1} s\n{:<44} {:>10}",
             began.elapsed().as_secs_f64(),

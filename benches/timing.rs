@@ -25,13 +25,15 @@ mod world;
 use std::hint::black_box;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 use latchkey::auth::{Attempt, Credential, Decision, PresentedKey};
-use latchkey::crypto::{KeyText, random};
+use latchkey::crypto::random;
 use latchkey::model::{ClientIp, Service};
 
 use welch::{LIMIT, Row, Sample};
-use world::World;
+use world::{World, draw_own};
 
 /// Keys in the index.
 const KEYS: usize = 10_000;
@@ -39,8 +41,9 @@ const KEYS: usize = 10_000;
 const DECISIONS: usize = 20_000;
 const ROUNDS: usize = 5;
 const KEY_LENGTH: usize = 44;
-/// So many keys of each kind that nobody has: a single one is looked up at a place of its own.
-const UNKNOWN: usize = 2_000;
+/// Letters in front of what is random in a key, and how many are.
+const PREFIX: &str = "lk1_";
+const RANDOM_BYTES: usize = 26;
 
 fn main() {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
@@ -62,39 +65,36 @@ fn main() {
 
 /// Keys that share a beginning with a real one, against keys that share nothing.
 fn keys() -> Vec<Row> {
-    let world = World::new(KEYS);
-    let real: Vec<&str> = world.asked.iter().map(|asked| asked.text.as_str()).collect();
-    let mut rows =
-        vec![compare("random keys against random keys (control)", random_key, random_key, |key| {
-            decide(&world, key);
-        })];
+    let own = World::new(KEYS, draw_own);
+    let imported = World::new(KEYS, |_| letters(KEY_LENGTH));
+    let mut rows = vec![compare("control: random keys", random_key, random_key, |key| decide(&own, key))];
     for shared in [8, KEY_LENGTH / 2, KEY_LENGTH - 1] {
-        let guess = || begins_like(real[below(real.len())], shared);
-        let name = format!("keys that share {shared} letters with a real one against random keys");
-        rows.push(compare(&name, guess, random_key, |key| {
-            decide(&world, key);
-        }));
+        let guess = || begins_like(real(&own), shared, random_key);
+        let name = format!("keys with a wrong tag that share {shared} letters with a real one");
+        rows.push(compare(&name, guess, random_key, |key| decide(&own, key)));
     }
     // Their tag is right: they are looked up, as a deleted key is.
-    let unknown: Vec<[String; 2]> = (0..UNKNOWN)
-        .map(|_| [0, 1].map(|_| KeyText::draw(&world.key_ring.tag).unwrap().expose().to_owned()))
-        .collect();
-    let deleted = |which: usize| unknown[below(unknown.len())][which].clone();
-    rows.push(compare(
-        "unknown keys with a right tag against others",
-        || deleted(0),
-        || deleted(1),
-        |key| {
-            decide(&world, key);
-        },
-    ));
-    let secret = real[0].to_owned();
+    let unknown = || draw_own(&own.key_ring);
+    rows.push(compare("control: unknown keys with a right tag", unknown, unknown, |key| decide(&own, key)));
+    for shared in [4, RANDOM_BYTES / 2, RANDOM_BYTES - 1] {
+        let guess = || tagged_like(&own, shared);
+        let name = format!("keys with a right tag that share {shared} of 26 bytes with a real one");
+        rows.push(compare(&name, guess, unknown, |key| decide(&own, key)));
+    }
+    let foreign = || letters(KEY_LENGTH);
+    rows.push(compare("control: unknown imported keys", foreign, foreign, |key| decide(&imported, key)));
+    for shared in [8, KEY_LENGTH / 2, KEY_LENGTH - 1] {
+        let guess = || begins_like(real(&imported), shared, foreign);
+        let name = format!("imported keys that share {shared} letters with a real one");
+        rows.push(compare(&name, guess, foreign, |key| decide(&imported, key)));
+    }
+    let secret = real(&own);
     let leak = compare(
         "planted leak: a comparison that ends at the first wrong letter",
-        || begins_like(&secret, KEY_LENGTH - 1),
+        || begins_like(secret, KEY_LENGTH - 1, random_key),
         random_key,
         |key| {
-            black_box(compare_leaking(key.as_bytes(), secret.as_bytes()));
+            black_box(compare_leaking(key, secret.as_bytes()));
         },
     );
     rows.push(Row { must_differ: true, ..leak });
@@ -103,33 +103,37 @@ fn keys() -> Vec<Row> {
 
 /// Times `act` for credentials of both kinds in random order. Of several rounds the middle one counts: what others on the
 /// machine do is no difference.
-fn compare(name: &str, one: impl Fn() -> String, other: impl Fn() -> String, act: impl Fn(&str)) -> Row {
+fn compare(name: &str, one: impl Fn() -> String, other: impl Fn() -> String, act: impl Fn(&[u8])) -> Row {
     let mut rounds: Vec<Row> = (0..ROUNDS).map(|_| compare_once(name, &one, &other, &act)).collect();
     rounds.sort_by(|one, other| one.t.abs().total_cmp(&other.t.abs()));
     rounds.swap_remove(ROUNDS / 2)
 }
 
-fn compare_once(name: &str, one: impl Fn() -> String, other: impl Fn() -> String, act: impl Fn(&str)) -> Row {
+fn compare_once(name: &str, one: impl Fn() -> String, other: impl Fn() -> String, act: impl Fn(&[u8])) -> Row {
     let (mut ones, mut others) = (Sample::default(), Sample::default());
     // Everything is made before it is timed, and what comes first finds cold caches.
-    let mut made: Vec<(bool, String)> = (0..2 * DECISIONS)
-        .map(|number| (number % 2 == 0, if number % 2 == 0 { one() } else { other() }))
+    let text = |key: String| <[u8; KEY_LENGTH]>::try_from(key.into_bytes()).unwrap();
+    let mut made: Vec<(bool, [u8; KEY_LENGTH])> = (0..2 * DECISIONS)
+        .map(|number| (number % 2 == 0, text(if number % 2 == 0 { one() } else { other() })))
         .collect();
     shuffle(&mut made);
     for (_, key) in made.iter().take(DECISIONS / 10) {
         act(key);
     }
+    // Every key is read from the same place, so that where it lay before tells nothing.
+    let mut presented = [0; KEY_LENGTH];
     for (is_one, key) in &made {
+        presented.copy_from_slice(key);
         let began = Instant::now();
-        act(black_box(key));
+        act(black_box(&presented));
         let took = began.elapsed();
         if *is_one { ones.add(took) } else { others.add(took) }
     }
     Row::new(name, &ones, &others)
 }
 
-fn decide(world: &World, key: &str) {
-    let credential = Credential::ApiKey(PresentedKey(key.as_bytes()));
+fn decide(world: &World, key: &[u8]) {
+    let credential = Credential::ApiKey(PresentedKey(key));
     let client_ip = ClientIp::new([10, 3, 200, 7].into());
     let attempt = Attempt { credential, service: Service::Api, client_ip };
     let decision = world.authenticator.authenticate(attempt).now_or_never().unwrap();
@@ -152,18 +156,38 @@ fn compare_leaking(one: &[u8], other: &[u8]) -> bool {
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-fn random_key() -> String {
-    let letters = random::bytes::<40>().unwrap().map(|byte| char::from(LETTERS[usize::from(byte) % 64]));
-    format!("lk1_{}", letters.iter().collect::<String>())
+/// One of the keys that are let in.
+fn real(world: &World) -> &str {
+    &world.asked[below(world.asked.len())].text
 }
 
-/// The first `shared` letters of `key`, and others behind.
-fn begins_like(key: &str, shared: usize) -> String {
-    let rest: String = random_key()[shared..].chars().collect();
-    let rest = if key[shared..] == rest { rest.chars().rev().collect() } else { rest };
-    let guess = format!("{}{rest}", &key[..shared]);
-    // One letter in 64 is the right one.
-    if guess == key { begins_like(key, shared) } else { guess }
+fn letters(count: usize) -> String {
+    (0..count).map(|_| char::from(LETTERS[below(LETTERS.len())])).collect()
+}
+
+/// Of our own form, but for the tag.
+fn random_key() -> String {
+    format!("{PREFIX}{}", letters(KEY_LENGTH - PREFIX.len()))
+}
+
+/// The first `shared` letters of `key`, and behind them those of another.
+fn begins_like(key: &str, shared: usize, draw: impl Fn() -> String) -> String {
+    loop {
+        let guess = format!("{}{}", &key[..shared], &draw()[shared..]);
+        // Where one letter is left, one guess in 64 is right.
+        if guess != key {
+            return guess;
+        }
+    }
+}
+
+/// A key with a right tag whose first `shared` random bytes are a real one's.
+fn tagged_like(world: &World, shared: usize) -> String {
+    let mut body = URL_SAFE_NO_PAD.decode(&real(world)[PREFIX.len()..]).unwrap();
+    body[shared..RANDOM_BYTES].copy_from_slice(&random::bytes::<RANDOM_BYTES>().unwrap()[shared..]);
+    let tag = world.key_ring.tag.tag(&body[..RANDOM_BYTES]);
+    body[RANDOM_BYTES..].copy_from_slice(&tag);
+    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(body))
 }
 
 fn below(bound: usize) -> usize {

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::steps::{Step, steps};
-use super::world::World;
+use super::world::{World, draw_own};
 
 /// What the bench is called with to be counted; the number of a step follows.
 pub const UNDER_CALLGRIND: &str = "--under-callgrind";
@@ -16,7 +16,7 @@ const TURNS: usize = 1_000;
 
 /// Each step's name and instructions, from a process of its own.
 pub fn count() -> impl Iterator<Item = (&'static str, f64)> {
-    let names: Vec<_> = steps(&World::new(KEYS)).into_iter().map(|step| step.name).collect();
+    let names: Vec<_> = steps(&World::new(KEYS, draw_own)).into_iter().map(|step| step.name).collect();
     names.into_iter().enumerate().map(|(number, name)| (name, count_step(number)))
 }
 
@@ -38,7 +38,7 @@ fn count_step(number: usize) -> f64 {
 
 /// What runs under callgrind: the step of this number.
 pub fn run_step(number: &str) {
-    let world = World::new(KEYS);
+    let world = World::new(KEYS, draw_own);
     let Step { mut turn, .. } = steps(&world).swap_remove(number.parse().unwrap());
     (0..TURNS).for_each(&mut *turn);
     counted(&mut *turn);

@@ -42,18 +42,18 @@ pub struct Asked {
 }
 
 impl World {
-    /// A world of so many keys.
-    pub fn new(keys: usize) -> Self {
+    /// A world of so many keys, each made by `draw`.
+    pub fn new(keys: usize, draw: impl FnMut(&KeyRing) -> String) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Self::load(keys))
+        runtime.block_on(Self::load(keys, draw))
     }
 
-    async fn load(keys: usize) -> Self {
+    async fn load(keys: usize, draw: impl FnMut(&KeyRing) -> String) -> Self {
         let key_ring =
             Arc::new(KeyRing::fill(|purpose| Ok::<_, Infallible>([purpose as u8 + 1; 32])).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
-        let asked = import(&store, &key_ring, keys).await;
+        let asked = import(&store, &key_ring, keys, draw).await;
         let index = Arc::new(Index::load(&store).await.unwrap());
         assert_eq!(index.size().keys, keys);
         let clock = Clock::system();
@@ -103,22 +103,32 @@ impl Asked {
     }
 }
 
-/// Imports keys of Latchkey's own form; answers those that will be asked for.
-async fn import(store: &Store, key_ring: &KeyRing, keys: usize) -> Vec<Asked> {
+/// A key of Latchkey's own form.
+pub fn draw_own(key_ring: &KeyRing) -> String {
+    KeyText::draw(&key_ring.tag).unwrap().expose().to_owned()
+}
+
+/// Imports keys; answers those that will be asked for.
+async fn import(
+    store: &Store,
+    key_ring: &KeyRing,
+    keys: usize,
+    mut draw: impl FnMut(&KeyRing) -> String,
+) -> Vec<Asked> {
     let import = store.begin_import(NOW).await.unwrap();
     let users = import_users(&import, keys).await;
     let mut asked = Vec::new();
     let mut batch = Vec::new();
     for (number, user) in users.into_iter().enumerate() {
-        let text = KeyText::draw(&key_ring.tag).unwrap();
+        let text = draw(key_ring);
         if number % (keys / ASKED).max(1) == 0 {
-            asked.push(Asked::new(text.expose(), key_ring));
+            asked.push(Asked::new(&text, key_ring));
         }
         batch.push(ImportedKey {
             id: KeyId::from_random(number as u64 + 1),
             user,
-            digest: key_ring.digest.digest(text.expose().as_bytes()),
-            last_characters: text.last_characters().into(),
+            digest: key_ring.digest.digest(text.as_bytes()),
+            last_characters: text[text.len() - 4..].into(),
         });
         if batch.len() == ROWS_PER_BATCH {
             import.add_keys(&std::mem::take(&mut batch), "api,isproxy".parse().unwrap()).await.unwrap();
