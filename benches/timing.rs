@@ -109,7 +109,12 @@ fn compare(name: &str, one: impl Fn() -> String, other: impl Fn() -> String, act
     rounds.swap_remove(ROUNDS / 2)
 }
 
-fn compare_once(name: &str, one: impl Fn() -> String, other: impl Fn() -> String, act: impl Fn(&[u8])) -> Row {
+fn compare_once(
+    name: &str,
+    one: impl Fn() -> String,
+    other: impl Fn() -> String,
+    act: impl Fn(&[u8]),
+) -> Row {
     let (mut ones, mut others) = (Sample::default(), Sample::default());
     // Everything is made before it is timed, and what comes first finds cold caches.
     let text = |key: String| <[u8; KEY_LENGTH]>::try_from(key.into_bytes()).unwrap();

@@ -19,6 +19,9 @@ const READERS: u32 = 4;
 /// Pages that a reader keeps, in KiB with a minus: what the console asks for again and again, such as a large customer's
 /// usage of two days. Taken as it is needed.
 const READER_CACHE: &str = "-16384";
+/// Pages that the writer keeps: what is changed, which is rarely the same page for long. What a larger transaction
+/// changes goes into the write-ahead log before its end.
+const WRITER_CACHE: &str = "-512";
 
 /// The store of one installation. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -124,7 +127,7 @@ impl Store {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         refuse_other_owner(path)?;
         let options = options(path);
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let writer = pool(1).connect_with(options.clone().pragma("cache_size", WRITER_CACHE)).await?;
         sqlx::migrate!("src/store/migrations").run(&writer).await?;
         let readers = pool(READERS).connect_with(options.pragma("cache_size", READER_CACHE)).await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
