@@ -188,11 +188,17 @@ fn begins_like(key: &str, shared: usize, draw: impl Fn() -> String) -> String {
 
 /// A key with a right tag whose first `shared` random bytes are a real one's.
 fn tagged_like(world: &World, shared: usize) -> String {
-    let mut body = URL_SAFE_NO_PAD.decode(&real(world)[PREFIX.len()..]).unwrap();
-    body[shared..RANDOM_BYTES].copy_from_slice(&random::bytes::<RANDOM_BYTES>().unwrap()[shared..]);
-    let tag = world.key_ring.tag.tag(&body[..RANDOM_BYTES]);
-    body[RANDOM_BYTES..].copy_from_slice(&tag);
-    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(body))
+    let key = real(world);
+    loop {
+        let mut body = URL_SAFE_NO_PAD.decode(&key[PREFIX.len()..]).unwrap();
+        body[shared..RANDOM_BYTES].copy_from_slice(&random::bytes::<RANDOM_BYTES>().unwrap()[shared..]);
+        let tag = world.key_ring.tag.tag(&body[..RANDOM_BYTES]);
+        body[RANDOM_BYTES..].copy_from_slice(&tag);
+        let guess = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(body));
+        if guess != key {
+            return guess;
+        }
+    }
 }
 
 fn below(bound: usize) -> usize {
