@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use time::{Date, OffsetDateTime};
+use time::{Date, OffsetDateTime, UtcOffset};
 
 /// Milliseconds since 1970-01-01T00:00:00Z; shown as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,14 +53,15 @@ impl FromStr for Timestamp {
 
     /// A date is its first moment in UTC.
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        let seconds = match Date::parse(text, format_description!("[year]-[month]-[day]")) {
-            Ok(date) => date.midnight().assume_utc().unix_timestamp(),
-            Err(_) => match OffsetDateTime::parse(text, &Rfc3339) {
-                Ok(at) => at.unix_timestamp(),
-                Err(_) => return Err(InvalidTimestamp(text.chars().take(40).collect())),
-            },
+        let read = match Date::parse(text, format_description!("[year]-[month]-[day]")) {
+            Ok(date) => Some(date.midnight().assume_utc()),
+            Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok(),
         };
-        Ok(Self(seconds.saturating_mul(1000)))
+        // Years of other than four digits could not be shown again (RFC 3339 §5.6).
+        let at = read.and_then(|at| at.checked_to_offset(UtcOffset::UTC));
+        let at = at.filter(|at| (0..=9_999).contains(&at.year()));
+        let at = at.ok_or_else(|| InvalidTimestamp(text.chars().take(40).collect()))?;
+        Ok(Self(at.unix_timestamp().saturating_mul(1000)))
     }
 }
 
@@ -74,6 +75,16 @@ mod tests {
         assert_eq!(date.to_string(), "2020-04-30T00:00:00Z");
         assert_eq!("2020-04-30T02:00:00+02:00".parse(), Ok(date));
         assert_eq!(date.plus_seconds(-1).to_string(), "2020-04-29T23:59:59Z");
+    }
+
+    #[test]
+    fn a_moment_that_could_not_be_shown_again_is_refused() {
+        for text in ["-2020-01-01", "0000-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+        for text in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
+        }
     }
 
     #[test]
