@@ -2,6 +2,7 @@
 //!
 //! One [`HttpDoorway`] for each listener on each door thread, with the [`HttpDoor`] of the configuration in force; nothing in it is shared with another thread but what is
 //! behind an `Arc`. It never touches the store, and forwards nothing without a [`Permit`](crate::auth::Permit).
+//! The steps of a head's way upstream are public, so that `fuzz` can take them without sockets.
 //! Called by `app`, which accepts the connections.
 
 mod api_session;
@@ -34,10 +35,15 @@ use std::sync::Arc;
 
 pub use authorization::{Authorization, parse_authorization, parse_credential};
 pub use doorway::HttpDoorway;
+pub use forward::prepare_head;
+pub use headers::{ForwardedFacts, IdentityRules, Told, strip_hop_by_hop};
 pub use open_bodies::OpenBodies;
+pub use server::http1_builder;
+pub use target::settle_head;
+pub use upgrade::Handshake;
 pub use upstream::{
     AnswerHead, BodyDecoder, BrokenBody, Decoded, Framing, HeadReader, HttpUpstream, UnreadableHead,
-    health_checks,
+    UploadFraming, health_checks, http2_head, write_head,
 };
 
 use crate::auth::Authenticator;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -20,7 +20,9 @@ use super::cookies::{join_cookie_crumbs, strip_own_cookies, strip_own_set_cookie
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::door_body::DoorBody;
-use super::headers::{Told, X_REQUEST_ID, append_via, has_field, strip_claims, strip_hop_by_hop};
+use super::headers::{
+    IdentityRules, Told, X_REQUEST_ID, append_via, has_field, strip_claims, strip_hop_by_hop,
+};
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::routes::Resolved;
@@ -116,14 +118,26 @@ fn exceeds(body: &Incoming, limit_bytes: u64) -> bool {
     limit_bytes != 0 && body.size_hint().lower() > limit_bytes
 }
 
-/// Makes the client's request the upstream's: origin form, HTTP/1.1, its own framing, nothing of the client's
-/// connection, no credential.
+/// Makes the client's request the upstream's: its head, and its body as it is to be sent.
 fn prepare(
     upstream: &Rc<HttpUpstream>,
     request: Request<Incoming>,
     limit_bytes: u64,
 ) -> (Request<RequestBody>, Option<Rc<SendProgress>>) {
     let (mut head, incoming) = request.into_parts();
+    prepare_head(&mut head, &incoming, upstream.identity_rules());
+    if incoming.is_end_stream() {
+        return (Request::from_parts(head, RequestBody::Empty), None);
+    }
+    let gate = if has_field(&head.headers, &EXPECT) { Gate::AwaitsContinue } else { Gate::Open };
+    let progress = SendProgress::new(gate);
+    let body = RequestBody::new(incoming, &progress, upstream, limit_bytes);
+    (Request::from_parts(head, body), Some(progress))
+}
+
+/// Makes the head of the client's request, which comes with `body`, the upstream's: origin form, HTTP/1.1, its own
+/// framing, nothing of the client's connection, no credential.
+pub fn prepare_head(head: &mut request::Parts, body: &impl Body, rules: &IdentityRules) {
     if head.uri.scheme().is_some()
         && let Some(path) = head.uri.path_and_query().cloned()
     {
@@ -133,29 +147,22 @@ fn prepare(
     head.version = Version::HTTP_11;
     head.extensions.clear();
     strip_hop_by_hop(&mut head.headers);
-    strip_claims(&mut head.headers, upstream.identity_rules());
+    strip_claims(&mut head.headers, rules);
     strip_own_cookies(&mut head.headers);
     if of_http2 {
         join_cookie_crumbs(&mut head.headers);
     }
     count_hop(&head.method, &mut head.headers);
-    let bodiless = incoming.is_end_stream();
+    let bodiless = body.is_end_stream();
     if (bodiless || of_http2) && has_field(&head.headers, &EXPECT) {
         // hyper sends no 1xx over HTTP/2; such a client sends its body after a while of its own.
         head.headers.remove(EXPECT);
     }
-    if bodiless {
-        return (Request::from_parts(head, RequestBody::Empty), None);
-    }
-    if incoming.size_hint().exact().is_none() {
+    if !bodiless && body.size_hint().exact().is_none() {
         // Said outright: hyper's client would drop the body of a GET that does not (S08).
         head.headers.remove(CONTENT_LENGTH);
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let gate = if has_field(&head.headers, &EXPECT) { Gate::AwaitsContinue } else { Gate::Open };
-    let progress = SendProgress::new(gate);
-    let body = RequestBody::new(incoming, &progress, upstream, limit_bytes);
-    (Request::from_parts(head, body), Some(progress))
 }
 
 /// Takes one from `Max-Forwards` of an OPTIONS request (RFC 9110 §7.6.2); an unreadable one is left as it is.

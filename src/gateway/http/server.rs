@@ -155,7 +155,8 @@ where
     }
 }
 
-fn http1_builder(limits: &Limits) -> http1::Builder {
+/// How HTTP/1 is read and written.
+pub fn http1_builder(limits: &Limits) -> http1::Builder {
     let head_bytes =
         usize::try_from(limits.http_header_bytes).unwrap_or(usize::MAX).max(SMALLEST_BUFFER_BYTES);
     let mut builder = http1::Builder::new();

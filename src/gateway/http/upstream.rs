@@ -31,6 +31,8 @@ use self::exchange::{Outcome, Unsent};
 pub use self::health_check::health_checks;
 pub use self::http1_answer::{AnswerHead, Framing, HeadReader, UnreadableHead};
 pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
+pub use self::http1_upload::{UploadFraming, write_head};
+pub use self::http2_head::http2_head;
 pub use self::server_pool::InFlight;
 use self::server_pool::{Connection, ServerPool};
 use super::denial::Fault;

@@ -44,12 +44,13 @@ pub struct Upload {
 
 /// How the server sees where the request's body ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum UploadFraming {
+pub enum UploadFraming {
     /// There is none, or nothing of it is left.
     #[default]
     Ended,
     /// By `Content-Length`, of which so much is left.
     Length(u64),
+    /// By a last chunk.
     Chunked,
 }
 
@@ -242,7 +243,7 @@ impl Upload {
 }
 
 /// Appends request line and fields (RFC 9112 §3), with framing of our own: what the body knows of its length.
-fn write_head(out: &mut Vec<u8>, request: &Request<RequestBody>, told: &Told<'_>) -> UploadFraming {
+pub fn write_head<B: Body>(out: &mut Vec<u8>, request: &Request<B>, told: &Told<'_>) -> UploadFraming {
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.uri().path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
