@@ -73,7 +73,8 @@ pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, i
 pub use failure_groups::{Failure, FailureGroups, FailureKind};
 pub use hashing::HashingLane;
 pub use key_import::{
-    ImportError, ImportOrder, ImportPlan, ImportProgress, KeyStrength, LineFault, MissingUsers,
+    ImportError, ImportOrder, ImportPlan, ImportProgress, KeyLine, KeyStrength, LineFault, MissingUsers,
+    parse_key_line,
 };
 pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring};

@@ -4,6 +4,7 @@
 //! the whole file and names every faulty line; [`ControlPlane::run_import`] writes all of it or nothing.
 
 mod faults;
+mod line;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -13,21 +14,18 @@ use zeroize::{Zeroize, Zeroizing};
 
 use faults::Faults;
 pub use faults::{ImportError, LineFault};
+pub use line::{KeyLine, parse_key_line};
 
 use super::api_keys::first_key_ends_password;
 use super::control_plane::{ControlError, ControlPlane};
 use super::customers::first_login;
 use super::rights::Action;
-use crate::crypto::{KeyForm, MalformedKey, random, recognise_key};
+use crate::crypto::random;
 use crate::model::{CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, ServiceScope, UserId, UserName};
 use crate::store::{AuditEntry, DigestOrigin, ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};
 
-const SHORTEST: usize = 32;
-const SHORTEST_WEAK: usize = 16;
-const LONGEST: usize = 256;
 /// The longest line that is read, its end included: the longest key and the longest name with room to spare.
 const LINE_MAX_BYTES: u64 = 1_024;
-const DISTINCT_CHARACTERS: usize = 10;
 
 /// What is wanted of an import.
 #[derive(Clone, Debug)]
@@ -193,7 +191,8 @@ impl ControlPlane {
             if number % 10_000 == 0 {
                 progress(ImportProgress::Read(number));
             }
-            let (digest, last_characters, name) = match self.parse_line(&line, order) {
+            let KeyLine { digest, last_characters, user } = match parse_key_line(&line, order, &self.key_ring)
+            {
                 Ok(None) => continue,
                 Ok(Some(parsed)) => parsed,
                 Err(fault) => {
@@ -205,55 +204,13 @@ impl ControlPlane {
                 faults.add(number, LineFault::Repeated(earlier));
                 continue;
             }
-            let user = *places.entry(name).or_insert_with_key(|name| {
+            let user = *places.entry(user).or_insert_with_key(|name| {
                 users.push(PlannedUser { name: name.clone(), id: None });
                 users.len() - 1
             });
             keys.push(PlannedKey { digest, last_characters, user, line: number });
         }
         Ok((keys, users))
-    }
-
-    /// One line: the key's digest, its last characters, whose it is; `None` for an empty line.
-    fn parse_line(
-        &self,
-        line: &[u8],
-        order: &ImportOrder,
-    ) -> Result<Option<(KeyDigest, String, UserName)>, LineFault> {
-        let text = std::str::from_utf8(line).map_err(|_| LineFault::NotText)?;
-        let mut words = text.split_ascii_whitespace();
-        let Some(key) = words.next() else { return Ok(None) };
-        let user = match (words.next(), words.next()) {
-            (_, Some(_)) => return Err(LineFault::Words),
-            (Some(name), None) => name.parse().map_err(|_| LineFault::Name)?,
-            (None, None) => order.user.clone().ok_or(LineFault::NoUser)?,
-        };
-        self.check_key(key, order.strength)?;
-        let last = key.get(key.len().saturating_sub(4)..).unwrap_or_default().to_owned();
-        Ok(Some((self.key_ring.digest.digest(key.as_bytes()), last, user)))
-    }
-
-    fn check_key(&self, key: &str, strength: KeyStrength) -> Result<(), LineFault> {
-        match recognise_key(key.as_bytes(), &self.key_ring.tag) {
-            Ok(KeyForm::Own) => return Ok(()),
-            Err(MalformedKey::WrongTag) => return Err(LineFault::ForeignKey),
-            Ok(KeyForm::Imported) | Err(MalformedKey::NotAKey) => {}
-        }
-        let shortest = match strength {
-            KeyStrength::Usual => SHORTEST,
-            KeyStrength::Weak => SHORTEST_WEAK,
-        };
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(LineFault::Characters);
-        }
-        if !(shortest..=LONGEST).contains(&key.len()) {
-            return Err(LineFault::Length(key.len(), shortest));
-        }
-        let distinct = key.bytes().collect::<HashSet<_>>().len();
-        if distinct < DISTINCT_CHARACTERS {
-            return Err(LineFault::TooRegular(distinct));
-        }
-        Ok(())
     }
 
     /// Finds fault with keys that are known, and with those of users that do not exist.
