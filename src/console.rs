@@ -2,7 +2,7 @@
 //!
 //! It sees `auth`, and neither the crypto nor the store behind it. Runs on the control runtime, beside the doors.
 //! Reading order: `server` → `answering` → [`router`] → `guard` → a handler in `handlers` → a page in `pages`. Called by
-//! `app`.
+//! `app`. What it reads of a request by itself is public, so that `fuzz` can have it read anything.
 
 mod answering;
 mod api;
@@ -40,9 +40,14 @@ mod visit;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 
+pub use api::presented_key;
 pub use client::{ConsoleClient, Transport};
+pub use handlers::{TypedNetworks, as_lines, read_networks};
+pub use host_check::is_meant;
 pub use origin_check::{Verdict, judge_origin};
+pub use page::own_path;
 pub use plain_answer::LoggedReason;
+pub use request_log::loggable;
 pub use server::{
     BoundConsole, ConsoleDoor, ConsoleSettings, ServerParts, console_connection_limits, console_slots,
     serve_console,

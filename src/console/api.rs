@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 use super::ConsoleState;
 use problem::{Problem, ProblemBody};
 
+pub use caller::presented_key;
 pub(super) use problem::tell_plain_answer;
 pub(super) use reference::page as reference_page;
 

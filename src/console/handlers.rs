@@ -29,6 +29,8 @@ mod users;
 mod welcome;
 mod whose;
 
+pub use networks::{TypedNetworks, as_lines, read_networks};
+
 use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};

@@ -34,8 +34,9 @@ pub(super) async fn check_host(State(state): State<ConsoleState>, request: Reque
     answer
 }
 
-/// What the request's target names outranks `Host` (RFC 9112 §3.2.2); HTTP/2 names it there always.
-fn is_meant<B>(request: &http::Request<B>, public_url: &PublicUrl) -> bool {
+/// Does the request name the host of `public_url`? What its target names outranks `Host` (RFC 9112 §3.2.2); HTTP/2 names
+/// it there always.
+pub fn is_meant<B>(request: &http::Request<B>, public_url: &PublicUrl) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let named = match (request.uri().authority(), hosts.next(), hosts.next()) {
         (Some(authority), _, None) => authority.as_str(),

@@ -53,7 +53,7 @@ pub(super) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
 
 /// A path to go on to that a form brought: of this console, or the start page. A second slash or a backslash would make
 /// a browser read a host into it.
-pub(super) fn own_path(next: &str) -> &str {
+pub fn own_path(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
     let is_plain = next.len() <= 1_024 && !next.chars().any(char::is_control);
     if is_path && is_plain { next } else { "/" }

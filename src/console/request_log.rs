@@ -149,7 +149,7 @@ impl Drop for RequestRecord {
 }
 
 /// `path` without what could be a credential: whatever stands behind `/welcome/`, and every long segment.
-fn loggable(path: &str) -> String {
+pub fn loggable(path: &str) -> String {
     let mut is_link = false;
     let segments = path.split('/').map(|segment| {
         let shown = if (is_link && !segment.is_empty()) || segment.len() > SEGMENT_MAX_BYTES {

@@ -119,7 +119,7 @@ async fn recognise(
 }
 
 /// The only key in the only `Authorization`; the doors read it by the same rules.
-fn presented_key(headers: &HeaderMap) -> Option<PresentedKey<'_>> {
+pub fn presented_key(headers: &HeaderMap) -> Option<PresentedKey<'_>> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let (field, None) = (fields.next()?.as_bytes(), fields.next()) else { return None };
     let (scheme, rest) = field.split_at_checked(SCHEME.len())?;

@@ -12,17 +12,17 @@ const TOLD_CHARACTERS: usize = 60;
 
 /// What was typed.
 #[derive(Debug, Default)]
-pub(super) struct TypedNetworks {
+pub struct TypedNetworks {
     /// The networks among it.
-    pub(super) list: AllowList,
+    pub list: AllowList,
     /// What is none.
-    pub(super) faults: Vec<LineError>,
+    pub faults: Vec<LineError>,
     /// What is kept as something else than was typed, in words.
-    pub(super) rounded: Vec<String>,
+    pub rounded: Vec<String>,
 }
 
 /// Reads `text`: a network a line; several in a line, as they are pasted from elsewhere, are taken too.
-pub(super) fn read_networks(text: &str) -> TypedNetworks {
+pub fn read_networks(text: &str) -> TypedNetworks {
     let mut typed = TypedNetworks::default();
     let mut networks: Vec<IpNet> = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -56,7 +56,7 @@ pub(super) fn remarks(list: &AllowList) -> Vec<String> {
 }
 
 /// A network a line, as the form shows them. A single address is shown without its length.
-pub(super) fn as_lines(list: &AllowList) -> String {
+pub fn as_lines(list: &AllowList) -> String {
     let lines: Vec<_> = list.networks().iter().map(shown).collect();
     lines.join("\n")
 }
