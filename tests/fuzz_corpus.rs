@@ -21,6 +21,8 @@ mod isproxy_line;
 mod key_form;
 #[path = "../fuzz/bodies/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "../fuzz/bodies/request_head.rs"]
+mod request_head;
 #[path = "../fuzz/bodies/upstream_answer.rs"]
 mod upstream_answer;
 
@@ -58,6 +60,7 @@ test_targets!(
     isproxy_line,
     key_form,
     proxy_protocol,
+    request_head,
     upstream_answer,
 );
 
