@@ -17,6 +17,10 @@ mod config;
 mod forwarded_for;
 #[path = "../fuzz/bodies/isproxy_line.rs"]
 mod isproxy_line;
+#[path = "../fuzz/bodies/isproxy_reply.rs"]
+mod isproxy_reply;
+#[path = "../fuzz/bodies/isproxy_session.rs"]
+mod isproxy_session;
 #[path = "../fuzz/bodies/key_form.rs"]
 mod key_form;
 #[path = "../fuzz/bodies/proxy_protocol.rs"]
@@ -58,6 +62,8 @@ test_targets!(
     config,
     forwarded_for,
     isproxy_line,
+    isproxy_reply,
+    isproxy_session,
     key_form,
     proxy_protocol,
     request_head,
