@@ -29,6 +29,8 @@ mod proxy_protocol;
 mod request_head;
 #[path = "../fuzz/bodies/upstream_answer.rs"]
 mod upstream_answer;
+#[path = "../fuzz/bodies/websocket_handshake.rs"]
+mod websocket_handshake;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,6 +70,7 @@ test_targets!(
     proxy_protocol,
     request_head,
     upstream_answer,
+    websocket_handshake,
 );
 
 fn run_corpus(target: &str, body: fn(&[u8])) {
