@@ -13,6 +13,8 @@
 mod authorization;
 #[path = "../fuzz/bodies/config.rs"]
 mod config;
+#[path = "../fuzz/bodies/console_head.rs"]
+mod console_head;
 #[path = "../fuzz/bodies/forwarded_for.rs"]
 mod forwarded_for;
 #[path = "../fuzz/bodies/isproxy_line.rs"]
@@ -62,6 +64,7 @@ macro_rules! test_targets {
 test_targets!(
     authorization,
     config,
+    console_head,
     forwarded_for,
     isproxy_line,
     isproxy_reply,
