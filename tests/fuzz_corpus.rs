@@ -25,6 +25,8 @@ mod isproxy_reply;
 mod isproxy_session;
 #[path = "../fuzz/bodies/key_form.rs"]
 mod key_form;
+#[path = "../fuzz/bodies/key_import.rs"]
+mod key_import;
 #[path = "../fuzz/bodies/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "../fuzz/bodies/request_head.rs"]
@@ -70,6 +72,7 @@ test_targets!(
     isproxy_reply,
     isproxy_session,
     key_form,
+    key_import,
     proxy_protocol,
     request_head,
     upstream_answer,
