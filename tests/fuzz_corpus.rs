@@ -27,6 +27,8 @@ mod isproxy_session;
 mod key_form;
 #[path = "../fuzz/bodies/key_import.rs"]
 mod key_import;
+#[path = "../fuzz/bodies/names.rs"]
+mod names;
 #[path = "../fuzz/bodies/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "../fuzz/bodies/request_head.rs"]
@@ -73,6 +75,7 @@ test_targets!(
     isproxy_session,
     key_form,
     key_import,
+    names,
     proxy_protocol,
     request_head,
     upstream_answer,
