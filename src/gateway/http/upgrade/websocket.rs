@@ -75,8 +75,9 @@ impl Handshake {
 
     /// Makes the client's answer of the upstream's head, which is stripped.
     pub fn answer(&self, headers: &mut HeaderMap) -> StatusCode {
-        for framing in [CONTENT_LENGTH, TRANSFER_ENCODING] {
-            headers.remove(framing);
+        // `TE` is left of a stripped head, and means nothing in an answer.
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TE] {
+            headers.remove(name);
         }
         match self.spoken {
             Spoken::Http1 => {
@@ -232,7 +233,8 @@ mod tests {
 
     #[test]
     fn the_client_is_answered_in_its_own_version() {
-        let mut told = headers(&[("content-length", "0"), ("sec-websocket-protocol", "chat")]);
+        let mut told =
+            headers(&[("content-length", "0"), ("te", "trailers"), ("sec-websocket-protocol", "chat")]);
         assert_eq!(of_http1().answer(&mut told), 101);
         assert_eq!(
             (&told[CONNECTION], &told[UPGRADE], &told[SEC_WEBSOCKET_ACCEPT]),
