@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -190,6 +190,8 @@ fn pass_back(
         head.headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(&mut head.headers);
+    // `trailers` may be left of it, and means nothing in an answer.
+    head.headers.remove(TE);
     strip_own_set_cookies(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, id);
     append_via(&mut head.headers, received);

@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
@@ -76,7 +77,7 @@ impl Secrets {
         let is_shown = |secret: &Secret| shown.iter().any(|shown| shown.ends_with(&secret.text));
         let given_away = known.iter().filter(|secret| !is_shown(secret)).find_map(|secret| {
             let found = secret.traces.iter().find(|trace| memmem::find(bytes, trace).is_some())?;
-            Some(format!("the {} {}, written {:?}", secret.kind, secret.text, String::from_utf8_lossy(found)))
+            Some(secret.written_as(found))
         });
         assert!(given_away.is_none(), "{place} holds {}", given_away.unwrap());
     }
@@ -85,21 +86,43 @@ impl Secrets {
     /// operator writes stays out: the configuration, certificates, the master key, files that the tests import.
     #[track_caller]
     pub fn search_files(&self, folder: &Path) {
-        let Ok(entries) = fs::read_dir(folder) else { return };
-        for path in entries.map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                self.search_files(&path);
-                continue;
-            }
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let is_of_the_store = folder.ends_with("data");
-            if is_of_the_store || name.contains(".jsonl") || name.contains(".log") {
-                // A log may have been turned over, and a journal ended, since the folder was read.
-                let Ok(bytes) = fs::read(&path) else { continue };
-                self.search(&path.display().to_string(), &bytes);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let traces: Vec<(&Secret, &Vec<u8>)> =
+            known.iter().flat_map(|secret| secret.traces.iter().map(move |trace| (secret, trace))).collect();
+        // Each file is read once, however many secrets there are: thousands, and logs of an hour.
+        let finder = AhoCorasick::new(traces.iter().map(|(_, trace)| trace)).unwrap();
+        for path in files_to_search(folder) {
+            // A log may have been turned over, and a journal ended, since the folder was read.
+            let Ok(bytes) = fs::read(&path) else { continue };
+            if let Some(found) = finder.find(&bytes) {
+                let (secret, trace) = traces[found.pattern().as_usize()];
+                panic!("{} holds {}", path.display(), secret.written_as(trace));
             }
         }
     }
+}
+
+impl Secret {
+    fn written_as(&self, trace: &[u8]) -> String {
+        format!("the {} {}, written {:?}", self.kind, self.text, String::from_utf8_lossy(trace))
+    }
+}
+
+fn files_to_search(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            files.extend(files_to_search(&path));
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy();
+        let is_of_the_store = folder.ends_with("data");
+        if is_of_the_store || name.contains(".jsonl") || name.contains(".log") {
+            files.push(path);
+        }
+    }
+    files
 }
 
 /// The ways in which bytes could be written by somebody who did not mean to.
@@ -148,6 +171,12 @@ fn a_secret_is_found_however_it_is_written() {
             secrets.search("a log", place.as_bytes());
         }));
         assert!(found.is_err(), "{written} is not found");
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("access.jsonl"), &place).unwrap();
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            secrets.search_files(folder.path());
+        }));
+        assert!(found.is_err(), "{written} is not found in a file");
     }
     secrets.search("a log", b"a time of 12:00:00.123456 and the last characters BCDE");
     secrets.search_but("the page that shows it", key.as_bytes(), &[key.to_owned()]);
