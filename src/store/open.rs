@@ -188,6 +188,15 @@ fn pool(connections: u32) -> SqlitePoolOptions {
                 assert_durable(connection).await.map_err(|error| sqlx::Error::Configuration(error.into()))
             })
         })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Answered when a rollback that was begun before is done.
+                connection.ping().await?;
+                // Where the disk is full or fails, the engine rolls back by itself, of which the driver knows nothing: it
+                // would never begin another transaction. Such a connection is closed, and the next one is a new one.
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 /// Refuses a connection that could lose an acknowledged change in a power cut (DESIGN section 2).

@@ -5,6 +5,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
 use super::{Output, PATIENCE, wait_for};
 
 /// Runs `command` to its end, giving it `input`; fails where it takes longer than three times [`PATIENCE`].
@@ -151,6 +153,13 @@ impl Running {
     /// Asks it to end (SIGTERM).
     pub fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Its files may grow as far as they ever might.
+    pub fn lift_file_limit(&self) {
+        let pid = Pid::from_child(&self.child);
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current: maximum, maximum }).unwrap();
     }
 
     /// Asks it to read its configuration again (SIGHUP).

@@ -64,7 +64,7 @@ fn s82_on_a_full_disk_changes_are_refused_and_keys_go_on() {
     let manage = ["--scope", "manage", "--allow", "127.0.0.1", "--allow", "::1"];
     let manager = installation.create_key_with("acme/admin", &manage);
     // No file grows beyond this, as on a disk without room; 512 or 1,024 bytes a block, by the shell.
-    let gateway = serve_within(installation, "trap '' XFSZ; ulimit -f 4000");
+    let gateway = serve_within(installation, "trap '' XFSZ; ulimit -S -f 4000");
     let create = |number: usize| -> Answer {
         let description = format!("number {number} {}", "x".repeat(60));
         let body = json!({ "description": description, "scope": ["api"], "acceptPasswordEnd": true });
@@ -92,6 +92,14 @@ fn s82_on_a_full_disk_changes_are_refused_and_keys_go_on() {
         "{refused:?}"
     );
     assert!(made.len() > 10, "{}", made.len());
+    // Whatever else was under way when there was no room, it stays so; a journal that is begun anew has some again.
+    for _ in 0..20 {
+        let answer = create(made.len());
+        match answer.status {
+            201 => made.push(answer.json()["key"].as_str().unwrap().to_owned()),
+            status => assert_eq!(status, 503, "{answer:?}"),
+        }
+    }
 
     // What was told is there, what was refused is not, and the doors do not notice.
     for text in made.iter().rev().take(20).chain([&key.text]) {
@@ -99,4 +107,10 @@ fn s82_on_a_full_disk_changes_are_refused_and_keys_go_on() {
     }
     let listed = gateway.cli(&["key", "list", "acme/alex", "--json"]).expect_success();
     assert_eq!(listed.matches("number ").count(), made.len());
+
+    gateway.process().lift_file_limit();
+    let answer = create(made.len());
+    assert_eq!(answer.status, 201, "there is room again: {answer:?}");
+    let key = answer.json()["key"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.api_get("/", &format!("ApiKey {key}")).status, 200);
 }
