@@ -48,8 +48,8 @@ const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 /// So many streams of an HTTP/2 connection may break the protocol, or be more than may be open at once, before it is
 /// ended (CVE-2025-8671).
 const MOST_FAULTY_STREAMS: usize = 200;
-/// What hyper allows a head, and gives a body, by default.
-const USUAL_BUFFER_BYTES: usize = 8_192 + 4_096 * 100;
+/// What is kept of a body for a client that does not take it, beyond the part that was read last (S74).
+const BODY_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves one connection until it ends, is silent for too long, or is drained.
 ///
@@ -162,7 +162,7 @@ pub fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // Deadlines are `deadlines`' matter: hyper's own begins too late, and costs an allocation a request.
     builder.header_read_timeout(None).timer(TokioTimer::new());
-    builder.max_header_size(head_bytes).max_buf_size(head_bytes.max(USUAL_BUFFER_BYTES));
+    builder.max_header_size(head_bytes).max_buf_size(head_bytes.max(BODY_BUFFER_BYTES));
     let fields = usize::try_from(limits.http_header_fields).unwrap_or(usize::MAX);
     if fields != 100 {
         // 100 is what hyper's parser has room for without an allocation, and its default.
