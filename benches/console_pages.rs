@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use latchkey::config::StoreLocation;
 use latchkey::model::{AccessPoint, ClientIp, Recognised, Service, Timestamp};
 use latchkey::store::{ListedKey, SeenAddress, Store, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour};
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
@@ -136,7 +137,7 @@ async fn fill(folder: &Path) -> String {
     let import = ["key", "import", "--scope", "api,isproxy", "--create-users", "--yes", "-"];
     run(folder, &import, &keys);
 
-    let store = Store::open_or_create(&folder.join("latchkey.db")).await.unwrap();
+    let store = Store::open_or_create(&StoreLocation::Sqlite(folder.join("latchkey.db"))).await.unwrap();
     let keys = store.list_keys(None).await.unwrap();
     assert_eq!(keys.len(), USERS * KEYS_OF_A_USER);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();

@@ -14,6 +14,7 @@ mod users;
 
 use std::time::Instant;
 
+use latchkey::config::StoreLocation;
 use latchkey::crypto::DigestKey;
 use latchkey::model::{KeyDigest, KeyId, Timestamp};
 use latchkey::store::{ImportedKey, Index, ROWS_PER_BATCH, Store};
@@ -35,7 +36,8 @@ fn main() {
 
 async fn measure(keys: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+    let store =
+        Store::open_or_create(&StoreLocation::Sqlite(folder.path().join("latchkey.db"))).await.unwrap();
     let began = Instant::now();
     import(&store, keys).await;
     let import = began.elapsed();

@@ -34,7 +34,7 @@ use crate::auth::{
     SessionKeeper, SessionKeeperParts, open_key_ring,
 };
 use crate::clock::Clock;
-use crate::config::{Config, ListenerProtocol, StoreLocation};
+use crate::config::{Config, ListenerProtocol};
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, KeyUse, Store, StoreMark};
@@ -222,8 +222,7 @@ struct Opened {
 
 fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     let clock = Clock::system();
-    let StoreLocation::Sqlite(store_path) = &config.store;
-    let store = control.block_on(Store::open_or_create(store_path))?;
+    let store = control.block_on(Store::open_or_create(&config.store))?;
     let key_ring = Arc::new(control.block_on(open_key_ring(&store, &config.master_key, clock.now()))?);
     control.block_on(refuse_demo_beyond_loopback(&store, config))?;
     let index = Arc::new(control.block_on(Index::load(&store))?);

@@ -16,6 +16,7 @@ mod public_url;
 mod raw;
 mod secret_file;
 mod security_events;
+mod store_location;
 mod structure;
 #[cfg(test)]
 mod testing;
@@ -40,6 +41,7 @@ pub use policy::{MfaPolicy, Policy, UserVerification};
 pub use public_url::{PublicUrl, WebScheme};
 pub use secret_file::mode_for_strangers;
 pub use security_events::{EventCommand, EventWebhook, SecurityEvents};
+pub use store_location::{PostgresUrl, StoreLocation};
 pub use upstream::{
     HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
     IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
@@ -81,13 +83,6 @@ impl Config {
             _ => None,
         })
     }
-}
-
-/// Which store to open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreLocation {
-    /// The embedded store, one file.
-    Sqlite(PathBuf),
 }
 
 /// Where the master key comes from.

@@ -1,4 +1,4 @@
-//! The store: records, migrations and the change feed on `SQLite`, and the index that the hot path reads.
+//! The store: records, migrations and the change feed on `SQLite` or `PostgreSQL`, and the index that the hot path reads.
 //!
 //! Knows no rules: what may be changed by whom is decided in `auth`. Every change goes through a [`Mutation`], which
 //! cannot be committed without its row in the change feed. Callers: `auth` and `app`; the doors never.
@@ -9,7 +9,9 @@ mod audit;
 mod audit_reading;
 mod ceremonies;
 mod console_sessions;
+mod engine;
 mod facts;
+mod failed_passwords;
 mod feed;
 mod follower;
 mod import;
@@ -23,21 +25,26 @@ mod mfa_methods;
 mod mutation;
 mod notices;
 mod open;
+mod postgres;
 mod queries;
 mod records;
 mod recovery_codes;
 mod refusals;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
 mod usage;
 mod usage_queries;
 mod used_tokens;
 mod user_list;
 
-pub use acknowledgement::{Acknowledgement, GatewayRegistration};
+pub use acknowledgement::{Acknowledgement, GatewayRegistration, NewGateway};
 pub use api_sessions::SessionUse;
 pub use audit::{AuditEnd, AuditEntry, AuditRow};
 pub use audit_reading::{Among, AuditFilter};
 pub use ceremonies::CeremonyRecord;
 pub use facts::StoreFact;
+pub use failed_passwords::{CallerDigest, FailureCount, PasswordCallers};
 pub use feed::{Change, Subject};
 pub use follower::{Follower, FollowerError, FollowerEvents};
 pub use import::{ImportedKey, ImportedUser, KeyImport, ROWS_PER_BATCH};

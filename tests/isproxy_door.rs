@@ -15,7 +15,7 @@ use latchkey::auth::{Authenticator, AuthenticatorParts, DenialReason, SessionKee
 use latchkey::cli::isproxy_client::{AskError, AskOptions, Security, ask, load_ca_file};
 use latchkey::clock::Clock;
 use latchkey::config::{
-    ClientAddressRules, IsProxyListener, IsProxyServer, Limits, PlaintextCredentials, Policy,
+    ClientAddressRules, IsProxyListener, IsProxyServer, Limits, PlaintextCredentials, Policy, StoreLocation,
 };
 use latchkey::crypto::{KeyRing, KeyText};
 use latchkey::demo::isproxy_upstream::serve_isproxy_upstream;
@@ -74,7 +74,8 @@ impl Door {
             KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap(),
         );
         let key = KeyText::draw(&key_ring.tag).unwrap().expose().to_owned();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let store =
+            Store::open_or_create(&StoreLocation::Sqlite(folder.path().join("latchkey.db"))).await.unwrap();
         insert_key(&store, &key_ring, &key).await;
         let clock = Clock::given(NOW);
         let limits = Arc::new(given.limits);

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use latchkey::auth::{Authenticator, AuthenticatorParts, SessionKeeper, SessionKeeperParts};
 use latchkey::clock::Clock;
-use latchkey::config::{Limits, Policy};
+use latchkey::config::{Limits, Policy, StoreLocation};
 use latchkey::crypto::{DigestKey, KeyRing, KeyText};
 use latchkey::model::{KeyDigest, KeyId, Timestamp};
 use latchkey::store::{ImportedKey, Index, KeyUse, ROWS_PER_BATCH, Store};
@@ -52,7 +52,8 @@ impl World {
         let key_ring =
             Arc::new(KeyRing::fill(|purpose| Ok::<_, Infallible>([purpose as u8 + 1; 32])).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let store =
+            Store::open_or_create(&StoreLocation::Sqlite(folder.path().join("latchkey.db"))).await.unwrap();
         let asked = import(&store, &key_ring, keys, draw).await;
         let index = Arc::new(Index::load(&store).await.unwrap());
         assert_eq!(index.size().keys, keys);

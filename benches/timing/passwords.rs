@@ -8,7 +8,7 @@ use latchkey::auth::{
     Attempt, Authenticator, AuthenticatorParts, Credential, Decision, SessionKeeper, SessionKeeperParts,
 };
 use latchkey::clock::Clock;
-use latchkey::config::{Limits, Policy};
+use latchkey::config::{Limits, Policy, StoreLocation};
 use latchkey::crypto::{KeyRing, hash_password};
 use latchkey::model::{AccessPoints, ClientIp, MfaRequirement, Permissions, Secret, Service, Timestamp};
 use latchkey::store::{Index, NewCustomer, NewUser, Store};
@@ -65,7 +65,8 @@ async fn refuse(authenticator: &Authenticator, user: &str, password: &str, servi
 async fn authenticator() -> Authenticator {
     let key_ring = Arc::new(KeyRing::fill(|purpose| Ok::<_, Infallible>([purpose as u8 + 1; 32])).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+    let store =
+        Store::open_or_create(&StoreLocation::Sqlite(folder.path().join("latchkey.db"))).await.unwrap();
     add_users(&store).await;
     let index = Arc::new(Index::load(&store).await.unwrap());
     let clock = Clock::system();

@@ -17,12 +17,12 @@ use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
 use super::usage::keep_usage;
 use crate::auth::{ControlPlane, IndexAge, SessionKeeper};
-use crate::config::{Config, Limits, ListenerProtocol, UpstreamProtocol};
+use crate::config::{Config, Limits, ListenerProtocol, StoreLocation, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
 use crate::net::BoundListener;
 use crate::ops::{OpsState, Readiness, serve_ops};
-use crate::store::{Follower, FollowerEvents, KeyUse, Store, StoreError, Subject};
+use crate::store::{Follower, FollowerEvents, KeyUse, NewGateway, Store, StoreError, Subject};
 use crate::telemetry::KeptRefusal;
 
 /// A key's time is over within this (PROTOCOL section 3, point 8: one second).
@@ -71,8 +71,15 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     } = parts;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
-    let name = format!("pid {}", std::process::id());
-    let registration = store.register_gateway(id, &name, applied, shared.clock.now()).await?;
+    let name = match store.location() {
+        StoreLocation::Sqlite(_) => format!("pid {}", std::process::id()),
+        StoreLocation::Postgres(_) => {
+            format!("{} pid {}", whoami::hostname().unwrap_or_default(), std::process::id())
+        }
+    };
+    let trusted = shared.authenticator.policy().max_staleness.duration();
+    let new = NewGateway { id, name, trusted };
+    let registration = store.register_gateway(new, applied, shared.clock.now()).await?;
     let (away, away_since) = watch::channel(None);
     let mut events = Events { shared: shared.clone(), readiness: readiness.clone(), away };
     events.show_index();

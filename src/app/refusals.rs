@@ -134,8 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_at_the_end_is_still_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
         let (clock, unkept, stop) = (Clock::given(NOW), UnkeptRefusals::default(), CancellationToken::new());
         let (recorder, refused) = RefusalRecorder::new(clock.clone(), unkept.clone());
         let mut ids = Vec::new();
@@ -153,8 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn s88_failed_sign_ins_are_in_the_audit_trail_at_the_end_and_floods_are_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
         let (clock, unkept, stop) = (Clock::given(NOW), UnkeptRefusals::default(), CancellationToken::new());
         let keeper = keeper(&store, &clock, &unkept);
         let plane = keeper.plane.clone();
@@ -176,8 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_store_does_not_take_is_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
         let (clock, unkept, stop) = (Clock::given(NOW), UnkeptRefusals::default(), CancellationToken::new());
         let (recorder, refused) = RefusalRecorder::new(clock.clone(), unkept.clone());
         refuse(&recorder, 3);

@@ -228,8 +228,7 @@ mod tests {
     async fn what_the_store_does_not_take_waits_and_is_written_once() {
         let world = World::new(Limits::default()).await;
         let (text, record) = world.add_key("api").await;
-        let folder = tempfile::tempdir().unwrap();
-        let away = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, away) = crate::store::testing::empty_store().await;
         away.close().await;
         let mut ledger = Ledger::default();
         for _ in 0..2 {

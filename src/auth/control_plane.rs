@@ -11,7 +11,7 @@ use super::key_ring::{KeyRingError, open_key_ring};
 use super::passwords::PasswordFault;
 use super::rights::Forbidden;
 use crate::clock::Clock;
-use crate::config::{Config, Policy, StoreLocation};
+use crate::config::{Config, Policy};
 use crate::crypto::random::RandomError;
 use crate::crypto::{KeyRing, SealError};
 use crate::model::{CustomerHandle, KeyId, TokenDigest, UserName};
@@ -153,10 +153,9 @@ impl ControlPlane {
         missing: MissingStore,
         actor: Actor,
     ) -> Result<Self, ControlError> {
-        let StoreLocation::Sqlite(path) = &config.store;
         let store = match missing {
-            MissingStore::Make => Store::open_or_create(path).await?,
-            MissingStore::Refuse => Store::open(path).await?,
+            MissingStore::Make => Store::open_or_create(&config.store).await?,
+            MissingStore::Refuse => Store::open(&config.store).await?,
         };
         store.clear_dead_imports().await?;
         let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
@@ -214,8 +213,7 @@ pub(super) mod tests {
 
     /// A control plane on a new store, with customer `acme` (MFA optional), `acme/admin` and `acme/alex`, both with a password.
     pub(in crate::auth) async fn plane() -> (tempfile::TempDir, ControlPlane) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         let key_ring =
             KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap();
         let plane = ControlPlane {
@@ -245,9 +243,9 @@ pub(super) mod tests {
         Secret::new("correct horse battery".to_owned())
     }
 
-    fn config(folder: &std::path::Path) -> Config {
+    async fn config(folder: &std::path::Path) -> Config {
         Config {
-            store: StoreLocation::Sqlite(folder.join("data/latchkey.db")),
+            store: crate::store::testing::new_location(folder).await,
             master_key: MasterKeySource::File(folder.join("master.key")),
             listeners: Vec::new(),
             upstreams: Vec::new(),
@@ -262,7 +260,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_store_is_made_only_where_that_is_wanted() {
         let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path());
+        let config = config(folder.path()).await;
         let open = |missing| {
             let actor = Actor::Operator(String::from("tester"));
             ControlPlane::open(&config, Clock::given(NOW), missing, actor)

@@ -241,6 +241,8 @@ pub enum DenialReason {
     TooManyRequests,
     /// No hashing thread was free in time.
     PasswordQueueFull,
+    /// The shared store, which counts failed passwords for all gateways, is away; the password was not judged.
+    PasswordsUncounted,
     /// A `manage` key without a list of its own.
     ManageKeyWithoutList,
     /// The store could not be read for longer than `policy.max_staleness`; no credential was judged.
@@ -249,7 +251,7 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// Every reason, for metrics that are registered once.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::NoCredential,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -278,6 +280,7 @@ impl DenialReason {
         Self::UserThrottled,
         Self::TooManyRequests,
         Self::PasswordQueueFull,
+        Self::PasswordsUncounted,
         Self::ManageKeyWithoutList,
         Self::StoreStale,
     ];
@@ -313,6 +316,7 @@ impl DenialReason {
             Self::UserThrottled => "user_throttled",
             Self::TooManyRequests => "too_many_requests",
             Self::PasswordQueueFull => "password_queue_full",
+            Self::PasswordsUncounted => "passwords_uncounted",
             Self::ManageKeyWithoutList => "manage_key_without_list",
             Self::StoreStale => "store_stale",
         }
@@ -348,6 +352,7 @@ impl DenialReason {
             Self::UserThrottled => "too many failed passwords for this user name",
             Self::TooManyRequests => "the key makes more requests than it may",
             Self::PasswordQueueFull => "too many passwords wait to be checked",
+            Self::PasswordsUncounted => "the store that counts failed passwords for all gateways is away",
             Self::ManageKeyWithoutList => "a manage key needs a list of its own",
             Self::StoreStale => "the store has been away for too long to know who may come in",
         }

@@ -96,6 +96,7 @@ impl Failure {
             DenialReason::NoCredential
             | DenialReason::AddressOutsideListenerList
             | DenialReason::PasswordQueueFull
+            | DenialReason::PasswordsUncounted
             | DenialReason::StoreStale => return None,
             _ => FailureKind::SignIn,
         };
@@ -334,14 +335,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_written_is_kept_for_the_next_time() {
-        let (folder, plane) = plane().await;
+        let (_folder, plane) = plane().await;
         let failures = FailureGroups::default();
         failures.note(failure(9, "unknown_key", NOW));
         let gateway = plane.acting_as(Actor::Gateway);
         plane.store.close().await;
         assert!(failures.write(&gateway).await.is_err());
         failures.note(failure(9, "unknown_key", NOW.plus_seconds(60)));
-        let store = crate::store::Store::open(&folder.path().join("latchkey.db")).await.unwrap();
+        let store = crate::store::Store::open(&plane.store.location()).await.unwrap();
         let plane = ControlPlane { store, ..plane };
         assert_eq!(failures.write(&plane.acting_as(Actor::Gateway)).await.unwrap(), 1);
         assert_eq!(rows(&plane, EventKind::SignInFailed).await[0].details["count"], "2");

@@ -178,7 +178,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
     async fn new_store(folder: &Path) -> Store {
-        Store::open_or_create(&folder.join("data/latchkey.db")).await.unwrap()
+        let location = crate::store::testing::new_location(folder).await;
+        Store::open_or_create(&location).await.unwrap()
     }
 
     #[tokio::test]

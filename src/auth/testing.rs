@@ -68,8 +68,7 @@ impl World {
     }
 
     async fn with_password_threads(limits: Limits, password_threads: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         let mut change = store.mutate().await.unwrap();
         let new =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };
@@ -135,7 +134,12 @@ impl World {
     pub async fn keep_sessions(&mut self) {
         let stop = CancellationToken::new();
         let applied = *self.index.applied().borrow();
-        let registration = self.store.register_gateway("a1".into(), "test", applied, NOW).await.unwrap();
+        let new = crate::store::NewGateway {
+            id: "a1".into(),
+            name: "test".into(),
+            trusted: std::time::Duration::from_mins(1),
+        };
+        let registration = self.store.register_gateway(new, applied, NOW).await.unwrap();
         let follower = Follower::new(self.store.clone(), Arc::clone(&self.index), registration);
         let (mut sweep, stopped) = (Sweep(Arc::clone(&self.authenticator)), stop.clone());
         tokio::spawn(async move { follower.run(&mut sweep, stopped).await });

@@ -111,21 +111,74 @@ impl Operator {
         let began = Instant::now();
         let answers = self.run(self.control.store.await_acknowledgements(revision, PATIENCE))?;
         let took = began.elapsed().as_millis();
-        let mut told = vec![done.to_owned()];
-        told.extend(answers.iter().map(|answer| match answer {
-            Acknowledgement::Applied { gateway, ended_sessions: 0 } => {
-                format!("in force at the gateway with {gateway} after {took} ms")
-            }
-            Acknowledgement::Applied { gateway, ended_sessions } => {
-                let ended = usize::try_from(*ended_sessions).unwrap_or(usize::MAX);
-                let ended = output::count(ended, "open session");
-                format!("{ended} ended at the gateway with {gateway} in {took} ms")
-            }
-            Acknowledgement::Silent { gateway } => {
-                format!("the gateway with {gateway} did not answer within 1 s")
-            }
-        }));
-        output::note(&told.join("; "));
+        output::note(&told_of(done, &answers, took));
         Ok(())
+    }
+}
+
+/// What was done, where it holds, what it ended there, and who has not confirmed it.
+fn told_of(done: &str, answers: &[Acknowledgement], took_milliseconds: u128) -> String {
+    let applied: Vec<(&str, u64)> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            Acknowledgement::Applied { gateway, ended_sessions } => Some((gateway.as_str(), *ended_sessions)),
+            Acknowledgement::Silent { .. } => None,
+        })
+        .collect();
+    let ended = applied.iter().map(|(_, ended)| ended).sum::<u64>();
+    let sessions = output::count(usize::try_from(ended).unwrap_or(usize::MAX), "open session");
+    let gateways = match applied[..] {
+        [(gateway, _)] => format!("the gateway with {gateway}"),
+        _ => output::count(applied.len(), "gateway"),
+    };
+    let mut told = vec![done.to_owned()];
+    match (applied.is_empty(), ended) {
+        (true, _) => {}
+        (false, 0) => told.push(format!("in force at {gateways} after {took_milliseconds} ms")),
+        (false, _) => told.push(format!("{sessions} ended at {gateways} in {took_milliseconds} ms")),
+    }
+    told.extend(answers.iter().filter_map(|answer| match answer {
+        Acknowledgement::Silent { gateway } => {
+            Some(format!("the gateway with {gateway} has not confirmed it within {took_milliseconds} ms"))
+        }
+        Acknowledgement::Applied { .. } => None,
+    }));
+    told.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_deletes_is_told_where_it_holds_and_who_is_silent() {
+        let applied = |gateway: &str, ended_sessions| Acknowledgement::Applied {
+            gateway: gateway.into(),
+            ended_sessions,
+        };
+        let silent = Acknowledgement::Silent { gateway: "b pid 2".into() };
+        let told = |answers: &[Acknowledgement]| told_of("key deleted", answers, 41);
+        assert_eq!(told(&[]), "key deleted");
+        assert_eq!(
+            told(&[applied("pid 1", 0)]),
+            "key deleted; in force at the gateway with pid 1 after 41 ms"
+        );
+        assert_eq!(
+            told(&[applied("pid 1", 1)]),
+            "key deleted; 1 open session ended at the gateway with pid 1 in 41 ms"
+        );
+        assert_eq!(
+            told(&[applied("a", 0), applied("b", 0)]),
+            "key deleted; in force at 2 gateways after 41 ms"
+        );
+        assert_eq!(
+            told(&[applied("a", 2), applied("b", 1), silent.clone()]),
+            "key deleted; 3 open sessions ended at 2 gateways in 41 ms; \
+             the gateway with b pid 2 has not confirmed it within 41 ms"
+        );
+        assert_eq!(
+            told(&[silent]),
+            "key deleted; the gateway with b pid 2 has not confirmed it within 41 ms"
+        );
     }
 }

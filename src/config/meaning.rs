@@ -61,16 +61,21 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
 
 fn store(raw: &RawStore, review: &mut Review<'_>) -> Option<StoreLocation> {
     let path = KeyPath::default().key("store").key("url");
-    let allowed = "write `sqlite:data/latchkey.db` or `sqlite:/var/lib/latchkey/latchkey.db`";
+    let allowed = "write `sqlite:data/latchkey.db`, `sqlite:/var/lib/latchkey/latchkey.db` or \
+                   `postgres://latchkey@db.example.com/latchkey`";
     match raw.url.strip_prefix("sqlite:") {
         Some(file) if !file.is_empty() && !file.starts_with("//") && !file.starts_with(':') => {
             return Some(StoreLocation::Sqlite(review.folder.join(file)));
         }
         Some(_) => review.refuse(&path, "must name a file: `sqlite:PATH`", Some(allowed)),
         None if raw.url.starts_with("postgres:") || raw.url.starts_with("postgresql:") => {
-            review.refuse(&path, "PostgreSQL is not available in this version; allowed: sqlite:PATH", None);
+            match raw.url.parse() {
+                Ok(url) => return Some(StoreLocation::Postgres(url)),
+                // The value may hold a password: what is wrong with it is told, and not the value.
+                Err(fault) => review.refuse(&path, fault, Some(allowed)),
+            }
         }
-        None => review.refuse(&path, "must be `sqlite:PATH`", Some(allowed)),
+        None => review.refuse(&path, "must be `sqlite:PATH` or `postgres://…`", Some(allowed)),
     }
     None
 }
@@ -348,9 +353,41 @@ mod tests {
             let told = told(&format!("store: {{ url: \"{url}\" }}"));
             assert!(told.starts_with("f.yaml:1:15  error  store.url: must "), "{told}");
         }
-        let told = told("store: { url: \"postgres://latchkey:hunter2@db/latchkey\" }");
-        assert!(told.contains("PostgreSQL is not available in this version; allowed: sqlite:PATH"), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn a_store_is_a_database_that_is_shown_without_its_password() {
+        let folder = TestFolder::new();
+        for (url, exposed) in [
+            ("postgres://lk@127.0.0.1/lk", "postgres://lk@127.0.0.1/lk"),
+            ("postgres://lk@[::1]:5433/lk", "postgres://lk@[::1]:5433/lk"),
+            ("postgres://lk@%2Frun%2Fpostgresql/lk", "postgres://lk@%2Frun%2Fpostgresql/lk"),
+            (
+                "postgres://lk@localhost/lk?host=/run/postgresql",
+                "postgres://lk@localhost/lk?host=/run/postgresql",
+            ),
+            ("postgresql://lk:${SECRET}@db/lk", "postgresql://lk:hunter2@db/lk?sslmode=verify-full"),
+            ("postgres://lk@db/lk?sslmode=disable", "postgres://lk@db/lk?sslmode=disable"),
+            (
+                "postgres://lk@db/lk?sslrootcert=ca.pem",
+                "postgres://lk@db/lk?sslrootcert=ca.pem&sslmode=verify-full",
+            ),
+        ] {
+            let config = folder.parse(&format!("store: {{ url: \"{url}\" }}\n{BASE}")).unwrap();
+            let StoreLocation::Postgres(read) = &config.store else { panic!("{url}") };
+            assert_eq!(read.expose(), exposed);
+            for shown in [read.to_string(), format!("{read:?}"), config.store.to_string()] {
+                assert!(shown.contains("lk@") && !shown.contains("hunter2"), "{shown}");
+            }
+        }
+        for (url, fault) in [
+            ("postgres://lk:hunter2@db", "names no database"),
+            ("postgres://lk:hunter2@db:port/lk", "is not a URL"),
+            ("postgres:///lk", "names no host"),
+        ] {
+            let told = told(&format!("store: {{ url: \"{url}\" }}"));
+            assert!(told.contains(fault) && !told.contains("hunter2"), "{told}");
+        }
     }
 
     #[test]

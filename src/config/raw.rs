@@ -66,7 +66,9 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub(super) struct RawStore {
-    /// `sqlite:PATH`, the embedded store: one file, made on the first start.
+    /// `sqlite:PATH`, the embedded store: one file, made on the first start. Or `postgres://USER[:PASSWORD]@HOST/DATABASE`,
+    /// which several gateways share; a host that is not this machine is spoken to over TLS with its certificate checked
+    /// (`sslrootcert=FILE` names another authority), unless `sslmode` says otherwise.
     pub(super) url: String,
 }
 

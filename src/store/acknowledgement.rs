@@ -1,7 +1,9 @@
 //! Who follows the change feed, and how far each has come: what lets a deleting command say "it is dead everywhere".
 //!
-//! Each gateway keeps a locked file beside the store; the operating system unlocks it when the process ends, however it
-//! ends, so that a dead gateway is never waited for.
+//! Beside the embedded store each gateway keeps a locked file; the operating system unlocks it when the process ends, however
+//! it ends, so that a dead gateway is never waited for. In a shared database a gateway that is not heard of may be dead or
+//! only cut off, and then it goes on deciding from what it knows: it is named as silent until it would let nobody in any
+//! more (`policy.max_staleness`), and not waited for once it was not heard of for some seconds.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -13,6 +15,8 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::time::Instant;
 
+use super::open::Place;
+use super::records::flag;
 use super::{Store, StoreError};
 use crate::model::{Revision, Timestamp};
 
@@ -20,6 +24,25 @@ use crate::model::{Revision, Timestamp};
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Acknowledgements of this many last revisions are kept.
 const KEPT_REVISIONS: i64 = 10_000;
+/// The time of a shared database, in milliseconds since 1970: the gateways' own clocks may differ.
+macro_rules! database_now {
+    () => {
+        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+    };
+}
+
+/// The two halves of the question how far gateways have come; between them stands whether one was heard of lately.
+macro_rules! acknowledged {
+    () => {
+        "SELECT g.name, (SELECT a.ended_sessions FROM feed_acks a WHERE a.gateway_id = g.id AND a.revision >= $1 \
+         ORDER BY a.revision LIMIT 1) AS ended, "
+    };
+}
+macro_rules! of_gateways {
+    () => {
+        "FROM gateways g ORDER BY g.started_at, g.id"
+    };
+}
 
 /// A gateway's answer to a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,43 +65,82 @@ pub enum Acknowledgement {
 #[derive(Debug)]
 pub struct GatewayRegistration {
     id: String,
-    lock_path: PathBuf,
-    _locked: File,
+    name: String,
+    started_at: Timestamp,
+    trusted: Duration,
+    presence: Presence,
+}
+
+/// What shows that a gateway runs.
+#[derive(Debug)]
+enum Presence {
+    /// A file that it keeps locked.
+    LockedFile { path: PathBuf, _locked: File },
+    /// Its row, in which it notes that it is there.
+    Row,
+}
+
+/// How a gateway is registered.
+#[derive(Clone, Debug)]
+pub struct NewGateway {
+    /// Drawn at random.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// How long it goes on deciding when it is cut off from the store.
+    pub trusted: Duration,
 }
 
 impl Store {
-    /// Notes that a gateway called `name` follows the feed; `id` must be random. Clears away those that died.
+    /// Notes that a gateway follows the feed and has applied `applied`. Clears away those that died.
     pub async fn register_gateway(
         &self,
-        id: String,
-        name: &str,
+        new: NewGateway,
         applied: Revision,
         now: Timestamp,
     ) -> Result<GatewayRegistration, StoreError> {
         self.forget_dead_gateways().await?;
-        let lock_path = lock_path(&self.path, &id);
-        let file_error = |source| StoreError::File { path: lock_path.clone(), source };
-        let locked = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(file_error)?;
-        locked.lock().map_err(file_error)?;
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("INSERT INTO gateways (id, name, started_at) VALUES (?, ?, ?)")
-            .bind(&id)
-            .bind(name)
-            .bind(now.unix_milliseconds())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("INSERT INTO feed_acks (gateway_id, revision, ended_sessions) VALUES (?, ?, 0)")
-            .bind(&id)
-            .bind(applied.0)
+        let presence = match &*self.place {
+            Place::File(file) => lock_presence(lock_path(file.path(), &new.id))?,
+            Place::Server(_) => Presence::Row,
+        };
+        let NewGateway { id, name, trusted } = new;
+        let registration = GatewayRegistration { id, name, started_at: now, trusted, presence };
+        self.insert_gateway(&registration).await?;
+        self.acknowledge(&registration, applied, 0).await?;
+        Ok(registration)
+    }
+
+    async fn insert_gateway(&self, gateway: &GatewayRegistration) -> Result<(), StoreError> {
+        let query = match &*self.place {
+            Place::File(_) => sqlx::query("INSERT INTO gateways (id, name, started_at) VALUES ($1, $2, $3)"),
+            Place::Server(_) => sqlx::query(concat!(
+                "INSERT INTO gateways (id, name, started_at, trusted_ms, seen_at) VALUES ($1, $2, $3, $4, ",
+                database_now!(),
+                ") ON CONFLICT (id) DO NOTHING"
+            )),
+        };
+        let query = query.bind(&gateway.id).bind(&gateway.name).bind(gateway.started_at.unix_milliseconds());
+        let query = match &*self.place {
+            Place::File(_) => query,
+            Place::Server(_) => query.bind(i64::try_from(gateway.trusted.as_millis()).unwrap_or(i64::MAX)),
+        };
+        query.execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// Notes in a shared database that the gateway is there; one that was taken for gone is there again.
+    pub(super) async fn note_presence(&self, gateway: &GatewayRegistration) -> Result<(), StoreError> {
+        let mut transaction = self.begin_unordered().await?;
+        let noted = sqlx::query(concat!("UPDATE gateways SET seen_at = ", database_now!(), " WHERE id = $1"))
+            .bind(&gateway.id)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(GatewayRegistration { id, lock_path, _locked: locked })
+        if noted.rows_affected() == 0 {
+            self.insert_gateway(gateway).await?;
+        }
+        Ok(())
     }
 
     /// Reports that a gateway has applied everything up to `revision` and ended `ended_sessions` by it.
@@ -88,16 +150,17 @@ impl Store {
         revision: Revision,
         ended_sessions: u64,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin_unordered().await?;
         sqlx::query(
-            "INSERT OR REPLACE INTO feed_acks (gateway_id, revision, ended_sessions) VALUES (?, ?, ?)",
+            "INSERT INTO feed_acks (gateway_id, revision, ended_sessions) VALUES ($1, $2, $3) \
+             ON CONFLICT (gateway_id, revision) DO UPDATE SET ended_sessions = excluded.ended_sessions",
         )
         .bind(&gateway.id)
         .bind(revision.0)
         .bind(i64::try_from(ended_sessions).unwrap_or(i64::MAX))
         .execute(&mut *transaction)
         .await?;
-        sqlx::query("DELETE FROM feed_acks WHERE gateway_id = ? AND revision < ?")
+        sqlx::query("DELETE FROM feed_acks WHERE gateway_id = $1 AND revision < $2")
             .bind(&gateway.id)
             .bind(revision.0.saturating_sub(KEPT_REVISIONS))
             .execute(&mut *transaction)
@@ -109,8 +172,12 @@ impl Store {
     /// Takes a gateway that ends out of the list.
     pub async fn unregister_gateway(&self, gateway: GatewayRegistration) -> Result<(), StoreError> {
         self.forget_gateway(&gateway.id).await?;
-        std::fs::remove_file(&gateway.lock_path)
-            .map_err(|source| StoreError::File { path: gateway.lock_path.clone(), source })
+        match &gateway.presence {
+            Presence::LockedFile { path, .. } => {
+                std::fs::remove_file(path).map_err(|source| StoreError::File { path: path.clone(), source })
+            }
+            Presence::Row => Ok(()),
+        }
     }
 
     /// Waits until every running gateway has applied `revision`, at most for `patience`, and tells who did what.
@@ -123,9 +190,9 @@ impl Store {
         let mut looked_for_dead = false;
         loop {
             let answers = self.acknowledgements(revision).await?;
-            let waiting = answers.iter().any(|answer| matches!(answer, Acknowledgement::Silent { .. }));
+            let waiting = answers.iter().any(|answer| answer.is_waited_for);
             if !waiting || Instant::now() >= give_up {
-                return Ok(answers);
+                return Ok(answers.into_iter().map(|answer| answer.told).collect());
             }
             if !looked_for_dead {
                 self.forget_dead_gateways().await?;
@@ -137,29 +204,55 @@ impl Store {
     }
 
     /// Each gateway's first acknowledgement that covers `revision`.
-    async fn acknowledgements(&self, revision: Revision) -> Result<Vec<Acknowledgement>, StoreError> {
-        sqlx::query(
-            "SELECT g.name, (SELECT a.ended_sessions FROM feed_acks a WHERE a.gateway_id = g.id AND a.revision >= ? \
-             ORDER BY a.revision LIMIT 1) AS ended FROM gateways g ORDER BY g.started_at, g.id",
-        )
-        .bind(revision.0)
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(|row| {
-            let gateway = row.try_get("name")?;
-            Ok(match row.try_get::<Option<i64>, _>("ended")? {
-                Some(ended) => Acknowledgement::Applied { gateway, ended_sessions: ended.unsigned_abs() },
-                None => Acknowledgement::Silent { gateway },
+    async fn acknowledgements(&self, revision: Revision) -> Result<Vec<Answer>, StoreError> {
+        let query = match &*self.place {
+            Place::File(_) => sqlx::query(concat!(acknowledged!(), "TRUE AS heard_of ", of_gateways!())),
+            Place::Server(_) => sqlx::query(concat!(
+                acknowledged!(),
+                "g.seen_at > ",
+                database_now!(),
+                " - 3000 AS heard_of ",
+                of_gateways!()
+            )),
+        };
+        query
+            .bind(revision.0)
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(|row| {
+                let gateway = row.try_get("name")?;
+                Ok(match row.try_get::<Option<i64>, _>("ended")? {
+                    Some(ended) => Answer {
+                        told: Acknowledgement::Applied { gateway, ended_sessions: ended.unsigned_abs() },
+                        is_waited_for: false,
+                    },
+                    None => Answer {
+                        told: Acknowledgement::Silent { gateway },
+                        is_waited_for: flag(row, "heard_of")?,
+                    },
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 
     async fn forget_dead_gateways(&self) -> Result<(), StoreError> {
+        let file = match &*self.place {
+            Place::File(file) => file,
+            Place::Server(_) => {
+                sqlx::query(concat!(
+                    "DELETE FROM gateways WHERE seen_at < ",
+                    database_now!(),
+                    " - trusted_ms"
+                ))
+                .execute(&self.writer)
+                .await?;
+                return Ok(());
+            }
+        };
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM gateways").fetch_all(&self.readers).await?;
         for id in ids {
-            let lock_path = lock_path(&self.path, &id);
+            let lock_path = lock_path(file.path(), &id);
             if is_unlocked(&lock_path)
                 .map_err(|source| StoreError::File { path: lock_path.clone(), source })?
             {
@@ -172,12 +265,29 @@ impl Store {
     }
 
     async fn forget_gateway(&self, id: &str) -> Result<(), StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM gateways WHERE id = ?").bind(id).execute(&mut *transaction).await?;
-        sqlx::query("DELETE FROM feed_acks WHERE gateway_id = ?").bind(id).execute(&mut *transaction).await?;
+        let mut transaction = self.begin_write().await?;
+        sqlx::query("DELETE FROM gateways WHERE id = $1").bind(id).execute(&mut *transaction).await?;
+        sqlx::query("DELETE FROM feed_acks WHERE gateway_id = $1")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// What is known of a gateway's answer.
+struct Answer {
+    told: Acknowledgement,
+    is_waited_for: bool,
+}
+
+fn lock_presence(path: PathBuf) -> Result<Presence, StoreError> {
+    let file_error = |source| StoreError::File { path: path.clone(), source };
+    let locked =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(file_error)?;
+    locked.lock().map_err(file_error)?;
+    Ok(Presence::LockedFile { path, _locked: locked })
 }
 
 fn lock_path(store: &Path, gateway_id: &str) -> PathBuf {
@@ -204,16 +314,14 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1);
 
-    async fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
-        (folder, store)
+    fn gateway() -> NewGateway {
+        NewGateway { id: "a1".into(), name: "door".into(), trusted: Duration::from_mins(1) }
     }
 
     #[tokio::test]
     async fn a_running_gateway_is_waited_for_and_says_what_it_ended() {
-        let (_folder, store) = store().await;
-        let gateway = store.register_gateway("a1".into(), "door", Revision(0), NOW).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
+        let gateway = store.register_gateway(gateway(), Revision(0), NOW).await.unwrap();
         let silent = store.await_acknowledgements(Revision(3), Duration::ZERO).await.unwrap();
         assert_eq!(silent, [Acknowledgement::Silent { gateway: "door".into() }]);
         store.acknowledge(&gateway, Revision(5), 2).await.unwrap();
@@ -225,9 +333,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_dead_gateway_is_not_waited_for() {
-        let (_folder, store) = store().await;
-        let gateway = store.register_gateway("a1".into(), "door", Revision(0), NOW).await.unwrap();
-        let lock_path = gateway.lock_path.clone();
+        let folder = tempfile::tempdir().unwrap();
+        let location = crate::config::StoreLocation::Sqlite(folder.path().join("latchkey.db"));
+        let store = Store::open_or_create(&location).await.unwrap();
+        let gateway = store.register_gateway(gateway(), Revision(0), NOW).await.unwrap();
+        let Presence::LockedFile { path, .. } = &gateway.presence else { panic!() };
+        let lock_path = path.clone();
         drop(gateway);
         assert_eq!(store.await_acknowledgements(Revision(3), Duration::from_mins(1)).await.unwrap(), []);
         assert!(!lock_path.exists());

@@ -4,10 +4,11 @@
 //! (`lost_api_sessions` in the schema), so that no use case can forget them and nothing revives them.
 
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::import::hex;
+use super::engine::{Kind, hex, rows};
 use super::records::session_digest;
 use super::{Mutation, Store, StoreError, Subject};
 use crate::model::{ApiSessionRecord, SessionBounds, SessionDigest, Timestamp, UserId};
@@ -27,7 +28,7 @@ pub struct SessionUse {
 impl Mutation {
     /// A user's sessions, as they stand inside this change; their last use may be newer than is stored.
     pub async fn api_sessions_of(&mut self, user: UserId) -> Result<Vec<ApiSessionRecord>, StoreError> {
-        sqlx::query("SELECT * FROM api_sessions WHERE user_id = ?")
+        sqlx::query("SELECT * FROM api_sessions WHERE user_id = $1")
             .bind(user.0)
             .fetch_all(self.connection())
             .await?
@@ -40,7 +41,7 @@ impl Mutation {
     pub async fn insert_api_session(&mut self, session: &ApiSessionRecord) -> Result<bool, StoreError> {
         let inserted = sqlx::query(
             "INSERT INTO api_sessions (digest, user_id, password_version, opened_at, last_used_at) \
-             SELECT ?, id, ?, ?, ? FROM visible_users WHERE id = ?",
+             SELECT $1, id, $2, $3, $4 FROM visible_users WHERE id = $5",
         )
         .bind(session.digest.0.as_slice())
         .bind(session.password_version)
@@ -56,7 +57,7 @@ impl Mutation {
 
     /// Ends a session; one that is gone already stays gone.
     pub async fn delete_api_session(&mut self, session: SessionDigest) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM api_sessions WHERE digest = ?")
+        sqlx::query("DELETE FROM api_sessions WHERE digest = $1")
             .bind(session.0.as_slice())
             .execute(self.connection())
             .await?;
@@ -67,8 +68,8 @@ impl Mutation {
     /// Ends the sessions that are over by `bounds`.
     pub async fn delete_api_sessions_beyond(&mut self, bounds: SessionBounds) -> Result<(), StoreError> {
         let ended = sqlx::query_scalar(
-            "DELETE FROM api_sessions WHERE opened_at <= ?1 OR last_used_at <= ?2 OR opened_at > ?3 \
-             OR last_used_at > ?3 RETURNING digest",
+            "DELETE FROM api_sessions WHERE opened_at <= $1 OR last_used_at <= $2 OR opened_at > $3 \
+             OR last_used_at > $3 RETURNING digest",
         )
         .bind(bounds.opened_until.unix_milliseconds())
         .bind(bounds.used_until.unix_milliseconds())
@@ -81,7 +82,7 @@ impl Mutation {
 
     /// Ends all sessions of a user that is being deleted.
     pub(super) async fn delete_api_sessions_of(&mut self, user: UserId) -> Result<(), StoreError> {
-        let ended = sqlx::query_scalar("DELETE FROM api_sessions WHERE user_id = ? RETURNING digest")
+        let ended = sqlx::query_scalar("DELETE FROM api_sessions WHERE user_id = $1 RETURNING digest")
             .bind(user.0)
             .fetch_all(self.connection())
             .await?;
@@ -97,7 +98,7 @@ impl Mutation {
                 Subject::Customer(id) => {
                     let ended = sqlx::query_scalar(
                         "DELETE FROM api_sessions WHERE digest IN \
-                         (SELECT digest FROM lost_api_sessions WHERE customer_id = ?) RETURNING digest",
+                         (SELECT digest FROM lost_api_sessions WHERE customer_id = $1) RETURNING digest",
                     )
                     .bind(id.0)
                     .fetch_all(self.connection())
@@ -114,7 +115,7 @@ impl Mutation {
     async fn end_lost_sessions_of(&mut self, user: UserId) -> Result<Vec<SessionDigest>, StoreError> {
         let ended = sqlx::query_scalar(
             "DELETE FROM api_sessions WHERE digest IN \
-             (SELECT digest FROM lost_api_sessions WHERE user_id = ?) RETURNING digest",
+             (SELECT digest FROM lost_api_sessions WHERE user_id = $1) RETURNING digest",
         )
         .bind(user.0)
         .fetch_all(self.connection())
@@ -132,7 +133,7 @@ impl Mutation {
 }
 
 /// Ends whatever any user has lost; the change must be announced as [`Subject::Everything`].
-pub(super) async fn end_all_lost_sessions(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn end_all_lost_sessions(connection: &mut AnyConnection) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM api_sessions WHERE digest IN (SELECT digest FROM lost_api_sessions)")
         .execute(connection)
         .await?;
@@ -141,10 +142,10 @@ pub(super) async fn end_all_lost_sessions(connection: &mut SqliteConnection) -> 
 
 /// The session of that digest.
 pub(super) async fn by_digest(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     session: SessionDigest,
 ) -> Result<Option<ApiSessionRecord>, StoreError> {
-    sqlx::query("SELECT * FROM api_sessions WHERE digest = ?")
+    sqlx::query("SELECT * FROM api_sessions WHERE digest = $1")
         .bind(session.0.as_slice())
         .fetch_optional(connection)
         .await?
@@ -157,14 +158,16 @@ impl Store {
     /// Notes uses; one that is older than what is stored, or of a session that has ended, changes nothing.
     pub async fn note_session_uses(&self, uses: &[SessionUse]) -> Result<(), StoreError> {
         for batch in uses.chunks(ROWS_PER_COMMIT) {
-            let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query(
-                "UPDATE api_sessions SET last_used_at = j.value ->> 1 FROM json_each(?) j \
-                 WHERE digest = unhex(j.value ->> 0) AND last_used_at < j.value ->> 1",
-            )
-            .bind(batch.iter().map(as_row).collect::<Value>().to_string())
-            .execute(&mut *transaction)
-            .await?;
+            let statement = format!(
+                "{}UPDATE api_sessions SET last_used_at = g.used_at FROM given g \
+                 WHERE api_sessions.digest = g.digest AND last_used_at < g.used_at",
+                self.dialect().given(&[("digest", Kind::Bytes), ("used_at", Kind::Integer)])
+            );
+            let mut transaction = self.begin_bookkeeping().await?;
+            sqlx::query(AssertSqlSafe(statement))
+                .bind(rows(batch.iter().map(as_row)))
+                .execute(&mut *transaction)
+                .await?;
             transaction.commit().await?;
         }
         Ok(())
@@ -172,7 +175,7 @@ impl Store {
 
     /// The last uses at or after `since`, by whichever gateway.
     pub async fn session_uses_since(&self, since: Timestamp) -> Result<Vec<SessionUse>, StoreError> {
-        sqlx::query("SELECT digest, last_used_at FROM api_sessions WHERE last_used_at >= ?")
+        sqlx::query("SELECT digest, last_used_at FROM api_sessions WHERE last_used_at >= $1")
             .bind(since.unix_milliseconds())
             .fetch_all(&self.readers)
             .await?
@@ -193,7 +196,7 @@ fn digests(stored: &[Vec<u8>]) -> Result<Vec<SessionDigest>, StoreError> {
     stored.iter().map(|digest| session_digest(digest)).collect()
 }
 
-pub(super) fn session_from_row(row: &SqliteRow) -> Result<ApiSessionRecord, StoreError> {
+pub(super) fn session_from_row(row: &AnyRow) -> Result<ApiSessionRecord, StoreError> {
     Ok(ApiSessionRecord {
         digest: session_digest(row.try_get("digest")?)?,
         user: UserId(row.try_get("user_id")?),
@@ -221,8 +224,7 @@ mod tests {
 
     /// Customer `acme` with `acme/alex` and `acme/bo`; each has a session, of digest 1 and 2.
     async fn world() -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         let mut change = store.mutate().await.unwrap();
         let new =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };

@@ -3,8 +3,9 @@
 //! Each row's `mac` covers the row and the `mac` before it, so that the trail cannot be changed unnoticed by anybody who
 //! holds the store alone. The writer's lock puts the rows in one order, whoever writes. What an event means is `auth`'s.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::AnyConnection;
+use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::{Mutation, StoreError};
 use crate::crypto::DigestKey;
@@ -85,7 +86,7 @@ impl AuditEntry {
 }
 
 impl AuditRow {
-    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
         let mac: &[u8] = row.try_get("mac")?;
         let user = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(UserId));
         Ok(Self {
@@ -117,7 +118,7 @@ impl Mutation {
 
 /// Appends rows within a transaction that holds the writer's lock.
 pub(super) async fn append(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     entries: &[AuditEntry],
     key: &DigestKey,
 ) -> Result<(), StoreError> {
@@ -127,7 +128,7 @@ pub(super) async fn append(
         mac = entry.mac(key, sequence, &mac);
         sqlx::query(
             "INSERT INTO audit (sequence, at, customer_id, actor, actor_id, entrance, client_ip, event, subject, \
-             subject_id, details, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             subject_id, details, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(sequence)
         .bind(entry.at.unix_milliseconds())
@@ -148,7 +149,7 @@ pub(super) async fn append(
 }
 
 /// The number and the `mac` of the newest row.
-pub(super) async fn last_row(connection: &mut SqliteConnection) -> Result<AuditEnd, StoreError> {
+pub(super) async fn last_row(connection: &mut AnyConnection) -> Result<AuditEnd, StoreError> {
     let row = sqlx::query("SELECT sequence, mac FROM audit ORDER BY sequence DESC LIMIT 1")
         .fetch_optional(connection)
         .await?;

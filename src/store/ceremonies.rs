@@ -25,7 +25,9 @@ impl Mutation {
         ceremony: &CeremonyRecord,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT OR REPLACE INTO ceremonies (session, purpose, state, mfa_generation, began_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO ceremonies (session, purpose, state, mfa_generation, began_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (session, purpose) DO UPDATE SET state = excluded.state, \
+             mfa_generation = excluded.mfa_generation, began_at = excluded.began_at",
         )
         .bind(session.0.as_slice())
         .bind(purpose)
@@ -43,7 +45,7 @@ impl Mutation {
         session: TokenDigest,
         purpose: &str,
     ) -> Result<Option<CeremonyRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM ceremonies WHERE session = ? AND purpose = ?")
+        let row = sqlx::query("SELECT * FROM ceremonies WHERE session = $1 AND purpose = $2")
             .bind(session.0.as_slice())
             .bind(purpose)
             .fetch_optional(self.connection())
@@ -58,7 +60,7 @@ impl Mutation {
 
     /// Ends the session's ceremony for that purpose.
     pub async fn delete_ceremony(&mut self, session: TokenDigest, purpose: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM ceremonies WHERE session = ? AND purpose = ?")
+        sqlx::query("DELETE FROM ceremonies WHERE session = $1 AND purpose = $2")
             .bind(session.0.as_slice())
             .bind(purpose)
             .execute(self.connection())

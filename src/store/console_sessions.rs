@@ -1,8 +1,9 @@
 //! Console sessions in the store. They concern no door, so nothing here stands in the change feed.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
+use super::records::small_count;
 use super::{Mutation, Store, StoreError};
 use crate::model::{ConsoleSessionRecord, SignInStage, Timestamp, TokenDigest, UserId};
 
@@ -12,7 +13,7 @@ impl Store {
         &self,
         digest: TokenDigest,
     ) -> Result<Option<ConsoleSessionRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM console_sessions WHERE digest = ?")
+        let row = sqlx::query("SELECT * FROM console_sessions WHERE digest = $1")
             .bind(digest.0.as_slice())
             .fetch_optional(&self.readers)
             .await?;
@@ -22,7 +23,7 @@ impl Store {
     /// A user's sessions that have signed in, the one that was used last first.
     pub async fn console_sessions_of(&self, user: UserId) -> Result<Vec<ConsoleSessionRecord>, StoreError> {
         sqlx::query(
-            "SELECT * FROM console_sessions WHERE user_id = ? AND stage = 'full' ORDER BY last_used_at DESC LIMIT 200",
+            "SELECT * FROM console_sessions WHERE user_id = $1 AND stage = 'full' ORDER BY last_used_at DESC LIMIT 200",
         )
         .bind(user.0)
         .fetch_all(&self.readers)
@@ -38,7 +39,7 @@ impl Store {
         digest: TokenDigest,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE console_sessions SET last_used_at = ? WHERE digest = ?")
+        sqlx::query("UPDATE console_sessions SET last_used_at = $1 WHERE digest = $2")
             .bind(at.unix_milliseconds())
             .bind(digest.0.as_slice())
             .execute(&self.writer)
@@ -52,7 +53,7 @@ impl Store {
         opened_until: Timestamp,
         used_until: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM console_sessions WHERE created_at <= ? OR last_used_at <= ?")
+        sqlx::query("DELETE FROM console_sessions WHERE created_at <= $1 OR last_used_at <= $2")
             .bind(opened_until.unix_milliseconds())
             .bind(used_until.unix_milliseconds())
             .execute(&self.writer)
@@ -67,7 +68,7 @@ impl Mutation {
         &mut self,
         digest: TokenDigest,
     ) -> Result<Option<ConsoleSessionRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM console_sessions WHERE digest = ?")
+        let row = sqlx::query("SELECT * FROM console_sessions WHERE digest = $1")
             .bind(digest.0.as_slice())
             .fetch_optional(self.connection())
             .await?;
@@ -83,12 +84,12 @@ impl Mutation {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO console_sessions (digest, user_id, stage, tries, password_version, mfa_generation, created_at, \
-             last_used_at, authenticated_at, client_ip, browser) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             last_used_at, authenticated_at, client_ip, browser) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(session.digest.0.as_slice())
         .bind(session.user.0)
         .bind(session.stage.as_str())
-        .bind(session.tries)
+        .bind(i64::from(session.tries))
         .bind(session.password_version)
         .bind(session.mfa_generation)
         .bind(session.created_at.unix_milliseconds())
@@ -99,13 +100,13 @@ impl Mutation {
         .execute(self.connection())
         .await?;
         sqlx::query(
-            "DELETE FROM console_sessions WHERE digest IN (SELECT digest FROM console_sessions WHERE user_id = ? \
-             AND stage = ? AND digest <> ? ORDER BY last_used_at DESC, created_at DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM console_sessions WHERE digest IN (SELECT digest FROM console_sessions WHERE user_id = $1 \
+             AND stage = $2 AND digest <> $3 ORDER BY last_used_at DESC, created_at DESC LIMIT 1000000 OFFSET $4)",
         )
         .bind(session.user.0)
         .bind(session.stage.as_str())
         .bind(session.digest.0.as_slice())
-        .bind(at_most.saturating_sub(1))
+        .bind(i64::from(at_most.saturating_sub(1)))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -113,7 +114,7 @@ impl Mutation {
 
     /// Counts a second factor that was tried in vain.
     pub async fn count_console_session_try(&mut self, digest: TokenDigest) -> Result<(), StoreError> {
-        sqlx::query("UPDATE console_sessions SET tries = tries + 1 WHERE digest = ?")
+        sqlx::query("UPDATE console_sessions SET tries = tries + 1 WHERE digest = $1")
             .bind(digest.0.as_slice())
             .execute(self.connection())
             .await?;
@@ -122,7 +123,7 @@ impl Mutation {
 
     /// Ends a session; answers whether there was one.
     pub async fn delete_console_session(&mut self, digest: TokenDigest) -> Result<bool, StoreError> {
-        let ended = sqlx::query("DELETE FROM console_sessions WHERE digest = ?")
+        let ended = sqlx::query("DELETE FROM console_sessions WHERE digest = $1")
             .bind(digest.0.as_slice())
             .execute(self.connection())
             .await?;
@@ -137,7 +138,7 @@ impl Mutation {
     ) -> Result<usize, StoreError> {
         let spared = spared.map_or_else(Vec::new, |digest| digest.0.to_vec());
         let stages: Vec<String> = sqlx::query_scalar(
-            "DELETE FROM console_sessions WHERE user_id = ? AND digest <> ? RETURNING stage",
+            "DELETE FROM console_sessions WHERE user_id = $1 AND digest <> $2 RETURNING stage",
         )
         .bind(user.0)
         .bind(spared)
@@ -147,7 +148,7 @@ impl Mutation {
     }
 }
 
-fn from_row(row: &SqliteRow) -> Result<ConsoleSessionRecord, StoreError> {
+fn from_row(row: &AnyRow) -> Result<ConsoleSessionRecord, StoreError> {
     let digest: &[u8] = row.try_get("digest")?;
     let stage = match row.try_get("stage")? {
         "half" => SignInStage::Half,
@@ -159,7 +160,7 @@ fn from_row(row: &SqliteRow) -> Result<ConsoleSessionRecord, StoreError> {
         digest: TokenDigest(digest.try_into().map_err(|_| StoreError::Corrupt("console session"))?),
         user: UserId(row.try_get("user_id")?),
         stage,
-        tries: row.try_get("tries")?,
+        tries: small_count(row, "tries")?,
         password_version: row.try_get("password_version")?,
         mfa_generation: row.try_get("mfa_generation")?,
         created_at: time("created_at")?,

@@ -23,7 +23,7 @@ impl StoreFact {
 impl Store {
     /// The fact's value, if it was ever set.
     pub async fn fact(&self, fact: StoreFact) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT value FROM store_facts WHERE name = ?")
+        Ok(sqlx::query_scalar("SELECT value FROM store_facts WHERE name = $1")
             .bind(fact.name())
             .fetch_optional(&self.readers)
             .await?)
@@ -33,7 +33,7 @@ impl Store {
 impl Store {
     /// Sets the fact, whatever it was.
     pub async fn set_fact(&self, fact: StoreFact, value: &str) -> Result<(), StoreError> {
-        sqlx::query("INSERT OR REPLACE INTO store_facts (name, value) VALUES (?, ?)")
+        sqlx::query("INSERT INTO store_facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
             .bind(fact.name())
             .bind(value)
             .execute(&self.writer)
@@ -45,7 +45,7 @@ impl Store {
 impl Mutation {
     /// Forgets the fact.
     pub async fn forget_fact(&mut self, fact: StoreFact) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM store_facts WHERE name = ?")
+        sqlx::query("DELETE FROM store_facts WHERE name = $1")
             .bind(fact.name())
             .execute(self.connection())
             .await?;
@@ -54,12 +54,12 @@ impl Mutation {
 
     /// Sets the fact, unless it is set; answers the value that stands.
     pub async fn fix_fact(&mut self, fact: StoreFact, value: &str) -> Result<String, StoreError> {
-        sqlx::query("INSERT OR IGNORE INTO store_facts (name, value) VALUES (?, ?)")
+        sqlx::query("INSERT INTO store_facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(fact.name())
             .bind(value)
             .execute(self.connection())
             .await?;
-        Ok(sqlx::query_scalar("SELECT value FROM store_facts WHERE name = ?")
+        Ok(sqlx::query_scalar("SELECT value FROM store_facts WHERE name = $1")
             .bind(fact.name())
             .fetch_one(self.connection())
             .await?)

@@ -3,10 +3,14 @@
 //! Revisions have no gaps and are never reordered, because each is taken as the last thing before its commit, under
 //! the writer's lock. A gateway that has applied revision N knows everything up to N.
 
-use sqlx::{Row, SqliteConnection};
+use serde_json::json;
+use sqlx::AnyConnection;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::StoreError;
+use super::engine::{Dialect, Kind, hex, rows};
 use super::records::{digest, session_digest};
+use crate::crypto::random;
 use crate::model::{CustomerId, KeyDigest, Revision, SessionDigest, UserId};
 
 /// Rows kept for gateways to catch up with; one that is further behind loads everything.
@@ -70,48 +74,100 @@ impl Subject {
     }
 }
 
-/// Takes the next revision for `subject`; the transaction must be committed next.
+/// How far a reader has come: the revision, and the mark that its last row carries.
+///
+/// Marks are drawn at random. A store that went back, and whose revisions were given out anew since (a replica that took
+/// over and had not got the last commits, a restored backup), has another mark at that revision, so that nobody goes on
+/// from what never was (docs/decisions/0022).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) revision: Revision,
+    pub(super) mark: i64,
+}
+
+/// Takes the next revisions, one for each of `subjects`; the transaction must be committed next. Answers the last.
 pub(super) async fn append(
-    connection: &mut SqliteConnection,
-    subject: Subject,
+    connection: &mut AnyConnection,
+    subjects: &[Subject],
 ) -> Result<Revision, StoreError> {
-    let revision: i64 = sqlx::query_scalar("UPDATE feed_head SET revision = revision + 1 RETURNING revision")
+    if subjects.is_empty() {
+        return Ok(position(connection).await?.revision);
+    }
+    let dialect = Dialect::of(connection);
+    let count = i64::try_from(subjects.len()).unwrap_or(i64::MAX);
+    let last: i64 = sqlx::query_scalar("UPDATE feed_head SET revision = revision + $1 RETURNING revision")
+        .bind(count)
         .fetch_one(&mut *connection)
         .await?;
-    sqlx::query("INSERT INTO changes (revision, kind, subject) VALUES (?, ?, ?)")
-        .bind(revision)
-        .bind(subject.kind())
-        .bind(subject.to_stored())
+    let mark = i64::from_be_bytes(random::bytes()?);
+    let insert = format!(
+        "{}INSERT INTO changes (revision, kind, subject, mark) SELECT $2 + place, kind, subject, $3 FROM given",
+        dialect.given(&[("kind", Kind::Text), ("subject", Kind::Bytes)])
+    );
+    sqlx::query(AssertSqlSafe(insert))
+        .bind(rows(subjects.iter().map(|subject| json!([subject.kind(), hex(&subject.to_stored())]))))
+        .bind(last - count + 1)
+        .bind(mark)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM changes WHERE revision <= ?")
-        .bind(revision.saturating_sub(KEPT_CHANGES))
+    sqlx::query("DELETE FROM changes WHERE revision <= $1")
+        .bind(last.saturating_sub(KEPT_CHANGES))
         .execute(&mut *connection)
         .await?;
-    Ok(Revision(revision))
+    if dialect == Dialect::Postgres {
+        sqlx::query("SELECT pg_notify('latchkey', '')").execute(&mut *connection).await?;
+    }
+    Ok(Revision(last))
 }
 
-/// The newest revision.
-pub(super) async fn head(connection: &mut SqliteConnection) -> Result<Revision, StoreError> {
-    Ok(Revision(sqlx::query_scalar("SELECT revision FROM feed_head").fetch_one(connection).await?))
+/// The end of the feed.
+pub(super) async fn position(connection: &mut AnyConnection) -> Result<Position, StoreError> {
+    let (revision, mark) = sqlx::query_as(
+        "SELECT h.revision, COALESCE((SELECT c.mark FROM changes c WHERE c.revision = h.revision), 0) \
+         FROM feed_head h",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Position { revision: Revision(revision), mark })
 }
 
-/// The changes after `applied`, oldest first, at most a batch of them.
+/// The changes after `applied`, oldest first, at most a batch of them, and the position behind them; `None` where they do
+/// not follow what was applied, so that all must be loaded. Read by one statement, so that all is seen at one moment.
 pub(super) async fn after(
-    connection: &mut SqliteConnection,
-    applied: Revision,
-) -> Result<Vec<Change>, StoreError> {
-    sqlx::query("SELECT revision, kind, subject FROM changes WHERE revision > ? ORDER BY revision LIMIT ?")
-        .bind(applied.0)
-        .bind(BATCH)
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Change {
-                revision: Revision(row.try_get("revision")?),
-                subject: Subject::from_stored(row.try_get("kind")?, row.try_get("subject")?)?,
-            })
-        })
-        .collect()
+    connection: &mut AnyConnection,
+    applied: Position,
+) -> Result<Option<(Vec<Change>, Position)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT h.revision AS head, c.revision, c.kind, c.subject, c.mark FROM feed_head h \
+         LEFT JOIN changes c ON c.revision >= $1 ORDER BY c.revision LIMIT $2",
+    )
+    .bind(applied.revision.0)
+    .bind(BATCH + 1)
+    .fetch_all(connection)
+    .await?;
+    let mut changes = Vec::with_capacity(rows.len());
+    let mut end = applied;
+    // Nothing stands before the first of all; otherwise the row of what was applied must come first.
+    let mut follows = applied == Position::default();
+    for row in &rows {
+        let Some(revision) = row.try_get("revision")? else {
+            let head: i64 = row.try_get("head")?;
+            follows &= head == 0;
+            break;
+        };
+        let found = Position { revision: Revision(revision), mark: row.try_get("mark")? };
+        if !follows {
+            if found != applied {
+                return Ok(None);
+            }
+            follows = true;
+        } else if found.revision.0 == end.revision.0.saturating_add(1) {
+            end = found;
+            let subject = Subject::from_stored(row.try_get("kind")?, row.try_get("subject")?)?;
+            changes.push(Change { revision: found.revision, subject });
+        } else {
+            return Ok(None);
+        }
+    }
+    Ok(follows.then_some((changes, end)))
 }

@@ -1,21 +1,30 @@
-//! Keeps an index up with the store: watches for changes, applies them in order, acknowledges them.
+//! Keeps an index up with the store: hears of changes, applies them in order, acknowledges them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use sqlx::AnyConnection;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::index::missing_changes;
-use super::{GatewayRegistration, Index, Store, StoreError, Subject};
+use super::feed::{self, Position};
+use super::open::Place;
+use super::{Change, GatewayRegistration, Index, Store, StoreError, Subject};
 
-/// How often the store's `data_version` is looked at (DESIGN section 2).
+/// How often the embedded store's `data_version` is looked at (DESIGN section 2).
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// A revision that was missed for whatever reason is found after this at the latest.
 const LOOK_ANYWAY_AFTER: Duration = Duration::from_secs(1);
+/// How soon a shared database that is away is looked for again.
+const LOOK_FOR_IT_EVERY: Duration = Duration::from_millis(200);
+/// A shared database that has not answered a small question by then is away.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// The same where everything is read.
+const LOADED_WITHIN: Duration = Duration::from_mins(5);
 
-/// Follows the change feed of the embedded store for one gateway.
+/// Follows the change feed for one gateway.
 #[derive(Debug)]
 pub struct Follower {
     store: Store,
@@ -48,14 +57,12 @@ impl Follower {
         events: &mut impl FollowerEvents,
         stop: CancellationToken,
     ) -> Result<(), FollowerError> {
-        let mut watch = Watch { connection: None, seen_version: None, looked_at: Instant::now() };
+        let mut watch = Watch::default();
         let mut healthy = true;
-        let mut ticks = interval(POLL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
+                () = self.next_look(Arc::clone(&watch.notices.arrived), healthy) => {}
             }
             match self.catch_up(&mut watch, events).await {
                 Ok(()) if healthy => {}
@@ -64,9 +71,8 @@ impl Follower {
                     events.store_state(Ok(()));
                 }
                 Err(error) => {
-                    // A fresh connection next time: this one may belong to a file that was replaced.
-                    watch.connection = None;
-                    watch.seen_version = None;
+                    // Fresh connections next time: these may belong to a file that was replaced, or lead nowhere.
+                    watch = Watch::default();
                     if std::mem::replace(&mut healthy, false) {
                         events.store_state(Err(&error));
                     }
@@ -77,51 +83,144 @@ impl Follower {
         Ok(())
     }
 
+    /// Waits until there may be something new.
+    async fn next_look(&self, notice: Arc<Notify>, healthy: bool) {
+        match &*self.store.place {
+            Place::File(_) => sleep(POLL_EVERY).await,
+            Place::Server(_) if !healthy => sleep(LOOK_FOR_IT_EVERY).await,
+            // The notice is the wake-up, and never the truth: whatever it misses is found all the same.
+            Place::Server(_) => {
+                let _ = timeout(LOOK_ANYWAY_AFTER, notice.notified()).await;
+            }
+        }
+    }
+
     async fn catch_up(&self, watch: &mut Watch, events: &mut impl FollowerEvents) -> Result<(), StoreError> {
         self.store.require_in_place()?;
+        match &*self.store.place {
+            Place::File(_) => self.catch_up_with_file(watch, events).await,
+            Place::Server(_) => self.catch_up_with_server(watch, events).await,
+        }
+    }
+
+    async fn catch_up_with_file(
+        &self,
+        watch: &mut Watch,
+        events: &mut impl FollowerEvents,
+    ) -> Result<(), StoreError> {
         let connection = match &mut watch.connection {
             Some(connection) => connection,
             none => none.insert(self.store.pinned_connection().await?),
         };
         // Outside any transaction: inside one the version would be frozen.
         let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await?;
-        if watch.seen_version == Some(version) && watch.looked_at.elapsed() < LOOK_ANYWAY_AFTER {
+        let is_due = watch.looked_at.is_none_or(|looked| looked.elapsed() >= LOOK_ANYWAY_AFTER);
+        if watch.seen_version == Some(version) && !is_due {
             return Ok(());
         }
-        watch.looked_at = Instant::now();
+        watch.looked_at = Some(Instant::now());
         while self.apply_batch(connection, events).await? {}
         watch.seen_version = Some(version);
+        Ok(())
+    }
+
+    async fn catch_up_with_server(
+        &self,
+        watch: &mut Watch,
+        events: &mut impl FollowerEvents,
+    ) -> Result<(), StoreError> {
+        let connection = match &mut watch.connection {
+            Some(connection) => connection,
+            none => {
+                // Listened first, so that nothing comes between the last look and the first notice.
+                watch.notices = Notices::of(&self.store).await?;
+                none.insert(in_time(ANSWERED_WITHIN, self.store.pinned_connection()).await?)
+            }
+        };
+        while self.apply_batch(connection, events).await? {}
+        if watch.presence_noted_at.is_none_or(|noted| noted.elapsed() >= LOOK_ANYWAY_AFTER) {
+            in_time(ANSWERED_WITHIN, self.store.note_presence(&self.registration)).await?;
+            watch.presence_noted_at = Some(Instant::now());
+        }
         Ok(())
     }
 
     /// Applies the next changes; `false` when there were none.
     async fn apply_batch(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut AnyConnection,
         events: &mut impl FollowerEvents,
     ) -> Result<bool, StoreError> {
-        let applied = *self.index.applied().borrow();
-        let subjects = match missing_changes(connection, applied).await? {
-            Some(changes) if changes.is_empty() => return Ok(false),
-            Some(changes) => {
-                self.index.apply(&self.store, &changes).await?;
-                changes.iter().map(|change| change.subject).collect()
-            }
+        let subjects = match in_time(ANSWERED_WITHIN, feed::after(connection, self.index.position())).await? {
+            Some((changes, _)) if changes.is_empty() => return Ok(false),
+            Some((changes, end)) => self.apply(&changes, end).await?,
             None => {
-                self.index.resynchronise(&self.store).await?;
+                in_time(LOADED_WITHIN, self.index.resynchronise(&self.store)).await?;
                 vec![Subject::Everything]
             }
         };
         let ended = events.applied(&subjects);
         let revision = *self.index.applied().borrow();
-        self.store.acknowledge(&self.registration, revision, ended).await?;
+        in_time(ANSWERED_WITHIN, self.store.acknowledge(&self.registration, revision, ended)).await?;
         Ok(true)
+    }
+
+    async fn apply(&self, changes: &[Change], end: Position) -> Result<Vec<Subject>, StoreError> {
+        let subjects: Vec<Subject> = changes.iter().map(|change| change.subject).collect();
+        let patience =
+            if subjects.contains(&Subject::Everything) { LOADED_WITHIN } else { 5 * ANSWERED_WITHIN };
+        in_time(patience, self.index.apply(&self.store, changes, end)).await?;
+        Ok(subjects)
     }
 }
 
 /// What is remembered between two looks.
+#[derive(Default)]
 struct Watch {
-    connection: Option<SqliteConnection>,
+    connection: Option<AnyConnection>,
+    /// Of the embedded store.
     seen_version: Option<i64>,
-    looked_at: Instant,
+    looked_at: Option<Instant>,
+    /// Of a shared database.
+    notices: Notices,
+    presence_noted_at: Option<Instant>,
+}
+
+/// What a shared database sends after each commit.
+#[derive(Default)]
+struct Notices {
+    arrived: Arc<Notify>,
+    listener: Option<AbortHandle>,
+}
+
+impl Notices {
+    async fn of(store: &Store) -> Result<Self, StoreError> {
+        let Place::Server(server) = &*store.place else { return Ok(Self::default()) };
+        let mut listener = in_time(ANSWERED_WITHIN, server.listen()).await?;
+        let arrived = Arc::new(Notify::new());
+        let told = Arc::clone(&arrived);
+        let task = tokio::spawn(async move {
+            // A lost connection wakes as well: the next look finds out what there is.
+            while let Ok(Some(_)) = listener.try_recv().await {
+                told.notify_one();
+            }
+            told.notify_one();
+        });
+        Ok(Self { arrived, listener: Some(task.abort_handle()) })
+    }
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(patience, work).await.unwrap_or(Err(StoreError::Unanswered(patience)))
 }

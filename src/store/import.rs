@@ -1,18 +1,22 @@
 //! Bulk import of keys: staged invisibly in batches, made visible by one commit with one change row.
 //!
 //! Rows carry the import's number until it is committed; a number that stands in `imports` hides its rows. Only one
-//! import runs at a time: it holds a locked file beside the store, which the operating system unlocks however the
-//! process ends. So the next import knows what it finds for the remains of a dead one, and clears it away.
+//! import runs at a time: it holds a lock that goes with its process, however that ends. So the next import knows what it
+//! finds for the remains of a dead one, and clears it away.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
 
 use super::audit::{self, AuditEntry};
+use super::engine::{Kind, hex, rows};
 use super::feed::{self, Subject};
+use super::open::Place;
+use super::records::flag;
 use super::{Store, StoreError, api_sessions};
 use crate::crypto::DigestKey;
 use crate::model::{
@@ -53,19 +57,19 @@ pub struct KeyImport {
     store: Store,
     id: i64,
     now: Timestamp,
-    _locked: File,
+    _locked: ImportLock,
 }
 
 impl Store {
     /// Begins an import, after clearing away what cut-off ones left. Fails with [`StoreError::ImportRuns`] beside
     /// another one.
     pub async fn begin_import(&self, now: Timestamp) -> Result<KeyImport, StoreError> {
-        let locked = lock(&self.path)?;
+        let locked = lock(self).await?;
         for id in self.unfinished_imports().await? {
             clear(self, id).await?;
         }
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let id = sqlx::query_scalar("INSERT INTO imports (started_at) VALUES (?) RETURNING id")
+        let mut transaction = self.begin_write().await?;
+        let id = sqlx::query_scalar("INSERT INTO imports (started_at) VALUES ($1) RETURNING id")
             .bind(now.unix_milliseconds())
             .fetch_one(&mut *transaction)
             .await?;
@@ -78,8 +82,8 @@ impl Store {
         if self.unfinished_imports().await?.is_empty() {
             return Ok(());
         }
-        let _locked = match lock(&self.path) {
-            Ok(file) => file,
+        let _locked = match lock(self).await {
+            Ok(locked) => locked,
             Err(StoreError::ImportRuns) => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -95,11 +99,32 @@ impl Store {
     }
 }
 
-/// Takes the lock that only one import can hold.
-fn lock(store: &Path) -> Result<File, StoreError> {
-    let mut name = store.file_name().map_or_else(OsString::new, OsString::from);
+/// What only one import can hold; let go however the process ends.
+#[derive(Debug)]
+enum ImportLock {
+    /// A file beside the embedded store, which the operating system unlocks.
+    File { _locked: File },
+    /// A connection's lock, which the database lets go of with the connection.
+    Connection { _connection: Box<AnyConnection> },
+}
+
+async fn lock(store: &Store) -> Result<ImportLock, StoreError> {
+    let file = match &*store.place {
+        Place::File(file) => file,
+        Place::Server(_) => {
+            let mut connection = store.pinned_connection().await?;
+            let row = sqlx::query("SELECT pg_try_advisory_lock(7311003)").fetch_one(&mut connection).await?;
+            let is_ours = flag(&row, 0)?;
+            return if is_ours {
+                Ok(ImportLock::Connection { _connection: Box::new(connection) })
+            } else {
+                Err(StoreError::ImportRuns)
+            };
+        }
+    };
+    let mut name = file.path().file_name().map_or_else(OsString::new, OsString::from);
     name.push(".import");
-    let path = store.with_file_name(name);
+    let path = file.path().with_file_name(name);
     let file_error = |source| StoreError::File { path: path.clone(), source };
     let file = OpenOptions::new()
         .write(true)
@@ -109,7 +134,7 @@ fn lock(store: &Path) -> Result<File, StoreError> {
         .open(&path)
         .map_err(file_error)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(ImportLock::File { _locked: file }),
         Err(TryLockError::WouldBlock) => Err(StoreError::ImportRuns),
         Err(TryLockError::Error(error)) => Err(file_error(error)),
     }
@@ -118,66 +143,76 @@ fn lock(store: &Path) -> Result<File, StoreError> {
 impl KeyImport {
     /// Stages customers with MFA optional; answers their ids in order.
     pub async fn add_customers(&self, handles: &[CustomerHandle]) -> Result<Vec<CustomerId>, StoreError> {
-        let rows: Vec<Value> = handles.iter().map(|handle| json!(handle.as_str())).collect();
-        let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "INSERT INTO customers (handle, mfa_required, allow_list, created_at, import_id) \
-             SELECT value, FALSE, '', ?, ? FROM json_each(?) WHERE TRUE ORDER BY key RETURNING id",
-        )
-        .bind(self.now.unix_milliseconds())
-        .bind(self.id)
-        .bind(Value::from(rows).to_string())
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(|error| super::mutation::exists(error, || String::from("one of the customers")))?;
+        let statement = format!(
+            "{}INSERT INTO customers (handle, mfa_required, allow_list, created_at, import_id) \
+             SELECT handle, FALSE, '', $2, $3 FROM given ORDER BY place RETURNING id",
+            self.store.dialect().given(&[("handle", Kind::Text)])
+        );
+        let mut transaction = self.store.begin_write().await?;
+        let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(rows(handles.iter().map(|handle| json!([handle.as_str()]))))
+            .bind(self.now.unix_milliseconds())
+            .bind(self.id)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(|error| super::mutation::exists(error, || String::from("one of the customers")))?;
         transaction.commit().await?;
         Ok(in_order(ids).map(CustomerId).collect())
     }
 
     /// Stages users without a password, for whom every entrance is open; answers their ids in order.
     pub async fn add_users(&self, users: &[ImportedUser]) -> Result<Vec<UserId>, StoreError> {
-        let rows: Vec<Value> = users
-            .iter()
-            .map(|user| json!([user.customer.0, user.login.as_str(), user.administrator]))
-            .collect();
-        let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "INSERT INTO users (customer_id, login, administrator, full_name, email, permissions, access_points, active, \
+        let given =
+            users.iter().map(|user| json!([user.customer.0, user.login.as_str(), user.administrator]));
+        let statement = format!(
+            "{}INSERT INTO users (customer_id, login, administrator, full_name, email, permissions, access_points, active, \
              password_hash, password_version, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at, import_id) \
-             SELECT value ->> 0, value ->> 1, value ->> 2, '', '', 0, ?, TRUE, NULL, 1, FALSE, FALSE, FALSE, '', ?, ? \
-             FROM json_each(?) WHERE TRUE ORDER BY key RETURNING id",
-        )
-        .bind(AccessPoints::ALL.to_stored())
-        .bind(self.now.unix_milliseconds())
-        .bind(self.id)
-        .bind(Value::from(rows).to_string())
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(|error| super::mutation::exists(error, || String::from("one of the users")))?;
+             SELECT customer_id, login, administrator, '', '', 0, $4, TRUE, NULL, 1, FALSE, FALSE, FALSE, '', $2, $3 \
+             FROM given ORDER BY place RETURNING id",
+            self.store.dialect().given(&[
+                ("customer_id", Kind::Integer),
+                ("login", Kind::Text),
+                ("administrator", Kind::Flag),
+            ])
+        );
+        let mut transaction = self.store.begin_write().await?;
+        let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(rows(given))
+            .bind(self.now.unix_milliseconds())
+            .bind(self.id)
+            .bind(i64::from(AccessPoints::ALL.to_stored()))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(|error| super::mutation::exists(error, || String::from("one of the users")))?;
         transaction.commit().await?;
         Ok(in_order(ids).map(UserId).collect())
     }
 
     /// Stages keys of one scope. Fails with [`StoreError::Exists`] where one is known already.
     pub async fn add_keys(&self, keys: &[ImportedKey], scope: ServiceScope) -> Result<(), StoreError> {
-        let rows: Vec<Value> = keys
+        let given = keys
             .iter()
-            .map(|key| json!([key.id.to_stored(), key.user.0, hex(&key.digest.0), key.last_characters]))
-            .collect();
-        let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(
-            "INSERT INTO api_keys (id, user_id, digest, digest_key, last_characters, description, scope, enabled, \
+            .map(|key| json!([key.id.to_stored(), key.user.0, hex(&key.digest.0), key.last_characters]));
+        let statement = format!(
+            "{}INSERT INTO api_keys (id, user_id, digest, digest_key, last_characters, description, scope, enabled, \
              expires_at, allow_list, created_at, import_id) \
-             SELECT value ->> 0, value ->> 1, unhex(value ->> 2), 1, value ->> 3, 'imported', ?, TRUE, NULL, '', ?, ? \
-             FROM json_each(?)",
-        )
-        .bind(scope.to_stored())
-        .bind(self.now.unix_milliseconds())
-        .bind(self.id)
-        .bind(Value::from(rows).to_string())
-        .execute(&mut *transaction)
-        .await
-        .map_err(|error| super::mutation::exists(error, || String::from("one of the keys")))?;
+             SELECT id, user_id, digest, 1, last_characters, 'imported', $4, TRUE, NULL, '', $2, $3 FROM given",
+            self.store.dialect().given(&[
+                ("id", Kind::Integer),
+                ("user_id", Kind::Integer),
+                ("digest", Kind::Bytes),
+                ("last_characters", Kind::Text),
+            ])
+        );
+        let mut transaction = self.store.begin_write().await?;
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(rows(given))
+            .bind(self.now.unix_milliseconds())
+            .bind(self.id)
+            .bind(i64::from(scope.to_stored()))
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| super::mutation::exists(error, || String::from("one of the keys")))?;
         transaction.commit().await?;
         Ok(())
     }
@@ -193,18 +228,18 @@ impl KeyImport {
     }
 
     async fn publish(&self, told: &[AuditEntry], audit_key: &DigestKey) -> Result<Revision, StoreError> {
-        let mut transaction = self.store.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.store.begin_write().await?;
         sqlx::query(
             "UPDATE users SET password_off_by_key = TRUE WHERE NOT password_off_by_key \
-             AND id IN (SELECT user_id FROM api_keys WHERE import_id = ?)",
+             AND id IN (SELECT user_id FROM api_keys WHERE import_id = $1)",
         )
         .bind(self.id)
         .execute(&mut *transaction)
         .await?;
         api_sessions::end_all_lost_sessions(&mut transaction).await?;
-        sqlx::query("DELETE FROM imports WHERE id = ?").bind(self.id).execute(&mut *transaction).await?;
+        sqlx::query("DELETE FROM imports WHERE id = $1").bind(self.id).execute(&mut *transaction).await?;
         audit::append(&mut transaction, told, audit_key).await?;
-        let revision = feed::append(&mut transaction, Subject::Everything).await?;
+        let revision = feed::append(&mut transaction, &[Subject::Everything]).await?;
         transaction.commit().await?;
         Ok(revision)
     }
@@ -224,13 +259,13 @@ fn in_order(mut ids: Vec<i64>) -> impl Iterator<Item = i64> {
 /// Removes what an import staged, in batches, so that other writers are not kept waiting.
 async fn clear(store: &Store, import: i64) -> Result<(), StoreError> {
     const BY_BATCH: [&str; 3] = [
-        "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE import_id = ? LIMIT ?)",
-        "DELETE FROM users WHERE id IN (SELECT id FROM users WHERE import_id = ? LIMIT ?)",
-        "DELETE FROM customers WHERE id IN (SELECT id FROM customers WHERE import_id = ? LIMIT ?)",
+        "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE import_id = $1 LIMIT $2)",
+        "DELETE FROM users WHERE id IN (SELECT id FROM users WHERE import_id = $1 LIMIT $2)",
+        "DELETE FROM customers WHERE id IN (SELECT id FROM customers WHERE import_id = $1 LIMIT $2)",
     ];
     for statement in BY_BATCH {
         loop {
-            let mut transaction = store.writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = store.begin_write().await?;
             let removed = sqlx::query(statement)
                 .bind(import)
                 .bind(i64::try_from(ROWS_PER_BATCH).unwrap_or(i64::MAX))
@@ -243,19 +278,10 @@ async fn clear(store: &Store, import: i64) -> Result<(), StoreError> {
             }
         }
     }
-    let mut transaction = store.writer.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query("DELETE FROM imports WHERE id = ?").bind(import).execute(&mut *transaction).await?;
+    let mut transaction = store.begin_write().await?;
+    sqlx::query("DELETE FROM imports WHERE id = $1").bind(import).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(())
-}
-
-pub(super) fn hex(digest: &[u8; 32]) -> String {
-    use std::fmt::Write;
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -265,8 +291,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
     async fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         (folder, store)
     }
 

@@ -13,7 +13,7 @@ mod shards;
 mod users;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -25,8 +25,9 @@ use interned::Interned;
 use keys::Keys;
 use users::Users;
 
+use super::feed::Position;
 use super::records::{CustomerRecord, UserRecord};
-use super::{Change, Store, StoreError, Subject, api_sessions, feed, queries};
+use super::{Change, Store, StoreError, Subject, api_sessions, queries};
 use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId};
 
 /// The index of one process; shared by reference.
@@ -34,6 +35,8 @@ use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, Use
 pub struct Index {
     current: ArcSwap<Generation>,
     applied: watch::Sender<Revision>,
+    /// Of the last revision that was applied; the follower alone writes it.
+    applied_mark: AtomicI64,
 }
 
 /// One whole picture of the store.
@@ -59,8 +62,22 @@ pub struct IndexSize {
 impl Index {
     /// Reads the whole store.
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
-        let (generation, revision) = load::generation(store).await?;
-        Ok(Self { current: ArcSwap::from_pointee(generation), applied: watch::Sender::new(revision) })
+        let (generation, Position { revision, mark }) = load::generation(store).await?;
+        Ok(Self {
+            current: ArcSwap::from_pointee(generation),
+            applied: watch::Sender::new(revision),
+            applied_mark: AtomicI64::new(mark),
+        })
+    }
+
+    /// How far it has come.
+    pub(super) fn position(&self) -> Position {
+        Position { revision: *self.applied.borrow(), mark: self.applied_mark.load(Ordering::Acquire) }
+    }
+
+    fn come_to(&self, position: Position) {
+        self.applied_mark.store(position.mark, Ordering::Release);
+        self.applied.send_replace(position.revision);
     }
 
     /// Looks a key up. The work and the comparison are the same for a hit and a miss.
@@ -108,22 +125,26 @@ impl Index {
 
     /// Loads everything afresh and swaps it in.
     pub(crate) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
-        let (generation, revision) = load::generation(store).await?;
+        let (generation, position) = load::generation(store).await?;
         generation.keep_session_uses_of(&self.current.load());
         self.current.store(Arc::new(generation));
-        self.applied.send_replace(revision);
-        Ok(revision)
+        self.come_to(position);
+        Ok(position.revision)
     }
 
-    /// Applies `changes`, which follow each other without a gap, as the store has them now.
-    pub(super) async fn apply(&self, store: &Store, changes: &[Change]) -> Result<(), StoreError> {
-        let Some(last) = changes.last() else { return Ok(()) };
+    /// Applies `changes`, which follow what was applied without a gap up to `end`, as the store has them now.
+    pub(super) async fn apply(
+        &self,
+        store: &Store,
+        changes: &[Change],
+        end: Position,
+    ) -> Result<(), StoreError> {
         if changes.iter().any(|change| change.subject == Subject::Everything) {
             self.resynchronise(store).await?;
             return Ok(());
         }
         // One read transaction, so that all parts of a mutation are seen together.
-        let mut transaction = store.readers.begin().await?;
+        let mut transaction = store.begin_read().await?;
         let generation = self.current.load_full();
         for change in changes {
             match change.subject {
@@ -149,7 +170,7 @@ impl Index {
             }
         }
         transaction.rollback().await?;
-        self.applied.send_replace(last.revision);
+        self.come_to(end);
         Ok(())
     }
 }
@@ -203,30 +224,12 @@ impl Generation {
     }
 }
 
-/// The changes after what `index` has applied, or `None` where some are missing and all must be loaded.
-pub(super) async fn missing_changes(
-    connection: &mut sqlx::SqliteConnection,
-    applied: Revision,
-) -> Result<Option<Vec<Change>>, StoreError> {
-    let changes = feed::after(connection, applied).await?;
-    let gapless = changes
-        .iter()
-        .zip(applied.0.saturating_add(1)..)
-        .all(|(change, expected)| change.revision.0 == expected);
-    if !gapless {
-        return Ok(None);
-    }
-    // A head behind us, or ahead without rows: the file was replaced by another.
-    let complete = !changes.is_empty() || feed::head(connection).await? == applied;
-    Ok(complete.then_some(changes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crypto::DigestKey;
     use crate::model::{AccessPoints, AllowList, KeyId, MfaRequirement, Permissions};
-    use crate::store::{NewCustomer, NewUser};
+    use crate::store::{NewCustomer, NewUser, feed};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -263,8 +266,7 @@ mod tests {
     }
 
     async fn store_with_a_user() -> (tempfile::TempDir, Store, UserId) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         let mut change = store.mutate().await.unwrap();
         let new =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };
@@ -275,10 +277,9 @@ mod tests {
     }
 
     async fn catch_up(index: &Index, store: &Store) -> usize {
-        let applied = *index.applied().borrow();
         let mut connection = store.pinned_connection().await.unwrap();
-        let changes = missing_changes(&mut connection, applied).await.unwrap().unwrap();
-        index.apply(store, &changes).await.unwrap();
+        let (changes, end) = feed::after(&mut connection, index.position()).await.unwrap().unwrap();
+        index.apply(store, &changes, end).await.unwrap();
         changes.len()
     }
 
@@ -398,11 +399,11 @@ mod tests {
         }
         sqlx::query("DELETE FROM changes WHERE revision = 4").execute(&store.writer).await.unwrap();
         let mut connection = store.pinned_connection().await.unwrap();
-        let applied = *index.applied().borrow();
-        assert_eq!(missing_changes(&mut connection, applied).await.unwrap(), None);
+        assert_eq!(feed::after(&mut connection, index.position()).await.unwrap(), None);
         index.resynchronise(&store).await.unwrap();
         assert_eq!(index.size().keys, 3);
-        assert_eq!(missing_changes(&mut connection, *index.applied().borrow()).await.unwrap(), Some(vec![]));
+        let now = index.position();
+        assert_eq!(feed::after(&mut connection, now).await.unwrap(), Some((vec![], now)));
     }
 
     #[tokio::test]

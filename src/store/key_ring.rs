@@ -29,7 +29,7 @@ impl Store {
 impl Mutation {
     /// Adds a data key. A second first start finds the purpose taken and fails with [`StoreError::Exists`].
     pub async fn insert_wrapped_key(&mut self, key: &WrappedKey, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO key_ring (purpose, id, wrapped, created_at) VALUES (?, 1, ?, ?)")
+        sqlx::query("INSERT INTO key_ring (purpose, id, wrapped, created_at) VALUES ($1, 1, $2, $3)")
             .bind(&key.purpose)
             .bind(&key.wrapped)
             .bind(now.unix_milliseconds())

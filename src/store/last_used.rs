@@ -1,7 +1,11 @@
 //! When keys were last used: written in batches, without change rows.
 
-use serde_json::{Value, json};
+use std::collections::HashMap;
 
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+use super::engine::{Kind, rows};
 use super::{Store, StoreError};
 use crate::model::{ClientIp, KeyId, Service, Timestamp};
 
@@ -25,20 +29,33 @@ impl Store {
     /// Notes uses, oldest first; a key that was deleted meanwhile is left out.
     pub async fn note_key_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
         for batch in uses.chunks(ROWS_PER_COMMIT) {
-            let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
             // One statement a commit: a busy gateway notes thousands of keys a minute.
-            sqlx::query(
-                "INSERT OR REPLACE INTO key_last_used (key_id, used_at, service, address) \
-                 SELECT k.id, j.value ->> 1, j.value ->> 2, j.value ->> 3 \
-                 FROM json_each(?) j JOIN api_keys k ON k.id = j.value ->> 0 ORDER BY j.key",
-            )
-            .bind(batch.iter().map(as_row).collect::<Value>().to_string())
-            .execute(&mut *transaction)
-            .await?;
+            let statement = format!(
+                "{}INSERT INTO key_last_used (key_id, used_at, service, address) \
+                 SELECT k.id, g.used_at, g.service, g.address FROM given g JOIN api_keys k ON k.id = g.key_id \
+                 WHERE TRUE ON CONFLICT (key_id) DO UPDATE \
+                 SET used_at = excluded.used_at, service = excluded.service, address = excluded.address",
+                self.dialect().given(&[
+                    ("key_id", Kind::Integer),
+                    ("used_at", Kind::Integer),
+                    ("service", Kind::Text),
+                    ("address", Kind::Text),
+                ])
+            );
+            let mut transaction = self.begin_bookkeeping().await?;
+            sqlx::query(AssertSqlSafe(statement))
+                .bind(rows(latest(batch).map(as_row)))
+                .execute(&mut *transaction)
+                .await?;
             transaction.commit().await?;
         }
         Ok(())
     }
+}
+
+/// The last use of each key: a statement may write a row once only.
+fn latest(uses: &[KeyUse]) -> impl Iterator<Item = &KeyUse> {
+    uses.iter().map(|used| (used.key, used)).collect::<HashMap<_, _>>().into_values()
 }
 
 fn as_row(used: &KeyUse) -> Value {
@@ -59,8 +76,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_use_stays_and_a_deleted_key_has_none() {
         let now = Timestamp::from_unix_milliseconds(1_800_000_000_000);
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
         let mut change = store.mutate().await.unwrap();
         let customer =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: now };

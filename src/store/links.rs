@@ -1,7 +1,8 @@
 //! One-time links in the store; a newer link takes the place of the one before (S102).
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::AnyConnection;
+use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::{Mutation, Store, StoreError, Subject};
 use crate::model::{LinkPurpose, Timestamp, TokenDigest, UserId};
@@ -25,7 +26,7 @@ impl Store {
 
     /// Forgets links that were good until then.
     pub async fn clear_links(&self, expired_until: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM links WHERE expires_at <= ?")
+        sqlx::query("DELETE FROM links WHERE expires_at <= $1")
             .bind(expired_until.unix_milliseconds())
             .execute(&self.writer)
             .await?;
@@ -42,7 +43,8 @@ impl Mutation {
     /// Gives a user a link, in the place of an earlier one.
     pub async fn put_link(&mut self, digest: TokenDigest, link: &LinkRecord) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT OR REPLACE INTO links (user_id, digest, purpose, expires_at) VALUES (?, ?, ?, ?)",
+            "INSERT INTO links (user_id, digest, purpose, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id) \
+             DO UPDATE SET digest = excluded.digest, purpose = excluded.purpose, expires_at = excluded.expires_at",
         )
         .bind(link.user.0)
         .bind(digest.0.as_slice())
@@ -55,13 +57,13 @@ impl Mutation {
 
     /// Takes a user's link away.
     pub async fn delete_link_of(&mut self, user: UserId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM links WHERE user_id = ?").bind(user.0).execute(self.connection()).await?;
+        sqlx::query("DELETE FROM links WHERE user_id = $1").bind(user.0).execute(self.connection()).await?;
         Ok(())
     }
 
     /// Does the user's next sign-in take a link beside the password?
     pub async fn require_link(&mut self, user: UserId, required: LinkDemand) -> Result<(), StoreError> {
-        sqlx::query("UPDATE users SET link_required = ? WHERE id = ?")
+        sqlx::query("UPDATE users SET link_required = $1 WHERE id = $2")
             .bind(required == LinkDemand::NextSignIn)
             .bind(user.0)
             .execute(self.connection())
@@ -80,18 +82,15 @@ pub enum LinkDemand {
     NextSignIn,
 }
 
-async fn link(
-    connection: &mut SqliteConnection,
-    digest: TokenDigest,
-) -> Result<Option<LinkRecord>, StoreError> {
-    let row = sqlx::query("SELECT * FROM links WHERE digest = ?")
+async fn link(connection: &mut AnyConnection, digest: TokenDigest) -> Result<Option<LinkRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM links WHERE digest = $1")
         .bind(digest.0.as_slice())
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(from_row).transpose()
 }
 
-fn from_row(row: &SqliteRow) -> Result<LinkRecord, StoreError> {
+fn from_row(row: &AnyRow) -> Result<LinkRecord, StoreError> {
     let purpose = match row.try_get("purpose")? {
         "password" => LinkPurpose::Password,
         "sign_in" => LinkPurpose::SignIn,

@@ -20,7 +20,7 @@ impl StoreMark {
 impl Store {
     /// Does the store carry `mark`?
     pub async fn is_marked(&self, mark: StoreMark) -> Result<bool, StoreError> {
-        let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM store_marks WHERE mark = ?")
+        let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM store_marks WHERE mark = $1")
             .bind(mark.as_str())
             .fetch_one(&self.readers)
             .await?;
@@ -31,7 +31,7 @@ impl Store {
 impl Mutation {
     /// Marks the store for good.
     pub async fn mark(&mut self, mark: StoreMark) -> Result<(), StoreError> {
-        sqlx::query("INSERT OR IGNORE INTO store_marks (mark) VALUES (?)")
+        sqlx::query("INSERT INTO store_marks (mark) VALUES ($1) ON CONFLICT (mark) DO NOTHING")
             .bind(mark.as_str())
             .execute(self.connection())
             .await?;
@@ -45,8 +45,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_mark_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
         assert!(!store.is_marked(StoreMark::Demo).await.unwrap());
         for _ in 0..2 {
             let mut change = store.mutate().await.unwrap();

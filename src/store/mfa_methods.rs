@@ -2,10 +2,12 @@
 //!
 //! What is added and removed changes how doors judge the user's password, so it is announced; failures and uses are not.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::AnyConnection;
+use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::mutation::exists;
+use super::records::{flag, small_count};
 use super::{Mutation, Store, StoreError, Subject};
 use crate::model::{FactorFailures, MethodId, MethodKind, MethodRecord, Timestamp, UserId};
 
@@ -53,9 +55,10 @@ impl Mutation {
 
     /// Has anybody registered a security key?
     pub async fn holds_security_keys(&mut self) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM mfa_methods WHERE kind = 'key')")
+        let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM mfa_methods WHERE kind = 'key')")
             .fetch_one(self.connection())
-            .await?)
+            .await?;
+        Ok(flag(&row, 0)?)
     }
 
     /// Adds a method and marks the user's MFA as on. Fails with [`StoreError::Exists`] where the security key is
@@ -63,7 +66,7 @@ impl Mutation {
     pub async fn insert_mfa_method(&mut self, new: &NewMethod<'_>) -> Result<MethodId, StoreError> {
         let id = sqlx::query_scalar(
             "INSERT INTO mfa_methods (user_id, kind, name, secret, credential_id, last_step, failures, burst, \
-             burst_began_at, created_at) VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?) RETURNING id",
+             burst_began_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8) RETURNING id",
         )
         .bind(new.user.0)
         .bind(new.kind.as_str())
@@ -82,7 +85,7 @@ impl Mutation {
 
     /// Removes a method; the user's MFA is off once none is left.
     pub async fn delete_mfa_method(&mut self, user: UserId, id: MethodId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM mfa_methods WHERE id = ? AND user_id = ?")
+        sqlx::query("DELETE FROM mfa_methods WHERE id = $1 AND user_id = $2")
             .bind(id.0)
             .bind(user.0)
             .execute(self.connection())
@@ -92,7 +95,7 @@ impl Mutation {
 
     /// Removes every method of a user.
     pub async fn delete_mfa_methods_of(&mut self, user: UserId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM mfa_methods WHERE user_id = ?")
+        sqlx::query("DELETE FROM mfa_methods WHERE user_id = $1")
             .bind(user.0)
             .execute(self.connection())
             .await?;
@@ -106,7 +109,7 @@ impl Mutation {
         id: MethodId,
         name: &str,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE mfa_methods SET name = ? WHERE id = ? AND user_id = ?")
+        sqlx::query("UPDATE mfa_methods SET name = $1 WHERE id = $2 AND user_id = $3")
             .bind(name)
             .bind(id.0)
             .bind(user.0)
@@ -118,13 +121,13 @@ impl Mutation {
     /// Writes back what a use or a failure changes: step, counter inside the sealed key, failures, last use.
     pub async fn update_mfa_method(&mut self, method: &MethodRecord) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE mfa_methods SET secret = ?, last_step = ?, failures = ?, burst = ?, burst_began_at = ?, \
-             last_used_at = ? WHERE id = ?",
+            "UPDATE mfa_methods SET secret = $1, last_step = $2, failures = $3, burst = $4, burst_began_at = $5, \
+             last_used_at = $6 WHERE id = $7",
         )
         .bind(&method.secret)
         .bind(stored_step(method.last_step))
-        .bind(method.failures.in_a_row)
-        .bind(method.failures.burst)
+        .bind(i64::from(method.failures.in_a_row))
+        .bind(i64::from(method.failures.burst))
         .bind(method.failures.burst_began_at.unix_milliseconds())
         .bind(method.last_used_at.map(Timestamp::unix_milliseconds))
         .bind(method.id.0)
@@ -137,7 +140,7 @@ impl Mutation {
     async fn mfa_changed(&mut self, user: UserId) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE users SET mfa_generation = mfa_generation + 1, \
-             mfa_active = EXISTS (SELECT 1 FROM mfa_methods WHERE user_id = users.id) WHERE id = ?",
+             mfa_active = EXISTS (SELECT 1 FROM mfa_methods WHERE user_id = users.id) WHERE id = $1",
         )
         .bind(user.0)
         .execute(self.connection())
@@ -147,11 +150,8 @@ impl Mutation {
     }
 }
 
-async fn methods_of(
-    connection: &mut SqliteConnection,
-    user: UserId,
-) -> Result<Vec<MethodRecord>, StoreError> {
-    sqlx::query("SELECT * FROM mfa_methods WHERE user_id = ? ORDER BY id")
+async fn methods_of(connection: &mut AnyConnection, user: UserId) -> Result<Vec<MethodRecord>, StoreError> {
+    sqlx::query("SELECT * FROM mfa_methods WHERE user_id = $1 ORDER BY id")
         .bind(user.0)
         .fetch_all(connection)
         .await?
@@ -164,15 +164,15 @@ fn stored_step(step: Option<u64>) -> Option<i64> {
     step.map(|step| i64::try_from(step).unwrap_or(i64::MAX))
 }
 
-pub(super) fn failures_from_row(row: &SqliteRow) -> Result<FactorFailures, sqlx::Error> {
+pub(super) fn failures_from_row(row: &AnyRow) -> Result<FactorFailures, sqlx::Error> {
     Ok(FactorFailures {
-        in_a_row: row.try_get("failures")?,
-        burst: row.try_get("burst")?,
+        in_a_row: small_count(row, "failures")?,
+        burst: small_count(row, "burst")?,
         burst_began_at: Timestamp::from_unix_milliseconds(row.try_get("burst_began_at")?),
     })
 }
 
-fn from_row(row: &SqliteRow) -> Result<MethodRecord, StoreError> {
+fn from_row(row: &AnyRow) -> Result<MethodRecord, StoreError> {
     let kind = match row.try_get("kind")? {
         "app" => MethodKind::App,
         "key" => MethodKind::SecurityKey,

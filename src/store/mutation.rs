@@ -1,14 +1,15 @@
 //! A change of the store: one transaction that ends with its rows in the change feed.
 
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::AnyConnection;
+use sqlx::{Any, Transaction};
 
 use super::feed::{self, Subject};
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
 use super::{Store, StoreError, queries, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, Permissions,
-    Revision, Timestamp, UserId, UserName,
+    AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, Revision, Timestamp, UserId,
+    UserName,
 };
 
 /// More touched keys than this are announced as [`Subject::Everything`].
@@ -22,14 +23,14 @@ const NAMED_SUBJECTS: usize = 1_000;
 #[derive(Debug)]
 pub struct Mutation {
     store: Store,
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Any>,
     touched: Vec<Subject>,
 }
 
 impl Store {
     /// Begins a change; waits for other writers.
     pub async fn mutate(&self) -> Result<Mutation, StoreError> {
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let transaction = self.begin_write().await?;
         Ok(Mutation { store: self.clone(), transaction, touched: Vec::new() })
     }
 }
@@ -41,10 +42,8 @@ impl Mutation {
         let touched = self.named_subjects();
         self.end_lost_sessions(&touched).await?;
         self.touched = self.named_subjects();
-        let mut revision = feed::head(&mut self.transaction).await?;
-        for subject in std::mem::take(&mut self.touched) {
-            revision = feed::append(&mut self.transaction, subject).await?;
-        }
+        let subjects = std::mem::take(&mut self.touched);
+        let revision = feed::append(&mut self.transaction, &subjects).await?;
         self.store.require_in_place()?;
         self.transaction.commit().await?;
         Ok(revision)
@@ -55,7 +54,7 @@ impl Mutation {
         if self.touched.len() > NAMED_SUBJECTS { vec![Subject::Everything] } else { self.touched.clone() }
     }
 
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(super) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
     }
 
@@ -99,7 +98,7 @@ impl Mutation {
     /// Adds a customer. Fails with [`StoreError::Exists`] where the handle is taken.
     pub async fn insert_customer(&mut self, new: &NewCustomer) -> Result<CustomerId, StoreError> {
         let id = sqlx::query_scalar(
-            "INSERT INTO customers (handle, mfa_required, allow_list, created_at) VALUES (?, ?, '', ?) RETURNING id",
+            "INSERT INTO customers (handle, mfa_required, allow_list, created_at) VALUES ($1, $2, '', $3) RETURNING id",
         )
         .bind(new.handle.as_str())
         .bind(stored_requirement(new.mfa))
@@ -114,7 +113,7 @@ impl Mutation {
 
     /// Demands MFA of a customer's users, or stops demanding it.
     pub async fn set_customer_mfa(&mut self, id: CustomerId, mfa: MfaRequirement) -> Result<(), StoreError> {
-        sqlx::query("UPDATE customers SET mfa_required = ? WHERE id = ?")
+        sqlx::query("UPDATE customers SET mfa_required = $1 WHERE id = $2")
             .bind(stored_requirement(mfa))
             .bind(id.0)
             .execute(&mut *self.transaction)
@@ -129,7 +128,7 @@ impl Mutation {
         id: CustomerId,
         list: &AllowList,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE customers SET allow_list = ? WHERE id = ?")
+        sqlx::query("UPDATE customers SET allow_list = $1 WHERE id = $2")
             .bind(list.to_string())
             .bind(id.0)
             .execute(&mut *self.transaction)
@@ -141,13 +140,13 @@ impl Mutation {
     /// Removes a customer whose users are gone already, but for those that an import has staged.
     pub async fn delete_customer(&mut self, id: CustomerId) -> Result<(), StoreError> {
         for statement in [
-            "DELETE FROM api_keys WHERE user_id IN (SELECT id FROM users WHERE customer_id = ? \
+            "DELETE FROM api_keys WHERE user_id IN (SELECT id FROM users WHERE customer_id = $1 \
              AND import_id IN (SELECT id FROM imports))",
-            "DELETE FROM users WHERE customer_id = ? AND import_id IN (SELECT id FROM imports)",
+            "DELETE FROM users WHERE customer_id = $1 AND import_id IN (SELECT id FROM imports)",
         ] {
             sqlx::query(statement).bind(id.0).execute(&mut *self.transaction).await?;
         }
-        sqlx::query("DELETE FROM customers WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
+        sqlx::query("DELETE FROM customers WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
         self.touch(Subject::Customer(id));
         Ok(())
     }
@@ -157,7 +156,7 @@ impl Mutation {
         let id = sqlx::query_scalar(
             "INSERT INTO users (customer_id, login, full_name, email, language, administrator, permissions, access_points, active, \
              password_hash, password_version, password_ends_at, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, TRUE, ?, 1, ?, FALSE, ?, FALSE, '', ?) RETURNING id",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, 1, $10, FALSE, $11, FALSE, '', $12) RETURNING id",
         )
         .bind(new.customer.0)
         .bind(new.login.as_str())
@@ -165,8 +164,8 @@ impl Mutation {
         .bind(&new.email)
         .bind(&new.language)
         .bind(new.administrator)
-        .bind(new.permissions.to_stored())
-        .bind(new.access_points.to_stored())
+        .bind(i64::from(new.permissions.to_stored()))
+        .bind(i64::from(new.access_points.to_stored()))
         .bind(new.password_hash.as_ref().map(PasswordHash::as_stored))
         .bind(new.password_ends_at.map(Timestamp::unix_milliseconds))
         .bind(stored_requirement(new.mfa))
@@ -182,15 +181,15 @@ impl Mutation {
     /// Writes back what may be edited of a user: name, address, rights, entrances, state, marks, MFA demand, list.
     pub async fn update_user(&mut self, user: &UserRecord) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE users SET full_name = ?, email = ?, language = ?, administrator = ?, permissions = ?, access_points = ?, active = ?, \
-             password_off_by_key = ?, mfa_forced = ?, mfa_active = ?, allow_list = ? WHERE id = ?",
+            "UPDATE users SET full_name = $1, email = $2, language = $3, administrator = $4, permissions = $5, access_points = $6, active = $7, \
+             password_off_by_key = $8, mfa_forced = $9, mfa_active = $10, allow_list = $11 WHERE id = $12",
         )
         .bind(&user.full_name)
         .bind(&user.email)
         .bind(&user.language)
         .bind(user.administrator)
-        .bind(Permissions::to_stored(user.permissions))
-        .bind(AccessPoints::to_stored(user.access_points))
+        .bind(i64::from(user.permissions.to_stored()))
+        .bind(i64::from(user.access_points.to_stored()))
         .bind(user.active)
         .bind(user.password_off_by_key)
         .bind(stored_requirement(user.mfa))
@@ -211,8 +210,8 @@ impl Mutation {
         ends_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE users SET password_hash = ?, password_version = password_version + 1, password_ends_at = ? \
-             WHERE id = ?",
+            "UPDATE users SET password_hash = $1, password_version = password_version + 1, password_ends_at = $2 \
+             WHERE id = $3",
         )
         .bind(hash.as_stored())
         .bind(ends_at.map(Timestamp::unix_milliseconds))
@@ -230,13 +229,13 @@ impl Mutation {
             self.delete_key(&key, now).await?;
         }
         // What an import has staged for the user goes too; it was never visible.
-        sqlx::query("DELETE FROM api_keys WHERE user_id = ?")
+        sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
             .bind(id.0)
             .execute(&mut *self.transaction)
             .await?;
         self.delete_api_sessions_of(id).await?;
         usage::delete_of_user(&mut self.transaction, id).await?;
-        sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(&mut *self.transaction).await?;
+        sqlx::query("DELETE FROM users WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
         self.touch(Subject::User(id));
         Ok(())
     }
@@ -245,14 +244,14 @@ impl Mutation {
     pub async fn insert_key(&mut self, key: &ApiKeyRecord, created_by: &str) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO api_keys (id, user_id, digest, digest_key, last_characters, description, scope, enabled, \
-             expires_at, allow_list, created_at, created_by) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
+             expires_at, allow_list, created_at, created_by) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(key.id.to_stored())
         .bind(key.user.0)
         .bind(key.digest.0.as_slice())
         .bind(&key.last_characters)
         .bind(&key.description)
-        .bind(key.scope.to_stored())
+        .bind(i64::from(key.scope.to_stored()))
         .bind(key.enabled)
         .bind(key.expires_at.map(Timestamp::unix_milliseconds))
         .bind(key.allow_list.to_string())
@@ -267,7 +266,7 @@ impl Mutation {
 
     /// Writes back what may be edited of a key: whether it is enabled, when it ends, its list.
     pub async fn update_key(&mut self, key: &ApiKeyRecord) -> Result<(), StoreError> {
-        sqlx::query("UPDATE api_keys SET enabled = ?, expires_at = ?, allow_list = ? WHERE id = ?")
+        sqlx::query("UPDATE api_keys SET enabled = $1, expires_at = $2, allow_list = $3 WHERE id = $4")
             .bind(key.enabled)
             .bind(key.expires_at.map(Timestamp::unix_milliseconds))
             .bind(key.allow_list.to_string())
@@ -281,18 +280,21 @@ impl Mutation {
     /// Removes a key for good; its digest is remembered, so that no import brings it back.
     pub async fn delete_key(&mut self, key: &ApiKeyRecord, now: Timestamp) -> Result<(), StoreError> {
         let id = key.id.to_stored();
-        sqlx::query("DELETE FROM api_keys WHERE id = ?").bind(id).execute(&mut *self.transaction).await?;
-        sqlx::query("DELETE FROM key_last_used WHERE key_id = ?")
+        sqlx::query("DELETE FROM api_keys WHERE id = $1").bind(id).execute(&mut *self.transaction).await?;
+        sqlx::query("DELETE FROM key_last_used WHERE key_id = $1")
             .bind(id)
             .execute(&mut *self.transaction)
             .await?;
         usage::delete_of_key(&mut self.transaction, key.id).await?;
-        sqlx::query("INSERT OR REPLACE INTO deleted_keys (digest, key_id, deleted_at) VALUES (?, ?, ?)")
-            .bind(key.digest.0.as_slice())
-            .bind(id)
-            .bind(now.unix_milliseconds())
-            .execute(&mut *self.transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO deleted_keys (digest, key_id, deleted_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (digest) DO UPDATE SET key_id = excluded.key_id, deleted_at = excluded.deleted_at",
+        )
+        .bind(key.digest.0.as_slice())
+        .bind(id)
+        .bind(now.unix_milliseconds())
+        .execute(&mut *self.transaction)
+        .await?;
         self.touch(Subject::Key(key.digest));
         Ok(())
     }

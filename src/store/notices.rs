@@ -22,7 +22,7 @@ pub struct NoticeRecord {
 impl Mutation {
     /// Keeps a notice for a user.
     pub async fn insert_notice(&mut self, user: UserId, notice: &NoticeRecord) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO notices (user_id, at, event, client_ip) VALUES (?, ?, ?, ?)")
+        sqlx::query("INSERT INTO notices (user_id, at, event, client_ip) VALUES ($1, $2, $3, $4)")
             .bind(user.0)
             .bind(notice.at.unix_milliseconds())
             .bind(&notice.event)
@@ -30,8 +30,8 @@ impl Mutation {
             .execute(self.connection())
             .await?;
         sqlx::query(
-            "DELETE FROM notices WHERE user_id = ?1 AND id NOT IN \
-             (SELECT id FROM notices WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2)",
+            "DELETE FROM notices WHERE user_id = $1 AND id NOT IN \
+             (SELECT id FROM notices WHERE user_id = $1 ORDER BY id DESC LIMIT $2)",
         )
         .bind(user.0)
         .bind(KEPT)
@@ -44,7 +44,7 @@ impl Mutation {
 impl Store {
     /// What a user has not been shown yet, oldest first.
     pub async fn notices_of(&self, user: UserId) -> Result<Vec<NoticeRecord>, StoreError> {
-        sqlx::query("SELECT * FROM notices WHERE user_id = ? ORDER BY id")
+        sqlx::query("SELECT * FROM notices WHERE user_id = $1 ORDER BY id")
             .bind(user.0)
             .fetch_all(&self.readers)
             .await?
@@ -61,7 +61,7 @@ impl Store {
 
     /// Those that happened until then were shown.
     pub async fn forget_notices_of(&self, user: UserId, until: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM notices WHERE user_id = ? AND at <= ?")
+        sqlx::query("DELETE FROM notices WHERE user_id = $1 AND at <= $2")
             .bind(user.0)
             .bind(until.unix_milliseconds())
             .execute(&self.writer)

@@ -1,50 +1,46 @@
-//! Opening the embedded store: one writer, several readers, every connection checked.
+//! Opening the store: connections for changes and for reading, each of them checked.
 
-use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection, SqlitePool};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
 
+use super::engine::Dialect;
+use super::postgres::{Empty, Server};
+use super::sqlite::StoreFile;
+use crate::config::{PostgresUrl, StoreLocation};
 use crate::crypto::random::RandomError;
 
-/// How long a writer waits for another process's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a change waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same where the database may be out of reach: whoever waits is told so.
+const SHARED_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const READERS: u32 = 4;
-/// Pages that a reader keeps, in KiB with a minus: what the console asks for again and again, such as a large customer's
-/// usage of two days. Taken as it is needed.
-const READER_CACHE: &str = "-16384";
-/// Pages that the writer keeps: what is changed, which is rarely the same page for long. What a larger transaction
-/// changes goes into the write-ahead log before its end.
-const WRITER_CACHE: &str = "-512";
 
 /// The store of one installation. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(super) path: PathBuf,
-    file: FileIdentity,
-    pub(super) writer: SqlitePool,
-    pub(super) readers: SqlitePool,
+    pub(super) place: Arc<Place>,
+    pub(super) writer: AnyPool,
+    pub(super) readers: AnyPool,
 }
 
-/// Which file it is, whatever it is called: device and number (stat(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileIdentity {
-    device: u64,
-    inode: u64,
+/// Where the store is.
+#[derive(Debug)]
+pub(super) enum Place {
+    File(StoreFile),
+    Server(Server),
 }
 
 /// What can go wrong with the store; always our side's fault, never a client's.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is not there, and was not to be made.
+    /// The store is not there, and was not to be made.
     #[error("there is no store at {0} yet; `latchkey serve`, `customer create` and `key import` make one")]
-    Missing(PathBuf),
+    Missing(StoreLocation),
     /// The file or its folder cannot be used.
     #[error("the store {path} cannot be opened: {source}")]
     File {
@@ -70,15 +66,26 @@ pub enum StoreError {
         "the store {0} was moved, removed or replaced while it was in use; put it back, or start the gateway anew"
     )]
     NotInPlace(PathBuf),
+    /// The database cannot be reached, or does not let us in.
+    #[error("the store {url} cannot be reached: {source}")]
+    Unreachable {
+        /// Where it is.
+        url: PostgresUrl,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// The database did not answer in time.
+    #[error("the store did not answer within {0:?}")]
+    Unanswered(Duration),
     /// The engine refused a statement.
     #[error("the store failed: {0}")]
     Engine(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("the store's schema could not be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    /// A connection does not sync every commit to the disk, so that a power cut could lose an acknowledged change.
-    #[error("the store's connection runs with synchronous={0}; only 2 (FULL) keeps what was acknowledged")]
-    NotDurable(i64),
+    /// A commit is not on the disk when it is acknowledged, so that a power cut could lose it.
+    #[error("the store runs with {0}: what it acknowledges may be lost in a power cut")]
+    NotDurable(String),
     /// A stored value makes no sense: the file was changed by something else.
     #[error("the store holds a {0} that makes no sense")]
     Corrupt(&'static str),
@@ -94,180 +101,210 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Can the store be read, and only not be written: a full disk, a failing one, a file that may not be changed or that
-    /// is not in its place?
+    /// Can the store not be written at present, whatever is asked of it: a full disk, a failing one, a file that may not be
+    /// changed or that is not in its place, a database that is away or only a replica?
     pub fn is_unwritable(&self) -> bool {
-        // SQLITE_READONLY, SQLITE_IOERR and SQLITE_FULL; the low byte of an extended code is the plain one.
-        const UNWRITABLE: [i32; 3] = [8, 10, 13];
-        let Self::Engine(sqlx::Error::Database(error)) = self else {
-            return matches!(self, Self::NotInPlace(_));
-        };
-        let code = error.code().and_then(|code| code.parse::<i32>().ok());
-        code.is_some_and(|code| UNWRITABLE.contains(&(code & 0xff)))
+        match self {
+            Self::NotInPlace(_) | Self::Unreachable { .. } | Self::Unanswered(_) => true,
+            Self::Engine(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| is_unwritable_by_code(&code))
+            }
+            Self::Engine(error) => is_cut_off(error),
+            _ => false,
+        }
     }
 }
 
+/// Has the connection, and not the statement, failed?
+fn is_cut_off(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::BeginFailed
+    )
+}
+
+fn is_unwritable_by_code(code: &str) -> bool {
+    // Five letters: PostgreSQL's (appendix A of its manual): connection failures, too few resources, an operator's
+    // intervention, a replica, a lock that was waited for in vain. Otherwise SQLITE_READONLY, SQLITE_IOERR and SQLITE_FULL;
+    // the low byte of an extended code is the plain one.
+    const CLASSES: [&str; 3] = ["08", "53", "57"];
+    if code.len() == 5 {
+        return CLASSES.iter().any(|class| code.starts_with(class)) || matches!(code, "25006" | "55P03");
+    }
+    code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 8 | 10 | 13))
+}
+
 impl Store {
-    /// Opens the store at `path`, making it and its folder if need be, and brings its schema up to date.
-    pub async fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        let file_error = |source| StoreError::File { path: path.to_owned(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file_error)?;
+    /// Opens the store at `location` and brings its schema up to date. A file, and its folder, are made if need be; a
+    /// database must exist and may be empty.
+    pub async fn open_or_create(location: &StoreLocation) -> Result<Self, StoreError> {
+        if let StoreLocation::Sqlite(path) = location {
+            super::sqlite::create(path)?;
         }
-        // Made by us rather than by the engine, so that nobody else can read it for a moment.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(file_error(error)),
-        }
-        Self::open(path).await
+        Self::open_place(location, Empty::Make).await
     }
 
-    /// Opens the store at `path`, which must exist, and brings its schema up to date.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        refuse_other_owner(path)?;
-        let options = options(path);
-        let writer = pool(1).connect_with(options.clone().pragma("cache_size", WRITER_CACHE)).await?;
-        sqlx::migrate!("src/store/migrations").run(&writer).await?;
-        let readers = pool(READERS).connect_with(options.pragma("cache_size", READER_CACHE)).await?;
-        let source = |source| StoreError::File { path: path.to_owned(), source };
-        let file = FileIdentity::of(path).map_err(source)?;
-        Ok(Self { path: path.to_owned(), file, writer, readers })
+    /// Opens the store at `location`, which must exist, and brings its schema up to date.
+    pub async fn open(location: &StoreLocation) -> Result<Self, StoreError> {
+        Self::open_place(location, Empty::Refuse).await
     }
 
-    /// Is what is open still what stands at its path? The engine itself does not notice.
+    async fn open_place(location: &StoreLocation, empty: Empty) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let place = match location {
+            StoreLocation::Sqlite(path) => Place::File(StoreFile::open(path).await?),
+            StoreLocation::Postgres(url) => Place::Server(Server::open(url, empty).await?),
+        };
+        let writers = match &place {
+            // Writers of one file would only wait for each other.
+            Place::File(_) => 1,
+            // One for changes, and one for what nobody waits for.
+            Place::Server(_) => 2,
+        };
+        let writer = place.pool(writers, Task::Writing).connect_with(place.options()?).await?;
+        let readers = place.pool(READERS, Task::Reading).connect_with(place.options()?).await?;
+        Ok(Self { place: Arc::new(place), writer, readers })
+    }
+
+    /// Is what is open still what stands at its path? The embedded engine does not notice by itself.
     pub(super) fn require_in_place(&self) -> Result<(), StoreError> {
-        match FileIdentity::of(&self.path) {
-            Ok(file) if file == self.file => Ok(()),
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::File { path: self.path.clone(), source })
-            }
-            _ => Err(StoreError::NotInPlace(self.path.clone())),
+        match &*self.place {
+            Place::File(file) => file.require_in_place(),
+            Place::Server(_) => Ok(()),
         }
     }
 
-    /// Ends all connections; the write-ahead log is folded into the file.
+    /// Where it is.
+    pub fn location(&self) -> StoreLocation {
+        match &*self.place {
+            Place::File(file) => StoreLocation::Sqlite(file.path().to_owned()),
+            Place::Server(server) => StoreLocation::Postgres(server.url().clone()),
+        }
+    }
+
+    /// Ends all connections; the write-ahead log of the embedded engine is folded into the file.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 
-    /// A connection of its own: for watching `data_version`, and for reading everything once.
-    pub(super) async fn pinned_connection(&self) -> Result<SqliteConnection, StoreError> {
-        let mut connection = options(&self.path).connect().await?;
-        assert_durable(&mut connection).await?;
-        connection.ping().await?;
+    pub(super) fn dialect(&self) -> Dialect {
+        match &*self.place {
+            Place::File(_) => Dialect::Sqlite,
+            Place::Server(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Begins a change; waits for other writers.
+    pub(super) async fn begin_write(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.writer.begin_with(self.dialect().begin_write()).await?)
+    }
+
+    /// Begins the writing of what nobody waits for, and what is lost without harm.
+    pub(super) async fn begin_bookkeeping(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.writer.begin_with(self.dialect().begin_bookkeeping()).await?)
+    }
+
+    /// Begins the writing of a gateway's own rows, which nobody else writes.
+    pub(super) async fn begin_unordered(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.writer.begin_with(self.dialect().begin_unordered()).await?)
+    }
+
+    /// Begins reading at one moment.
+    pub(super) async fn begin_read(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.readers.begin_with(self.dialect().begin_read()).await?)
+    }
+
+    /// A connection of its own: for following the feed, and for reading everything once.
+    pub(super) async fn pinned_connection(&self) -> Result<AnyConnection, StoreError> {
+        let mut connection = self.place.options()?.connect().await?;
+        self.place.prepare(&mut connection, Task::Following).await?;
         Ok(connection)
     }
 }
 
-impl FileIdentity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    Writing,
+    Reading,
+    Following,
+}
+
+impl Place {
+    fn options(&self) -> Result<AnyConnectOptions, StoreError> {
+        let options: AnyConnectOptions = match self {
+            Self::File(file) => file.url().parse()?,
+            Self::Server(server) => server.url().expose().parse()?,
+        };
+        Ok(options.disable_statement_logging())
+    }
+
+    fn pool(&self, connections: u32, task: Task) -> AnyPoolOptions {
+        let prepare = self.preparation(task);
+        let (timeout, dialect) = match self {
+            Self::File(_) => (ACQUIRE_TIMEOUT, Dialect::Sqlite),
+            Self::Server(_) => (SHARED_ACQUIRE_TIMEOUT, Dialect::Postgres),
+        };
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(timeout)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    prepare_connection(connection, prepare, dialect)
+                        .await
+                        .map_err(|error| sqlx::Error::Configuration(error.into()))
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Answered when a rollback that was begun before is done.
+                    connection.ping().await?;
+                    // Where the disk is full or fails, the embedded engine rolls back by itself, of which the driver knows
+                    // nothing: it would never begin another transaction. Such a connection is closed, and the next one is
+                    // a new one.
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+    }
+
+    /// Tells a connection what it is for, and refuses one that could lose an acknowledged change (DESIGN section 2).
+    async fn prepare(&self, connection: &mut AnyConnection, task: Task) -> Result<(), StoreError> {
+        let dialect = Dialect::of(connection);
+        prepare_connection(connection, self.preparation(task), dialect).await
+    }
+
+    const fn preparation(&self, task: Task) -> &'static str {
+        match self {
+            Self::File(_) => super::sqlite::preparation(task),
+            Self::Server(_) => super::postgres::preparation(task),
+        }
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .disable_statement_logging()
-}
-
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(30))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                assert_durable(connection).await.map_err(|error| sqlx::Error::Configuration(error.into()))
-            })
-        })
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // Answered when a rollback that was begun before is done.
-                connection.ping().await?;
-                // Where the disk is full or fails, the engine rolls back by itself, of which the driver knows nothing: it
-                // would never begin another transaction. Such a connection is closed, and the next one is a new one.
-                Ok(!connection.is_in_transaction())
-            })
-        })
-}
-
-/// Refuses a connection that could lose an acknowledged change in a power cut (DESIGN section 2).
-async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await?;
-    if level == 2 { Ok(()) } else { Err(StoreError::NotDurable(level)) }
-}
-
-fn refuse_other_owner(path: &Path) -> Result<(), StoreError> {
-    let owner = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.uid(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(StoreError::Missing(path.to_owned()));
-        }
-        Err(source) => return Err(StoreError::File { path: path.to_owned(), source }),
-    };
-    let us = rustix::process::geteuid().as_raw();
-    if owner == us { Ok(()) } else { Err(StoreError::OtherOwner { path: path.to_owned(), owner, us }) }
+async fn prepare_connection(
+    connection: &mut AnyConnection,
+    text: &'static str,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    sqlx::raw_sql(text).execute(&mut *connection).await?;
+    match dialect {
+        Dialect::Sqlite => super::sqlite::require_durable(connection).await,
+        Dialect::Postgres => super::postgres::require_durable(connection).await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn s81_every_connection_syncs_every_commit() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("data/latchkey.db")).await.unwrap();
-        for pool in [&store.writer, &store.readers] {
-            let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.unwrap();
-            assert_eq!(level, 2);
+    #[test]
+    fn what_keeps_a_store_from_being_written_is_told_by_its_code() {
+        for code in ["8", "10", "13", "1288", "08006", "53100", "57P01", "57014", "25006", "55P03"] {
+            assert!(is_unwritable_by_code(code), "{code}");
         }
-        let mut lax = SqliteConnectOptions::new()
-            .filename(&store.path)
-            .synchronous(SqliteSynchronous::Normal)
-            .connect()
-            .await
-            .unwrap();
-        assert!(matches!(assert_durable(&mut lax).await, Err(StoreError::NotDurable(1))));
-    }
-
-    #[tokio::test]
-    async fn what_belongs_to_a_deleted_row_goes_with_it_on_every_connection() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
-        for pool in [&store.writer, &store.readers] {
-            let on: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(pool).await.unwrap();
-            assert_eq!(on, 1);
+        for code in ["1", "5", "19", "2067", "23505", "40001", "22021", ""] {
+            assert!(!is_unwritable_by_code(code), "{code}");
         }
-    }
-
-    #[tokio::test]
-    async fn s80_a_store_that_was_moved_or_replaced_is_noticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, elsewhere] = ["latchkey.db", "moved.db"].map(|name| folder.path().join(name));
-        let store = Store::open_or_create(&path).await.unwrap();
-        assert!(store.require_in_place().is_ok());
-        std::fs::rename(&path, &elsewhere).unwrap();
-        assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(named)) if named == path));
-        std::fs::copy(&elsewhere, &path).unwrap();
-        assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(_))));
-        std::fs::rename(&elsewhere, &path).unwrap();
-        assert!(store.require_in_place().is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_missing_store_is_named_and_a_new_one_is_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("latchkey.db");
-        assert!(matches!(Store::open(&path).await, Err(StoreError::Missing(missing)) if missing == path));
-        Store::open_or_create(&path).await.unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 }

@@ -1,6 +1,6 @@
 //! Reading records; nothing here changes anything.
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::records::{CustomerRecord, ListedKey, UserRecord, key_from_row};
 use super::{Store, StoreError};
@@ -56,7 +56,7 @@ impl Store {
             "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
              JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
              LEFT JOIN key_last_used l ON l.key_id = k.id \
-             WHERE ?1 IS NULL OR k.user_id = ?1 ORDER BY k.created_at, k.id",
+             WHERE $1 IS NULL OR k.user_id = $1 ORDER BY k.created_at, k.id",
         )
         .bind(user.map(|id| id.0))
         .fetch_all(&self.readers)
@@ -71,7 +71,7 @@ impl Store {
         sqlx::query(
             "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
              JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
-             LEFT JOIN key_last_used l ON l.key_id = k.id WHERE k.id = ?",
+             LEFT JOIN key_last_used l ON l.key_id = k.id WHERE k.id = $1",
         )
         .bind(id.to_stored())
         .fetch_optional(&self.readers)
@@ -98,7 +98,7 @@ impl Store {
 
     /// Was a key of that digest deleted here before?
     pub async fn was_deleted(&self, digest: &KeyDigest) -> Result<bool, StoreError> {
-        let found: Option<i64> = sqlx::query_scalar("SELECT key_id FROM deleted_keys WHERE digest = ?")
+        let found: Option<i64> = sqlx::query_scalar("SELECT key_id FROM deleted_keys WHERE digest = $1")
             .bind(digest.0.as_slice())
             .fetch_optional(&self.readers)
             .await?;
@@ -107,15 +107,15 @@ impl Store {
 
     /// The newest revision of the change feed.
     pub async fn revision(&self) -> Result<Revision, StoreError> {
-        super::feed::head(&mut *self.readers.acquire().await?).await
+        Ok(super::feed::position(&mut *self.readers.acquire().await?).await?.revision)
     }
 }
 
 pub(super) async fn customer(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     handle: &CustomerHandle,
 ) -> Result<Option<CustomerRecord>, StoreError> {
-    sqlx::query("SELECT * FROM visible_customers WHERE handle = ?")
+    sqlx::query("SELECT * FROM visible_customers WHERE handle = $1")
         .bind(handle.as_str())
         .fetch_optional(connection)
         .await?
@@ -125,10 +125,10 @@ pub(super) async fn customer(
 }
 
 pub(super) async fn customer_by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: CustomerId,
 ) -> Result<Option<CustomerRecord>, StoreError> {
-    sqlx::query("SELECT * FROM visible_customers WHERE id = ?")
+    sqlx::query("SELECT * FROM visible_customers WHERE id = $1")
         .bind(id.0)
         .fetch_optional(connection)
         .await?
@@ -138,12 +138,12 @@ pub(super) async fn customer_by_id(
 }
 
 pub(super) async fn user(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     name: &UserName,
 ) -> Result<Option<UserRecord>, StoreError> {
     sqlx::query(
         "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
-         JOIN visible_customers c ON c.id = u.customer_id WHERE c.handle = ? AND u.login = ?",
+         JOIN visible_customers c ON c.id = u.customer_id WHERE c.handle = $1 AND u.login = $2",
     )
     .bind(name.customer.as_str())
     .bind(name.login.as_str())
@@ -155,12 +155,12 @@ pub(super) async fn user(
 }
 
 pub(super) async fn user_by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: UserId,
 ) -> Result<Option<UserRecord>, StoreError> {
     sqlx::query(
         "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
-         JOIN visible_customers c ON c.id = u.customer_id WHERE u.id = ?",
+         JOIN visible_customers c ON c.id = u.customer_id WHERE u.id = $1",
     )
     .bind(id.0)
     .fetch_optional(connection)
@@ -171,12 +171,12 @@ pub(super) async fn user_by_id(
 }
 
 pub(super) async fn users_of(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     customer: CustomerId,
 ) -> Result<Vec<UserRecord>, StoreError> {
     sqlx::query(
         "SELECT u.*, c.handle, c.mfa_required, c.allow_list AS customer_allow_list FROM visible_users u \
-         JOIN visible_customers c ON c.id = u.customer_id WHERE u.customer_id = ? ORDER BY u.login",
+         JOIN visible_customers c ON c.id = u.customer_id WHERE u.customer_id = $1 ORDER BY u.login",
     )
     .bind(customer.0)
     .fetch_all(connection)
@@ -187,10 +187,10 @@ pub(super) async fn users_of(
 }
 
 pub(super) async fn key(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: KeyId,
 ) -> Result<Option<ApiKeyRecord>, StoreError> {
-    sqlx::query("SELECT * FROM visible_keys WHERE id = ?")
+    sqlx::query("SELECT * FROM visible_keys WHERE id = $1")
         .bind(id.to_stored())
         .fetch_optional(connection)
         .await?
@@ -200,10 +200,10 @@ pub(super) async fn key(
 }
 
 pub(super) async fn key_by_digest(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     digest: &KeyDigest,
 ) -> Result<Option<ApiKeyRecord>, StoreError> {
-    sqlx::query("SELECT * FROM visible_keys WHERE digest = ?")
+    sqlx::query("SELECT * FROM visible_keys WHERE digest = $1")
         .bind(digest.0.as_slice())
         .fetch_optional(connection)
         .await?
@@ -213,10 +213,10 @@ pub(super) async fn key_by_digest(
 }
 
 pub(super) async fn keys_of(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user: UserId,
 ) -> Result<Vec<ApiKeyRecord>, StoreError> {
-    sqlx::query("SELECT * FROM visible_keys WHERE user_id = ? ORDER BY created_at, id")
+    sqlx::query("SELECT * FROM visible_keys WHERE user_id = $1 ORDER BY created_at, id")
         .bind(user.0)
         .fetch_all(connection)
         .await?

@@ -1,7 +1,7 @@
 //! Rows of the store as values.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
+use sqlx::{ColumnIndex, Row};
 
 use super::StoreError;
 use crate::crypto::PasswordHash;
@@ -147,6 +147,18 @@ pub(super) const fn requirement(stored: bool) -> MfaRequirement {
     if stored { MfaRequirement::Required } else { MfaRequirement::Optional }
 }
 
+/// A flag, which `PostgreSQL` has as such and the embedded engine as 0 or 1.
+pub(super) fn flag<I: ColumnIndex<AnyRow> + Copy>(row: &AnyRow, column: I) -> Result<bool, sqlx::Error> {
+    row.try_get::<bool, _>(column).or_else(|_| Ok(row.try_get::<i64, _>(column)? != 0))
+}
+
+/// A number that has 32 bits at most.
+pub(super) fn small_count(row: &AnyRow, column: &str) -> Result<u32, sqlx::Error> {
+    let stored: i64 = row.try_get(column)?;
+    u32::try_from(stored)
+        .map_err(|error| sqlx::Error::ColumnDecode { index: column.into(), source: error.into() })
+}
+
 pub(super) fn allow_list(stored: &str) -> Result<AllowList, StoreError> {
     stored.parse().map_err(|_| StoreError::Corrupt("allow-list"))
 }
@@ -168,14 +180,14 @@ pub(super) fn session_digest(stored: &[u8]) -> Result<SessionDigest, StoreError>
 }
 
 impl CustomerRecord {
-    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: CustomerId(row.try_get("id")?),
             handle: row
                 .try_get::<&str, _>("handle")?
                 .parse()
                 .map_err(|_| StoreError::Corrupt("customer handle"))?,
-            mfa: requirement(row.try_get("mfa_required")?),
+            mfa: requirement(flag(row, "mfa_required")?),
             allow_list: allow_list(row.try_get("allow_list")?)?,
             created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
         })
@@ -183,7 +195,7 @@ impl CustomerRecord {
 }
 
 impl UserRecord {
-    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: UserId(row.try_get("id")?),
             customer: CustomerId(row.try_get("customer_id")?),
@@ -191,21 +203,21 @@ impl UserRecord {
             full_name: row.try_get("full_name")?,
             email: row.try_get("email")?,
             language: row.try_get("language")?,
-            administrator: row.try_get("administrator")?,
+            administrator: flag(row, "administrator")?,
             permissions: Permissions::from_stored(small_set(row.try_get("permissions")?)?),
             access_points: AccessPoints::from_stored(small_set(row.try_get("access_points")?)?),
-            active: row.try_get("active")?,
+            active: flag(row, "active")?,
             password_hash: row.try_get::<Option<String>, _>("password_hash")?.map(PasswordHash::from_stored),
             password_version: row.try_get("password_version")?,
             password_ends_at: row
                 .try_get::<Option<i64>, _>("password_ends_at")?
                 .map(Timestamp::from_unix_milliseconds),
-            link_required: row.try_get("link_required")?,
-            password_off_by_key: row.try_get("password_off_by_key")?,
+            link_required: flag(row, "link_required")?,
+            password_off_by_key: flag(row, "password_off_by_key")?,
             mfa_generation: row.try_get("mfa_generation")?,
-            mfa: requirement(row.try_get("mfa_forced")?),
-            customer_mfa: requirement(row.try_get("mfa_required")?),
-            mfa_active: row.try_get("mfa_active")?,
+            mfa: requirement(flag(row, "mfa_forced")?),
+            customer_mfa: requirement(flag(row, "mfa_required")?),
+            mfa_active: flag(row, "mfa_active")?,
             allow_list: allow_list(row.try_get("allow_list")?)?,
             customer_allow_list: allow_list(row.try_get("customer_allow_list")?)?,
             created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),
@@ -214,7 +226,7 @@ impl UserRecord {
 }
 
 /// The name in the columns `handle` and `login`.
-fn user_name(row: &SqliteRow) -> Result<UserName, StoreError> {
+fn user_name(row: &AnyRow) -> Result<UserName, StoreError> {
     let customer = row.try_get::<&str, _>("handle")?.parse();
     let login = row.try_get::<&str, _>("login")?.parse();
     Ok(UserName {
@@ -224,7 +236,7 @@ fn user_name(row: &SqliteRow) -> Result<UserName, StoreError> {
 }
 
 impl ListedKey {
-    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
         let last_use = match row.try_get::<Option<i64>, _>("used_at")? {
             Some(at) => Some(LastUse {
                 at: Timestamp::from_unix_milliseconds(at),
@@ -238,7 +250,7 @@ impl ListedKey {
     }
 }
 
-pub(super) fn key_from_row(row: &SqliteRow) -> Result<ApiKeyRecord, StoreError> {
+pub(super) fn key_from_row(row: &AnyRow) -> Result<ApiKeyRecord, StoreError> {
     Ok(ApiKeyRecord {
         id: KeyId::from_stored(row.try_get("id")?),
         user: UserId(row.try_get("user_id")?),
@@ -246,7 +258,7 @@ pub(super) fn key_from_row(row: &SqliteRow) -> Result<ApiKeyRecord, StoreError> 
         last_characters: row.try_get("last_characters")?,
         description: row.try_get("description")?,
         scope: scope(row.try_get("scope")?)?,
-        enabled: row.try_get("enabled")?,
+        enabled: flag(row, "enabled")?,
         expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_unix_milliseconds),
         allow_list: allow_list(row.try_get("allow_list")?)?,
         created_at: Timestamp::from_unix_milliseconds(row.try_get("created_at")?),

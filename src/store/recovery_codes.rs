@@ -1,6 +1,7 @@
 //! Recovery codes in the store: a hash for each code that was not used yet.
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::AnyConnection;
+use sqlx::Row;
 
 use super::mfa_methods::failures_from_row;
 use super::{Mutation, Store, StoreError};
@@ -41,7 +42,7 @@ impl Mutation {
         self.delete_recovery_set(user).await?;
         sqlx::query(
             "INSERT INTO recovery_sets (user_id, failures, burst, burst_began_at, created_at) \
-             VALUES (?, 0, 0, ?, ?)",
+             VALUES ($1, 0, 0, $2, $3)",
         )
         .bind(user.0)
         .bind(now.unix_milliseconds())
@@ -49,7 +50,7 @@ impl Mutation {
         .execute(self.connection())
         .await?;
         for hash in hashes {
-            sqlx::query("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)")
+            sqlx::query("INSERT INTO recovery_codes (user_id, hash) VALUES ($1, $2)")
                 .bind(user.0)
                 .bind(hash.as_stored())
                 .execute(self.connection())
@@ -60,7 +61,7 @@ impl Mutation {
 
     /// Removes a user's set.
     pub async fn delete_recovery_set(&mut self, user: UserId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM recovery_sets WHERE user_id = ?")
+        sqlx::query("DELETE FROM recovery_sets WHERE user_id = $1")
             .bind(user.0)
             .execute(self.connection())
             .await?;
@@ -70,7 +71,7 @@ impl Mutation {
     /// Uses up the code of that hash; answers whether there was one. The hash is argon2's and tells nothing, so that
     /// the engine may compare it.
     pub async fn use_recovery_code(&mut self, user: UserId, hash: &RecoveryHash) -> Result<bool, StoreError> {
-        let gone = sqlx::query("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?")
+        let gone = sqlx::query("DELETE FROM recovery_codes WHERE user_id = $1 AND hash = $2")
             .bind(user.0)
             .bind(hash.as_stored())
             .execute(self.connection())
@@ -84,27 +85,29 @@ impl Mutation {
         user: UserId,
         failures: FactorFailures,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE recovery_sets SET failures = ?, burst = ?, burst_began_at = ? WHERE user_id = ?")
-            .bind(failures.in_a_row)
-            .bind(failures.burst)
-            .bind(failures.burst_began_at.unix_milliseconds())
-            .bind(user.0)
-            .execute(self.connection())
-            .await?;
+        sqlx::query(
+            "UPDATE recovery_sets SET failures = $1, burst = $2, burst_began_at = $3 WHERE user_id = $4",
+        )
+        .bind(i64::from(failures.in_a_row))
+        .bind(i64::from(failures.burst))
+        .bind(failures.burst_began_at.unix_milliseconds())
+        .bind(user.0)
+        .execute(self.connection())
+        .await?;
         Ok(())
     }
 }
 
 async fn set_of(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user: UserId,
 ) -> Result<Option<RecoverySetRecord>, StoreError> {
-    let row = sqlx::query("SELECT * FROM recovery_sets WHERE user_id = ?")
+    let row = sqlx::query("SELECT * FROM recovery_sets WHERE user_id = $1")
         .bind(user.0)
         .fetch_optional(&mut *connection)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let hashes: Vec<String> = sqlx::query_scalar("SELECT hash FROM recovery_codes WHERE user_id = ?")
+    let hashes: Vec<String> = sqlx::query_scalar("SELECT hash FROM recovery_codes WHERE user_id = $1")
         .bind(user.0)
         .fetch_all(connection)
         .await?;

@@ -3,9 +3,11 @@
 //! The number of rows has a bound, because peers decide how many there are; the oldest go first.
 
 use serde_json::{Value, json};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
+use super::engine::{Kind, rows};
+use super::records::flag;
 use super::{Store, StoreError};
 use crate::model::{ClientIp, KeyId, Recognised, Timestamp, UserId};
 use crate::telemetry::{KeptRefusal, RequestId};
@@ -25,16 +27,18 @@ impl Store {
     /// Keeps refusals, oldest first.
     pub async fn keep_refusals(&self, refusals: &[KeptRefusal]) -> Result<(), StoreError> {
         for batch in refusals.chunks(ROWS_PER_COMMIT) {
-            let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query(
-                "INSERT INTO refusals (request_id, refused_at, service, listener, client_ip, via, method, target, \
-                 status, reason, key_id, user_id, session_user_id) SELECT value ->> 0, value ->> 1, value ->> 2, \
-                 value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, \
-                 value ->> 10, value ->> 11, value ->> 12 FROM json_each(?) ORDER BY key",
-            )
-            .bind(batch.iter().map(as_row).collect::<Value>().to_string())
-            .execute(&mut *transaction)
-            .await?;
+            let statement = format!(
+                "{}INSERT INTO refusals (request_id, refused_at, service, listener, client_ip, via, method, target, \
+                 status, reason, key_id, user_id, session_user_id) SELECT request_id, refused_at, service, listener, \
+                 client_ip, via, method, target, status, reason, key_id, user_id, session_user_id FROM given \
+                 ORDER BY place",
+                self.dialect().given(&COLUMNS)
+            );
+            let mut transaction = self.begin_bookkeeping().await?;
+            sqlx::query(AssertSqlSafe(statement))
+                .bind(rows(batch.iter().map(as_row)))
+                .execute(&mut *transaction)
+                .await?;
             transaction.commit().await?;
         }
         Ok(())
@@ -48,20 +52,20 @@ impl Store {
 
     async fn let_refusals_go_beyond(&self, kept_rows: i64, now: Timestamp) -> Result<u64, StoreError> {
         let until = now.plus_seconds(-REFUSALS_KEPT_SECONDS).unix_milliseconds();
-        let any: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM (SELECT number, refused_at FROM refusals ORDER BY number LIMIT 1) \
-             WHERE refused_at <= ? OR number <= (SELECT MAX(number) FROM refusals) - ?)",
+        let any = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM (SELECT number, refused_at FROM refusals ORDER BY number LIMIT 1) oldest \
+             WHERE refused_at <= $1 OR number <= (SELECT MAX(number) FROM refusals) - $2)",
         )
         .bind(until)
         .bind(kept_rows)
         .fetch_one(&self.readers)
         .await?;
-        if !any {
+        if !flag(&any, 0)? {
             return Ok(0);
         }
         let gone = sqlx::query(
-            "DELETE FROM refusals WHERE number IN (SELECT number FROM refusals ORDER BY number LIMIT ?) \
-             AND (refused_at <= ? OR number <= (SELECT MAX(number) FROM refusals) - ?)",
+            "DELETE FROM refusals WHERE number IN (SELECT number FROM refusals ORDER BY number LIMIT $1) \
+             AND (refused_at <= $2 OR number <= (SELECT MAX(number) FROM refusals) - $3)",
         )
         .bind(LET_GO_AT_ONCE)
         .bind(until)
@@ -74,17 +78,36 @@ impl Store {
     /// The refusals of a request that are not older than a day at `now`, oldest first; of an `IsProxy` session the
     /// first 20.
     pub async fn refusals_of(&self, id: RequestId, now: Timestamp) -> Result<Vec<KeptRefusal>, StoreError> {
-        sqlx::query("SELECT * FROM refusals WHERE request_id = ? AND refused_at > ? ORDER BY number LIMIT ?")
-            .bind(id.to_stored())
-            .bind(now.plus_seconds(-REFUSALS_KEPT_SECONDS).unix_milliseconds())
-            .bind(SHOWN_OF_ONE_REQUEST)
-            .fetch_all(&self.readers)
-            .await?
-            .iter()
-            .map(from_row)
-            .collect()
+        sqlx::query(
+            "SELECT * FROM refusals WHERE request_id = $1 AND refused_at > $2 ORDER BY number LIMIT $3",
+        )
+        .bind(id.to_stored())
+        .bind(now.plus_seconds(-REFUSALS_KEPT_SECONDS).unix_milliseconds())
+        .bind(SHOWN_OF_ONE_REQUEST)
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(from_row)
+        .collect()
     }
 }
+
+/// What stands in a row that [`as_row`] makes.
+const COLUMNS: [(&str, Kind); 13] = [
+    ("request_id", Kind::Integer),
+    ("refused_at", Kind::Integer),
+    ("service", Kind::Text),
+    ("listener", Kind::Text),
+    ("client_ip", Kind::Text),
+    ("via", Kind::Text),
+    ("method", Kind::Text),
+    ("target", Kind::Text),
+    ("status", Kind::Integer),
+    ("reason", Kind::Text),
+    ("key_id", Kind::Integer),
+    ("user_id", Kind::Integer),
+    ("session_user_id", Kind::Integer),
+];
 
 fn as_row(refusal: &KeptRefusal) -> Value {
     let (key_id, user_id, session_user_id) = match refusal.recognised {
@@ -110,7 +133,7 @@ fn as_row(refusal: &KeptRefusal) -> Value {
     ])
 }
 
-fn from_row(row: &SqliteRow) -> Result<KeptRefusal, StoreError> {
+fn from_row(row: &AnyRow) -> Result<KeptRefusal, StoreError> {
     let key_id: Option<i64> = row.try_get("key_id")?;
     let user_id: Option<i64> = row.try_get("user_id")?;
     let session_user_id: Option<i64> = row.try_get("session_user_id")?;
@@ -123,13 +146,17 @@ fn from_row(row: &SqliteRow) -> Result<KeptRefusal, StoreError> {
         via: row.try_get::<Option<&str>, _>("via")?.map(address).transpose()?,
         method: row.try_get("method")?,
         target: row.try_get("target")?,
-        status: row.try_get("status")?,
+        status: status(row.try_get("status")?)?,
         reason: row.try_get("reason")?,
         recognised: key_id
             .map(|id| Recognised::Key(KeyId::from_stored(id)))
             .or(user_id.map(|id| Recognised::Password(UserId(id))))
             .or(session_user_id.map(|id| Recognised::Session(UserId(id)))),
     })
+}
+
+fn status(stored: i64) -> Result<u16, StoreError> {
+    u16::try_from(stored).map_err(|_| StoreError::Corrupt("status"))
 }
 
 fn address(stored: &str) -> Result<ClientIp, StoreError> {
@@ -145,8 +172,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
     async fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         (folder, store)
     }
 

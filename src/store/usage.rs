@@ -7,8 +7,10 @@
 //! entrance. Reading is `usage_queries`'. Callers: `app`, which writes what the doors counted, and `auth`.
 
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
 
+use super::engine::{Kind, rows};
 use super::{Store, StoreError};
 use crate::model::{AccessPoint, ClientIp, KeyId, Recognised, Service, Timestamp, UserId};
 
@@ -83,12 +85,11 @@ impl Store {
         if counts.is_empty() {
             return Ok(());
         }
-        sqlx::query(
-            "WITH counted AS ( \
-             SELECT j.value ->> 0 AS kind, j.value ->> 1 AS subject_id, u.id AS user_id, u.customer_id, \
-             j.value ->> 2 AS hour, j.value ->> 3 AS service, j.value ->> 4 AS requests, j.value ->> 5 AS refusals \
-             FROM json_each(?) j LEFT JOIN api_keys k ON j.value ->> 0 = 'key' AND k.id = j.value ->> 1 \
-             JOIN users u ON u.id = CASE j.value ->> 0 WHEN 'key' THEN k.user_id ELSE j.value ->> 1 END), \
+        let statement = format!(
+            "{}, counted AS ( \
+             SELECT g.kind, g.subject_id, u.id AS user_id, u.customer_id, g.hour, g.service, g.requests, g.refusals \
+             FROM given g LEFT JOIN api_keys k ON g.kind = 'key' AND k.id = g.subject_id \
+             JOIN users u ON u.id = CASE g.kind WHEN 'key' THEN k.user_id ELSE g.subject_id END), \
              summed AS ( \
              SELECT kind, subject_id, hour, service, requests, refusals FROM counted \
              UNION ALL SELECT 'user', user_id, hour, service, requests, refusals FROM counted \
@@ -98,11 +99,23 @@ impl Store {
              SELECT kind, subject_id, length, hour - hour % length, service, SUM(requests), SUM(refusals) \
              FROM summed CROSS JOIN lengths GROUP BY kind, subject_id, length, hour - hour % length, service \
              ON CONFLICT (kind, subject_id, length, hour, service) DO UPDATE \
-             SET requests = requests + excluded.requests, refusals = refusals + excluded.refusals",
-        )
-        .bind(counts.iter().map(count_as_row).collect::<Value>().to_string())
-        .execute(&self.writer)
-        .await?;
+             SET requests = usage_sums.requests + excluded.requests, \
+             refusals = usage_sums.refusals + excluded.refusals",
+            self.dialect().given(&[
+                ("kind", Kind::Text),
+                ("subject_id", Kind::Integer),
+                ("hour", Kind::Integer),
+                ("service", Kind::Text),
+                ("requests", Kind::Integer),
+                ("refusals", Kind::Integer),
+            ])
+        );
+        let mut transaction = self.begin_bookkeeping().await?;
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(rows(counts.iter().map(count_as_row)))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -112,33 +125,36 @@ impl Store {
         if seen.is_empty() {
             return Ok(());
         }
-        let rows = seen.iter().map(address_as_row).collect::<Value>().to_string();
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(
-            "INSERT INTO usage_addresses (kind, subject_id, entrance, address, used_at) \
-             SELECT j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4 \
-             FROM json_each(?) j WHERE CASE j.value ->> 0 \
-             WHEN 'key' THEN EXISTS (SELECT 1 FROM api_keys WHERE id = j.value ->> 1) \
-             ELSE EXISTS (SELECT 1 FROM users WHERE id = j.value ->> 1) END ORDER BY j.key \
+        let given = self.dialect().given(&[
+            ("kind", Kind::Text),
+            ("subject_id", Kind::Integer),
+            ("entrance", Kind::Text),
+            ("address", Kind::Text),
+            ("used_at", Kind::Integer),
+        ]);
+        let rows = rows(seen.iter().map(address_as_row));
+        let insert = format!(
+            "{given}INSERT INTO usage_addresses (kind, subject_id, entrance, address, used_at) \
+             SELECT kind, subject_id, entrance, address, MAX(used_at) FROM given g WHERE CASE kind \
+             WHEN 'key' THEN EXISTS (SELECT 1 FROM api_keys k WHERE k.id = g.subject_id) \
+             ELSE EXISTS (SELECT 1 FROM users u WHERE u.id = g.subject_id) END \
+             GROUP BY kind, subject_id, entrance, address \
              ON CONFLICT (kind, subject_id, entrance, address) DO UPDATE \
-             SET used_at = MAX(used_at, excluded.used_at)",
-        )
-        .bind(&rows)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "DELETE FROM usage_addresses WHERE (kind, subject_id, entrance, address) IN ( \
+             SET used_at = CASE WHEN usage_addresses.used_at > excluded.used_at THEN usage_addresses.used_at \
+             ELSE excluded.used_at END"
+        );
+        let trim = format!(
+            "{given}DELETE FROM usage_addresses WHERE (kind, subject_id, entrance, address) IN ( \
              SELECT kind, subject_id, entrance, address FROM ( \
              SELECT a.kind, a.subject_id, a.entrance, a.address, ROW_NUMBER() OVER ( \
              PARTITION BY a.kind, a.subject_id, a.entrance ORDER BY a.used_at DESC, a.address) AS place \
-             FROM (SELECT DISTINCT value ->> 0 AS kind, value ->> 1 AS subject_id, value ->> 2 AS entrance \
-             FROM json_each(?)) t CROSS JOIN usage_addresses a \
-             ON a.kind = t.kind AND a.subject_id = t.subject_id AND a.entrance = t.entrance) WHERE place > ?)",
-        )
-        .bind(&rows)
-        .bind(KEPT_ADDRESSES)
-        .execute(&mut *transaction)
-        .await?;
+             FROM (SELECT DISTINCT kind, subject_id, entrance FROM given) t CROSS JOIN usage_addresses a \
+             WHERE a.kind = t.kind AND a.subject_id = t.subject_id AND a.entrance = t.entrance) placed \
+             WHERE place > $2)"
+        );
+        let mut transaction = self.begin_bookkeeping().await?;
+        sqlx::query(AssertSqlSafe(insert)).bind(&rows).execute(&mut *transaction).await?;
+        sqlx::query(AssertSqlSafe(trim)).bind(&rows).bind(KEPT_ADDRESSES).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -157,7 +173,7 @@ impl Store {
             let gone = sqlx::query(
                 "DELETE FROM usage_sums WHERE (kind, subject_id, length, hour, service) IN ( \
                  SELECT kind, subject_id, length, hour, service FROM usage_sums \
-                 WHERE length = ? AND hour < ? ORDER BY hour LIMIT ?)",
+                 WHERE length = $1 AND hour < $2 ORDER BY hour LIMIT $3)",
             )
             .bind(length)
             .bind(before.0)
@@ -171,7 +187,7 @@ impl Store {
             sqlx::query_scalar("SELECT COUNT(*) FROM usage_sums").fetch_one(&self.readers).await?;
         let beyond = sqlx::query(
             "DELETE FROM usage_sums WHERE (kind, subject_id, length, hour, service) IN ( \
-             SELECT kind, subject_id, length, hour, service FROM usage_sums ORDER BY length, hour LIMIT ?)",
+             SELECT kind, subject_id, length, hour, service FROM usage_sums ORDER BY length, hour LIMIT $1)",
         )
         .bind(kept.saturating_sub(kept_rows).clamp(0, at_once))
         .execute(&self.writer)
@@ -180,7 +196,7 @@ impl Store {
         let addresses = sqlx::query(
             "DELETE FROM usage_addresses WHERE (kind, subject_id, entrance, address) IN ( \
              SELECT kind, subject_id, entrance, address FROM usage_addresses \
-             WHERE used_at <= ? ORDER BY used_at LIMIT ?)",
+             WHERE used_at <= $1 ORDER BY used_at LIMIT $2)",
         )
         .bind(until.unix_milliseconds())
         .bind(at_once)
@@ -191,10 +207,10 @@ impl Store {
 }
 
 /// Lets go of all that a deleted key did, but for its part in its user's sums.
-pub(super) async fn delete_of_key(connection: &mut SqliteConnection, key: KeyId) -> Result<(), StoreError> {
+pub(super) async fn delete_of_key(connection: &mut AnyConnection, key: KeyId) -> Result<(), StoreError> {
     for statement in [
-        "DELETE FROM usage_sums WHERE kind = 'key' AND subject_id = ?",
-        "DELETE FROM usage_addresses WHERE kind = 'key' AND subject_id = ?",
+        "DELETE FROM usage_sums WHERE kind = 'key' AND subject_id = $1",
+        "DELETE FROM usage_addresses WHERE kind = 'key' AND subject_id = $1",
     ] {
         sqlx::query(statement).bind(key.to_stored()).execute(&mut *connection).await?;
     }
@@ -202,13 +218,10 @@ pub(super) async fn delete_of_key(connection: &mut SqliteConnection, key: KeyId)
 }
 
 /// Lets go of all that a deleted user did, but for its part in its customer's sums.
-pub(super) async fn delete_of_user(
-    connection: &mut SqliteConnection,
-    user: UserId,
-) -> Result<(), StoreError> {
+pub(super) async fn delete_of_user(connection: &mut AnyConnection, user: UserId) -> Result<(), StoreError> {
     for statement in [
-        "DELETE FROM usage_sums WHERE kind IN ('password', 'session', 'user') AND subject_id = ?",
-        "DELETE FROM usage_addresses WHERE kind IN ('password', 'session') AND subject_id = ?",
+        "DELETE FROM usage_sums WHERE kind IN ('password', 'session', 'user') AND subject_id = $1",
+        "DELETE FROM usage_addresses WHERE kind IN ('password', 'session') AND subject_id = $1",
     ] {
         sqlx::query(statement).bind(user.0).execute(&mut *connection).await?;
     }
@@ -279,8 +292,7 @@ mod tests {
     }
 
     async fn world() -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (folder, store) = crate::store::testing::empty_store().await;
         let mut change = store.mutate().await.unwrap();
         let customer =
             NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };

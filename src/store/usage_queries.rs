@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use serde_json::json;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
+use super::engine::{Kind, rows};
 use super::usage::{self, SeenAddress, UsageHour};
 use super::{Store, StoreError};
 use crate::model::{ClientIp, CustomerId, KeyId, Login, Recognised, Service, Timestamp, UserId};
@@ -71,7 +72,7 @@ impl Store {
         };
         sqlx::query(
             "SELECT hour, service, requests, refusals FROM usage_sums \
-             WHERE kind = ? AND subject_id = ? AND length = ? AND hour >= ? ORDER BY hour, service",
+             WHERE kind = $1 AND subject_id = $2 AND length = $3 AND hour >= $4 ORDER BY hour, service",
         )
         .bind(kind)
         .bind(id)
@@ -94,16 +95,16 @@ impl Store {
         count: u32,
     ) -> Result<Vec<(Login, u64, u64)>, StoreError> {
         sqlx::query(
-            "SELECT u.login, SUM(s.requests) AS requests, SUM(s.refusals) AS refusals \
+            "SELECT u.login, CAST(SUM(s.requests) AS BIGINT) AS requests, CAST(SUM(s.refusals) AS BIGINT) AS refusals \
              FROM visible_users u CROSS JOIN usage_sums s \
-             ON s.kind = 'user' AND s.subject_id = u.id AND s.length = ? AND s.hour >= ? \
-             WHERE u.customer_id = ? GROUP BY u.id \
-             ORDER BY SUM(s.requests) + SUM(s.refusals) DESC, u.login LIMIT ?",
+             WHERE s.kind = 'user' AND s.subject_id = u.id AND s.length = $1 AND s.hour >= $2 \
+             AND u.customer_id = $3 GROUP BY u.id, u.login \
+             ORDER BY SUM(s.requests) + SUM(s.refusals) DESC, u.login LIMIT $4",
         )
         .bind(length.hours())
         .bind(since.0)
         .bind(customer.0)
-        .bind(count)
+        .bind(i64::from(count))
         .fetch_all(&self.readers)
         .await?
         .iter()
@@ -123,13 +124,14 @@ impl Store {
         since: UsageHour,
     ) -> Result<Vec<CredentialTotal>, StoreError> {
         sqlx::query(
-            "SELECT kind, subject_id, service, SUM(requests) AS requests, SUM(refusals) AS refusals FROM ( \
+            "SELECT kind, subject_id, service, CAST(SUM(requests) AS BIGINT) AS requests, \
+             CAST(SUM(refusals) AS BIGINT) AS refusals FROM ( \
              SELECT kind, subject_id, service, requests, refusals FROM usage_sums \
-             WHERE kind IN ('password', 'session') AND subject_id = ?1 AND length = 24 AND hour >= ?2 \
+             WHERE kind IN ('password', 'session') AND subject_id = $1 AND length = 24 AND hour >= $2 \
              UNION ALL \
              SELECT s.kind, s.subject_id, s.service, s.requests, s.refusals FROM visible_keys k \
-             CROSS JOIN usage_sums s ON s.kind = 'key' AND s.subject_id = k.id AND s.length = 24 AND s.hour >= ?2 \
-             WHERE k.user_id = ?1) GROUP BY kind, subject_id, service ORDER BY kind, subject_id, service",
+             CROSS JOIN usage_sums s WHERE s.kind = 'key' AND s.subject_id = k.id AND s.length = 24 AND s.hour >= $2 \
+             AND k.user_id = $1) done GROUP BY kind, subject_id, service ORDER BY kind, subject_id, service",
         )
         .bind(user.0)
         .bind(since.0)
@@ -151,7 +153,7 @@ impl Store {
         since: Timestamp,
     ) -> Result<Vec<SeenAddress>, StoreError> {
         sqlx::query(
-            "SELECT * FROM usage_addresses WHERE kind = 'key' AND subject_id = ? AND used_at > ? \
+            "SELECT * FROM usage_addresses WHERE kind = 'key' AND subject_id = $1 AND used_at > $2 \
              ORDER BY used_at DESC, address",
         )
         .bind(key.to_stored())
@@ -172,10 +174,10 @@ impl Store {
     ) -> Result<Vec<SeenAddress>, StoreError> {
         sqlx::query(
             "SELECT * FROM (SELECT a.* FROM usage_addresses a \
-             WHERE a.kind IN ('password', 'session') AND a.subject_id = ?1 AND a.used_at > ?2 \
+             WHERE a.kind IN ('password', 'session') AND a.subject_id = $1 AND a.used_at > $2 \
              UNION ALL \
              SELECT a.* FROM visible_keys k CROSS JOIN usage_addresses a \
-             ON a.kind = 'key' AND a.subject_id = k.id AND a.used_at > ?2 WHERE k.user_id = ?1) \
+             WHERE a.kind = 'key' AND a.subject_id = k.id AND a.used_at > $2 AND k.user_id = $1) seen \
              ORDER BY used_at DESC, address",
         )
         .bind(user.0)
@@ -192,23 +194,25 @@ impl Store {
         &self,
         users: impl Iterator<Item = UserId>,
     ) -> Result<HashMap<UserId, Timestamp>, StoreError> {
-        sqlx::query(
-            "SELECT user_id, MAX(at) AS at FROM ( \
-             SELECT a.subject_id AS user_id, a.used_at AS at FROM json_each(?1) j CROSS JOIN usage_addresses a \
-             ON a.kind IN ('password', 'session') AND a.subject_id = j.value \
+        let statement = format!(
+            "{}SELECT user_id, MAX(at) AS at FROM ( \
+             SELECT a.subject_id AS user_id, a.used_at AS at FROM given g CROSS JOIN usage_addresses a \
+             WHERE a.kind IN ('password', 'session') AND a.subject_id = g.id \
              UNION ALL \
-             SELECT k.user_id, l.used_at FROM json_each(?1) j CROSS JOIN visible_keys k ON k.user_id = j.value \
-             CROSS JOIN key_last_used l ON l.key_id = k.id) GROUP BY user_id",
-        )
-        .bind(users.map(|user| Value::from(user.0)).collect::<Value>().to_string())
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(|row| {
-            let at = Timestamp::from_unix_milliseconds(row.try_get("at")?);
-            Ok((UserId(row.try_get("user_id")?), at))
-        })
-        .collect()
+             SELECT k.user_id, l.used_at FROM given g CROSS JOIN visible_keys k CROSS JOIN key_last_used l \
+             WHERE k.user_id = g.id AND l.key_id = k.id) seen GROUP BY user_id",
+            self.dialect().given(&[("id", Kind::Integer)])
+        );
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(rows(users.map(|user| json!([user.0]))))
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(|row| {
+                let at = Timestamp::from_unix_milliseconds(row.try_get("at")?);
+                Ok((UserId(row.try_get("user_id")?), at))
+            })
+            .collect()
     }
 }
 
@@ -221,7 +225,7 @@ impl UsageLength {
     }
 }
 
-fn sum_from_row(row: &SqliteRow, hour: UsageHour) -> Result<UsageSum, StoreError> {
+fn sum_from_row(row: &AnyRow, hour: UsageHour) -> Result<UsageSum, StoreError> {
     let count = |column| {
         let stored: i64 = row.try_get(column)?;
         u64::try_from(stored).map_err(|_| StoreError::Corrupt("count"))
@@ -234,7 +238,7 @@ fn sum_from_row(row: &SqliteRow, hour: UsageHour) -> Result<UsageSum, StoreError
     })
 }
 
-fn address_from_row(row: &SqliteRow) -> Result<SeenAddress, StoreError> {
+fn address_from_row(row: &AnyRow) -> Result<SeenAddress, StoreError> {
     let address = row.try_get::<&str, _>("address")?.parse().map_err(|_| StoreError::Corrupt("address"))?;
     Ok(SeenAddress {
         whose: usage::subject(row.try_get("kind")?, row.try_get("subject_id")?)?,

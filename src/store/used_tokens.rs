@@ -15,7 +15,7 @@ pub enum Use {
 impl Mutation {
     /// What a token has made before, if it was used.
     pub async fn made_with(&mut self, token: TokenDigest) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT made FROM used_tokens WHERE digest = ?")
+        Ok(sqlx::query_scalar("SELECT made FROM used_tokens WHERE digest = $1")
             .bind(token.0.as_slice())
             .fetch_optional(self.connection())
             .await?)
@@ -31,7 +31,7 @@ impl Mutation {
         if let Some(made) = self.made_with(token).await? {
             return Ok(Use::Again(made));
         }
-        sqlx::query("INSERT INTO used_tokens (digest, made, used_at) VALUES (?, ?, ?)")
+        sqlx::query("INSERT INTO used_tokens (digest, made, used_at) VALUES ($1, $2, $3)")
             .bind(token.0.as_slice())
             .bind(made)
             .bind(now.unix_milliseconds())
@@ -44,7 +44,7 @@ impl Mutation {
 impl Store {
     /// Forgets tokens that were used until then.
     pub async fn clear_used_tokens(&self, used_until: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM used_tokens WHERE used_at <= ?")
+        sqlx::query("DELETE FROM used_tokens WHERE used_at <= $1")
             .bind(used_until.unix_milliseconds())
             .execute(&self.writer)
             .await?;

@@ -2,9 +2,9 @@
 //! page costs the same however many users there are.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
-use super::records::UserRecord;
+use super::records::{UserRecord, flag};
 use super::{Store, StoreError};
 use crate::model::{CustomerId, Timestamp, UserId};
 
@@ -71,17 +71,17 @@ pub struct UserCounts {
     pub without_mfa: usize,
 }
 
-/// The condition of both statements; `?1` to `?5` are the customer, two patterns, the selection, and since when.
+/// The condition of both statements; `$1` to `$5` are the customer, two patterns, the selection, and since when.
 macro_rules! wanted {
     () => {
-        "u.customer_id = ?1 \
-         AND (u.login LIKE ?2 ESCAPE '\\' OR u.full_name LIKE ?2 ESCAPE '\\' OR u.email LIKE ?2 ESCAPE '\\' \
-         OR u.full_name LIKE ?3 ESCAPE '\\') \
-         AND CASE ?4 WHEN 'mfa off' THEN u.active AND NOT u.mfa_active \
+        "u.customer_id = $1 \
+         AND (LOWER(u.login) LIKE $2 ESCAPE '\\' OR LOWER(u.full_name) LIKE $2 ESCAPE '\\' \
+         OR LOWER(u.email) LIKE $2 ESCAPE '\\' OR UPPER(u.full_name) LIKE $3 ESCAPE '\\') \
+         AND CASE $4 WHEN 'mfa off' THEN u.active AND NOT u.mfa_active \
          WHEN 'inactive' THEN NOT u.active \
          WHEN 'password in use' THEN NOT EXISTS (SELECT 1 FROM visible_keys k WHERE k.user_id = u.id) \
          AND EXISTS (SELECT 1 FROM usage_addresses a WHERE a.kind IN ('password', 'session') \
-         AND a.subject_id = u.id AND a.entrance IN ('api', 'isproxy') AND a.used_at > ?5) \
+         AND a.subject_id = u.id AND a.entrance IN ('api', 'isproxy') AND a.used_at > $5) \
          ELSE TRUE END"
     };
 }
@@ -93,7 +93,7 @@ impl Store {
             "SELECT (SELECT COUNT(*) FROM visible_users u WHERE ",
             wanted!(),
             ") AS matching, (SELECT COUNT(*) FROM visible_users \
-             WHERE customer_id = ?1 AND active AND NOT mfa_active) AS without_mfa"
+             WHERE customer_id = $1 AND active AND NOT mfa_active) AS without_mfa"
         ))
         .bind(wanted.customer.0)
         .bind(pattern(&wanted.search.to_lowercase()))
@@ -118,18 +118,18 @@ impl Store {
              (SELECT COUNT(*) FROM visible_keys k WHERE k.user_id = u.id) AS keys, \
              (SELECT COUNT(*) FROM mfa_methods m WHERE m.user_id = u.id AND m.kind = 'app') AS apps, \
              (SELECT COUNT(*) FROM mfa_methods m WHERE m.user_id = u.id AND m.kind = 'key') AS security_keys, \
-             EXISTS (SELECT 1 FROM links l WHERE l.user_id = u.id AND l.expires_at > ?8) AS link_waits \
+             EXISTS (SELECT 1 FROM links l WHERE l.user_id = u.id AND l.expires_at > $8) AS link_waits \
              FROM visible_users u JOIN visible_customers c ON c.id = u.customer_id WHERE ",
             wanted!(),
-            " ORDER BY u.login LIMIT ?6 OFFSET ?7"
+            " ORDER BY u.login LIMIT $6 OFFSET $7"
         ))
         .bind(wanted.customer.0)
         .bind(pattern(&wanted.search.to_lowercase()))
         .bind(pattern(&wanted.search.to_uppercase()))
         .bind(wanted.selection.as_str())
         .bind(wanted.used_since.unix_milliseconds())
-        .bind(limit)
-        .bind(offset)
+        .bind(i64::from(limit))
+        .bind(i64::from(offset))
         .bind(now.unix_milliseconds())
         .fetch_all(&self.readers)
         .await?
@@ -140,7 +140,7 @@ impl Store {
                 keys: count(row, "keys")?,
                 apps: count(row, "apps")?,
                 security_keys: count(row, "security_keys")?,
-                link_waits: row.try_get("link_waits")?,
+                link_waits: flag(row, "link_waits")?,
             })
         })
         .collect()
@@ -150,15 +150,17 @@ impl Store {
 impl Store {
     /// Does a link that is good at `now` wait for `user`?
     pub async fn link_waits(&self, user: UserId, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM links WHERE user_id = ? AND expires_at > ?)")
+        let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM links WHERE user_id = $1 AND expires_at > $2)")
             .bind(user.0)
             .bind(now.unix_milliseconds())
             .fetch_one(&self.readers)
-            .await?)
+            .await?;
+        Ok(flag(&row, 0)?)
     }
 }
 
-/// What `LIKE` finds `text` by, wherever it stands. It takes `a` for `A`, and `ö` not for `Ö`, so that both are asked for.
+/// What `LIKE` finds `text` by, wherever it stands. The engine's letters are ASCII's: it makes `a` of `A`, and no `ö` of `Ö`,
+/// so that both are asked for.
 fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for letter in text.chars() {
@@ -171,7 +173,7 @@ fn pattern(text: &str) -> String {
     pattern
 }
 
-fn count(row: &SqliteRow, column: &str) -> Result<usize, StoreError> {
+fn count(row: &AnyRow, column: &str) -> Result<usize, StoreError> {
     let stored: i64 = row.try_get(column)?;
     usize::try_from(stored).map_err(|_| StoreError::Corrupt("count"))
 }

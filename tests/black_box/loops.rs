@@ -31,7 +31,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Shows what a loop found, and keeps it in `target/loops/NAME.txt`.
-fn report(name: &str, text: &str) {
+pub fn report(name: &str, text: &str) {
     eprintln!("{name}: {text}");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("loops");
     fs::create_dir_all(&folder).unwrap();
@@ -39,7 +39,7 @@ fn report(name: &str, text: &str) {
 }
 
 /// Deletes a key by the command line; the moment at which the command had exited.
-fn delete_and_note_the_exit(installation: &Installation, key: &Key) -> Instant {
+pub fn delete_and_note_the_exit(installation: &Installation, key: &Key) -> Instant {
     let mut command = installation.command();
     command.args(["key", "delete", &key.id, "--yes", "--config"]).arg(installation.config_file());
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
@@ -58,7 +58,7 @@ fn try_login(mut session: Wire, key: &Key) -> Option<String> {
 }
 
 /// `p50 … p99 … max …` in milliseconds.
-fn percentiles(mut times: Vec<Duration>) -> String {
+pub fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort();
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
     format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", at(50), at(99), at(100))

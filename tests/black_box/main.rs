@@ -20,6 +20,7 @@ mod browser;
 mod client_address;
 mod clients;
 mod console;
+mod gateways;
 mod harness;
 mod isproxy;
 mod keys;

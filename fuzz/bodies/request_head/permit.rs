@@ -9,7 +9,7 @@ use latchkey::auth::{
     SessionKeeperParts,
 };
 use latchkey::clock::Clock;
-use latchkey::config::{Limits, Policy};
+use latchkey::config::{Limits, Policy, StoreLocation};
 use latchkey::crypto::{DigestKey, KeyRing, KeyText};
 use latchkey::model::{ClientIp, KeyId, Service, Timestamp};
 use latchkey::store::{ImportedKey, ImportedUser, Index, Store};
@@ -32,7 +32,9 @@ async fn make_permit() -> Permit {
     let key_ring = KeyRing::fill(|purpose| Ok::<_, Infallible>([purpose as u8 + 1; 32])).expect("a key ring");
     let key_ring = Arc::new(key_ring);
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.expect("a store");
+    let store = Store::open_or_create(&StoreLocation::Sqlite(folder.path().join("latchkey.db")))
+        .await
+        .expect("a store");
     let key = KeyText::draw(&key_ring.tag).expect("a key");
     import(&store, &key_ring, &key).await;
     let index = Arc::new(Index::load(&store).await.expect("an index"));

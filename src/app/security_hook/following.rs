@@ -91,8 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_by_anybody_since_the_last_look_is_told_once_and_nothing_older() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(&folder.path().join("latchkey.db")).await.unwrap();
+        let (_folder, store) = crate::store::testing::empty_store().await;
         let (sender, mut events) = mpsc::channel(10);
         write(&store, &[EventKind::MfaReset]).await;
         look(&store, &sender).await.unwrap();

@@ -64,9 +64,10 @@ const fn step_of(reason: DenialReason) -> Step {
         DenialReason::UnknownSession | DenialReason::SessionExpired => Step::SessionLookUp,
         // Found out last of all, at the path of the sessions.
         DenialReason::CredentialKind => Step::Route,
-        DenialReason::TooManyFailures | DenialReason::UserThrottled | DenialReason::PasswordQueueFull => {
-            Step::PasswordTries
-        }
+        DenialReason::TooManyFailures
+        | DenialReason::UserThrottled
+        | DenialReason::PasswordQueueFull
+        | DenialReason::PasswordsUncounted => Step::PasswordTries,
         DenialReason::TooManyRequests => Step::KeyLimit,
         DenialReason::UnknownUser
         | DenialReason::WrongPassword
@@ -156,6 +157,9 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
         DenialReason::StoreStale => String::from(
             "the gateway's log tells what is wrong with the store; without it the gateway decides from memory for \
              `policy.max_staleness`",
+        ),
+        DenialReason::PasswordsUncounted => String::from(
+            "the gateway's log tells what is wrong with the store; keys go on without it, passwords do not",
         ),
         DenialReason::PasswordQueueFull => {
             String::from("trying again may do; use keys, or raise `limits.password_queue`")

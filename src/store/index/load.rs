@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use futures_util::TryStreamExt;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::AnyConnection;
+use sqlx::{Connection, Row};
 
 use super::Generation;
 use super::entry::UserState;
@@ -13,17 +14,18 @@ use super::interned::Interned;
 use super::keys::Keys;
 use super::sessions::Sessions;
 use super::users::Users;
-use crate::model::{CustomerId, Revision, UserId};
+use crate::model::{CustomerId, UserId};
 use crate::store::api_sessions::session_from_row;
-use crate::store::records::{CustomerRecord, allow_list, key_from_row, requirement, small_set};
-use crate::store::{Store, StoreError, feed};
+use crate::store::feed::{self, Position};
+use crate::store::records::{CustomerRecord, allow_list, flag, key_from_row, requirement, small_set};
+use crate::store::{Store, StoreError};
 
 /// Everything, as it stands at one revision.
-pub(super) async fn generation(store: &Store) -> Result<(Generation, Revision), StoreError> {
+pub(super) async fn generation(store: &Store) -> Result<(Generation, Position), StoreError> {
     // A connection of its own: a reader would keep the pages that it saw, and nobody asks for them again.
     let mut connection = store.pinned_connection().await?;
-    let mut transaction = connection.begin().await?;
-    let revision = feed::head(&mut transaction).await?;
+    let mut transaction = connection.begin_with(store.dialect().begin_read()).await?;
+    let position = feed::position(&mut transaction).await?;
     // Counted first, so that the tables are made as large as they must be.
     let (keys, users, customers): (i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM api_keys), (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM customers)",
@@ -45,10 +47,10 @@ pub(super) async fn generation(store: &Store) -> Result<(Generation, Revision), 
     load_sessions(&mut transaction, &generation).await?;
     transaction.rollback().await?;
     connection.close().await?;
-    Ok((generation, revision))
+    Ok((generation, position))
 }
 
-async fn load_customers(connection: &mut SqliteConnection, into: &Generation) -> Result<(), StoreError> {
+async fn load_customers(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
     let mut rows = sqlx::query("SELECT * FROM visible_customers").fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let record = CustomerRecord::from_row(&row)?;
@@ -57,7 +59,7 @@ async fn load_customers(connection: &mut SqliteConnection, into: &Generation) ->
     Ok(())
 }
 
-async fn load_users(connection: &mut SqliteConnection, into: &Generation) -> Result<(), StoreError> {
+async fn load_users(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
     // Only what the hot path needs: the full record would double the time of a large load.
     let mut rows = sqlx::query(
         "SELECT id, customer_id, login, active, access_points, \
@@ -69,13 +71,13 @@ async fn load_users(connection: &mut SqliteConnection, into: &Generation) -> Res
         let id = UserId(row.try_get(0)?);
         let hash: Option<String> = row.try_get(5)?;
         let state = UserState {
-            active: row.try_get(3)?,
+            active: flag(&row, 3)?,
             access_points: crate::model::AccessPoints::from_stored(small_set(row.try_get(4)?)?),
             password_hash: hash.map(|hash| Arc::new(crate::crypto::PasswordHash::from_stored(hash))),
             password_version: row.try_get(6)?,
-            password_off_by_key: row.try_get(7)?,
-            mfa: requirement(row.try_get(8)?),
-            mfa_active: row.try_get(9)?,
+            password_off_by_key: flag(&row, 7)?,
+            mfa: requirement(flag(&row, 8)?),
+            mfa_active: flag(&row, 9)?,
             allow_list: allow_list(row.try_get(10)?)?,
         };
         into.add_user(id, CustomerId(row.try_get(1)?), row.try_get(2)?, into.shared_state(state))?;
@@ -83,7 +85,7 @@ async fn load_users(connection: &mut SqliteConnection, into: &Generation) -> Res
     Ok(())
 }
 
-async fn load_keys(connection: &mut SqliteConnection, into: &Generation) -> Result<(), StoreError> {
+async fn load_keys(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
     // Equal lists are read once and shared: thousands of keys tend to have the same one.
     let mut lists = HashMap::new();
     let mut rows = sqlx::query("SELECT * FROM visible_keys").fetch(connection);
@@ -98,7 +100,7 @@ async fn load_keys(connection: &mut SqliteConnection, into: &Generation) -> Resu
     Ok(())
 }
 
-async fn load_sessions(connection: &mut SqliteConnection, into: &Generation) -> Result<(), StoreError> {
+async fn load_sessions(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
     let mut rows = sqlx::query("SELECT * FROM api_sessions").fetch(connection);
     while let Some(row) = rows.try_next().await? {
         into.put_session(&session_from_row(&row)?)?;

@@ -312,13 +312,21 @@ fn free_port() -> u16 {
     }
 }
 
+/// A file, or a new database of the server that `LATCHKEY_TEST_DATABASES` names: the same stories hold for both.
+fn store_url() -> String {
+    match std::env::var("LATCHKEY_TEST_DATABASES") {
+        Ok(server) => super::postgres::new_database(&server),
+        Err(_) => String::from("sqlite:data/latchkey.db"),
+    }
+}
+
 fn usual_config(api: SocketAddr, isproxy: SocketAddr) -> Value {
     let tls = json!({ "certificate": "server.crt", "private_key": "server.key" });
     let routes = json!([{ "path": "/", "upstream": "registry" }]);
     let any = "127.0.0.1:0";
     let console_port = free_port();
     json!({
-        "store": { "url": "sqlite:data/latchkey.db" },
+        "store": { "url": store_url() },
         "master_key_file": "master.key",
         "listeners": [
             { "name": "api", "protocol": "http", "address": any, "plaintext_credentials": "allow", "routes": routes },

@@ -219,6 +219,17 @@ CREATE TABLE used_tokens (
     used_at BIGINT NOT NULL
 );
 
+-- Of addresses (`kind` 0) and user names (1), known by keyed digests; there is no such table in the embedded store, whose
+-- gateway counts by itself. `at` is the database's own time.
+CREATE TABLE failed_passwords (
+    kind BIGINT NOT NULL,
+    caller BYTEA NOT NULL,
+    failures BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (kind, caller)
+);
+CREATE INDEX failed_passwords_by_age ON failed_passwords (at);
+
 CREATE TABLE audit (
     sequence BIGINT PRIMARY KEY,
     at BIGINT NOT NULL,

@@ -1,0 +1,210 @@
+//! The embedded store: one file, which its owner alone may open.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sqlx::AnyConnection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+
+use super::StoreError;
+use super::open::Task;
+use crate::config::StoreLocation;
+
+/// The file of an open store.
+#[derive(Debug)]
+pub(super) struct StoreFile {
+    path: PathBuf,
+    identity: FileIdentity,
+}
+
+/// Which file it is, whatever it is called: device and number (stat(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// Makes the file and its folder if need be.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    let file_error = |source| StoreError::File { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file_error)?;
+    }
+    // Made by us rather than by the engine, so that nobody else can read it for a moment.
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(file_error(error)),
+    }
+}
+
+impl StoreFile {
+    /// The file at `path`, with its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+        refuse_other_owner(path)?;
+        let options =
+            SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
+        let mut connection = options.connect().await?;
+        sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await?;
+        sqlx::migrate!("src/store/migrations/sqlite").run(&mut connection).await?;
+        connection.close().await?;
+        let source = |source| StoreError::File { path: path.to_owned(), source };
+        let identity = FileIdentity::of(path).map_err(source)?;
+        Ok(Self { path: path.to_owned(), identity })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the driver opens it by: no letter of a path can mean anything else there.
+    pub(super) fn url(&self) -> String {
+        use std::fmt::Write;
+        // Whole, so that no `..` in it is read as a part of an address.
+        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let mut url = String::from("sqlite:");
+        for byte in path.as_os_str().as_bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
+                url.push(char::from(*byte));
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+        url.push_str("?mode=rw");
+        url
+    }
+
+    /// Is what was opened still what stands at its path?
+    pub(super) fn require_in_place(&self) -> Result<(), StoreError> {
+        match FileIdentity::of(&self.path) {
+            Ok(identity) if identity == self.identity => Ok(()),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::File { path: self.path.clone(), source })
+            }
+            _ => Err(StoreError::NotInPlace(self.path.clone())),
+        }
+    }
+}
+
+impl FileIdentity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+/// What a connection is told first. The writer keeps few pages: what is changed is rarely the same page for long, and what
+/// a larger transaction changes goes into the write-ahead log before its end. A reader keeps what the console asks for again
+/// and again, such as a large customer's usage of two days; it is taken as it is needed. Another process's transaction is
+/// waited for, ten seconds at most.
+pub(super) const fn preparation(task: Task) -> &'static str {
+    match task {
+        Task::Writing => {
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA foreign_keys = ON; PRAGMA cache_size = -512"
+        }
+        Task::Reading => {
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384"
+        }
+        Task::Following => {
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA foreign_keys = ON"
+        }
+    }
+}
+
+pub(super) async fn require_durable(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await?;
+    if level == 2 {
+        Ok(())
+    } else {
+        Err(StoreError::NotDurable(format!("synchronous={level} where only 2 (FULL) keeps every commit")))
+    }
+}
+
+fn refuse_other_owner(path: &Path) -> Result<(), StoreError> {
+    let owner = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.uid(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing(StoreLocation::Sqlite(path.to_owned())));
+        }
+        Err(source) => return Err(StoreError::File { path: path.to_owned(), source }),
+    };
+    let us = rustix::process::geteuid().as_raw();
+    if owner == us { Ok(()) } else { Err(StoreError::OtherOwner { path: path.to_owned(), owner, us }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    async fn store(path: &Path) -> Store {
+        Store::open_or_create(&StoreLocation::Sqlite(path.to_owned())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn s81_every_connection_syncs_every_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder.path().join("data/latchkey.db")).await;
+        for pool in [&store.writer, &store.readers] {
+            let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.unwrap();
+            assert_eq!(level, 2);
+        }
+        let mut lax = store.pinned_connection().await.unwrap();
+        sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut lax).await.unwrap();
+        let refused = require_durable(&mut lax).await;
+        assert!(matches!(refused, Err(StoreError::NotDurable(told)) if told.starts_with("synchronous=1")));
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_a_deleted_row_goes_with_it_on_every_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder.path().join("latchkey.db")).await;
+        for pool in [&store.writer, &store.readers] {
+            let on: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(pool).await.unwrap();
+            assert_eq!(on, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn s80_a_store_that_was_moved_or_replaced_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, elsewhere] = ["latchkey.db", "moved.db"].map(|name| folder.path().join(name));
+        let store = store(&path).await;
+        assert!(store.require_in_place().is_ok());
+        std::fs::rename(&path, &elsewhere).unwrap();
+        assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(named)) if named == path));
+        std::fs::copy(&elsewhere, &path).unwrap();
+        assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(_))));
+        std::fs::rename(&elsewhere, &path).unwrap();
+        assert!(store.require_in_place().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_store_is_named_and_a_new_one_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latchkey.db");
+        let location = StoreLocation::Sqlite(path.clone());
+        assert!(
+            matches!(Store::open(&location).await, Err(StoreError::Missing(missing)) if missing == location)
+        );
+        Store::open_or_create(&location).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_path_may_have_any_letter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b?c#d%41:é/../é/latchkey.db");
+        std::fs::create_dir_all(folder.path().join("a b?c#d%41:é")).unwrap();
+        drop(store(&path).await);
+        assert!(std::fs::metadata(&path).unwrap().len() > 0);
+    }
+}

@@ -1,0 +1,36 @@
+//! Several gateways over one database: what is changed by one holds at all, and all go on when the database does not.
+
+mod database_away;
+mod deletions;
+mod held_transactions;
+
+use tempfile::TempDir;
+
+use crate::harness::{Installation, PostgresServer, TestGateway};
+
+/// Gateways that share a database and a master key.
+struct Fleet {
+    server: PostgresServer,
+    database: String,
+    gateways: Vec<TestGateway>,
+    _folder: TempDir,
+}
+
+impl Fleet {
+    fn start(count: usize) -> Self {
+        let server = PostgresServer::start();
+        let database = server.new_database();
+        let folder = TempDir::new().unwrap();
+        let master_key = folder.path().join("master.key");
+        let gateways = (0..count)
+            .map(|_| {
+                let change = |config: &mut serde_json::Value| {
+                    config["store"]["url"] = database.clone().into();
+                    config["master_key_file"] = master_key.to_str().unwrap().into();
+                };
+                Installation::configured(change).serve()
+            })
+            .collect();
+        Self { server, database, gateways, _folder: folder }
+    }
+}
