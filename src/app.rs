@@ -30,8 +30,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
-    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureGroups, HashingLane,
-    SessionKeeper, SessionKeeperParts, open_key_ring,
+    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureCounter, FailureGroups,
+    HashingLane, SessionKeeper, SessionKeeperParts, open_key_ring,
 };
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol};
@@ -108,7 +108,7 @@ impl Gateway {
         let hangup = control.block_on(async { hangup_signal() })?;
         let reading = source.read(&FileMarks::default());
         let config = Arc::new(reading.config?);
-        let Opened { shared, store, plane, noted_uses, refused, session_keeper } =
+        let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter } =
             open_shared(&control, &config)?;
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
 
@@ -124,6 +124,7 @@ impl Gateway {
             noted_uses,
             refused,
             session_keeper,
+            failure_counter,
             ops: control::ops_sockets(&config, &bound)?,
             limits: config.limits.clone(),
             readiness: readiness.clone(),
@@ -218,6 +219,8 @@ struct Opened {
     noted_uses: tokio::sync::mpsc::Receiver<KeyUse>,
     refused: tokio::sync::mpsc::Receiver<KeptRefusal>,
     session_keeper: SessionKeeper,
+    /// Where several gateways share the store.
+    failure_counter: Option<FailureCounter>,
 }
 
 fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
@@ -235,6 +238,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         clock: clock.clone(),
         limits: Arc::clone(&limits),
     });
+    let (failure_counter, shared_failures) = FailureCounter::new(&store, &key_ring).unzip();
     let plane = ControlPlane {
         store: store.clone(),
         key_ring: Arc::clone(&key_ring),
@@ -252,6 +256,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         clock: clock.clone(),
         key_uses,
         session_orders,
+        shared_failures,
         password_threads: password_threads(),
     })?);
     let access_log = match &config.access_log {
@@ -270,7 +275,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         refusals,
         failures: FailureGroups::default(),
     };
-    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper })
+    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter })
 }
 
 /// A demo's credentials were printed on a terminal: nobody else may reach it (S103).

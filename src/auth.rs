@@ -37,6 +37,7 @@ mod rate_limit;
 mod rights;
 mod security_events;
 mod security_keys;
+mod shared_failures;
 mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -85,6 +86,7 @@ pub use rate_limit::Quota;
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
 pub use security_events::SecurityEvent;
 pub use security_keys::{SecurityKeys, SecurityKeysError};
+pub use shared_failures::{FailureCounter, SharedFailures};
 pub use sign_in::{
     ConfirmFault, ConsoleSession, FactorRefusal, PasswordSignIn, PresentedFactor, SecurityNotice,
     SessionLook, SessionStep, SignInFault, SignedIn, UsedFactor,

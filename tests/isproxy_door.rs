@@ -90,6 +90,7 @@ impl Door {
         let authenticator = Authenticator::new(AuthenticatorParts {
             index,
             session_orders,
+            shared_failures: None,
             key_ring,
             policy: Policy::default(),
             limits: Arc::clone(&limits),

@@ -76,6 +76,7 @@ impl World {
             clock,
             key_uses,
             session_orders,
+            shared_failures: None,
             password_threads: 1,
         });
         store.close().await;

@@ -91,6 +91,7 @@ async fn authenticator() -> Authenticator {
         clock,
         key_uses,
         session_orders,
+        shared_failures: None,
         password_threads: 1,
     };
     store.close().await;

@@ -16,6 +16,9 @@ const CLEAN_EVERY: Duration = Duration::from_hours(1);
 /// A form that was sent is known for so long, in seconds: no page of it is open longer.
 const TOKENS_KNOWN_SECONDS: i64 = 86_400;
 
+/// Longer than any failed password counts.
+const FAILURES_KNOWN_MILLISECONDS: i64 = 7_200_000;
+
 /// What cleans the store.
 pub(super) struct Cleaning {
     store: Store,
@@ -56,7 +59,8 @@ impl Cleaning {
         let used_until = now.plus_seconds(-self.idle_seconds);
         self.store.clear_console_sessions(opened_until, used_until).await?;
         self.store.clear_links(now).await?;
-        self.store.clear_used_tokens(now.plus_seconds(-TOKENS_KNOWN_SECONDS)).await
+        self.store.clear_used_tokens(now.plus_seconds(-TOKENS_KNOWN_SECONDS)).await?;
+        self.store.clear_failed_passwords(FAILURES_KNOWN_MILLISECONDS).await
     }
 }
 

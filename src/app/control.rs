@@ -16,7 +16,7 @@ use super::cleaning::Cleaning;
 use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
 use super::usage::keep_usage;
-use crate::auth::{ControlPlane, IndexAge, SessionKeeper};
+use crate::auth::{ControlPlane, FailureCounter, IndexAge, SessionKeeper};
 use crate::config::{Config, Limits, ListenerProtocol, StoreLocation, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
@@ -46,6 +46,7 @@ pub(super) struct Parts {
     pub(super) noted_uses: mpsc::Receiver<KeyUse>,
     pub(super) refused: mpsc::Receiver<KeptRefusal>,
     pub(super) session_keeper: SessionKeeper,
+    pub(super) failure_counter: Option<FailureCounter>,
     pub(super) ops: Vec<TcpListener>,
     /// For how long sessions of the console are kept.
     pub(super) limits: Limits,
@@ -63,6 +64,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         noted_uses,
         refused,
         session_keeper,
+        failure_counter,
         ops,
         limits,
         readiness,
@@ -100,6 +102,9 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     let uncounted = shared.metrics.uncounted_uses();
     tasks.spawn(keep_usage(shared.clone(), store, uncounted, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));
+    if let Some(counter) = failure_counter {
+        tasks.spawn(counter.run(stop.clone()));
+    }
     for socket in ops {
         let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;
         let state = OpsState {

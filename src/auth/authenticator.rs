@@ -24,7 +24,8 @@ use super::password_check::{PasswordChecker, PasswordCheckerError, QueueFull, ha
 use super::password_turns::PasswordTurns;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge, refusal_for};
 use super::rate_limit::{Quota, RateLimit, TermsChange};
-use super::throttle::FailureThrottle;
+use super::shared_failures::SharedFailures;
+use super::throttle::{CountedPassword, FailureThrottle};
 use super::usage_meter::{CollectedUsage, UsageMeter};
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
@@ -74,6 +75,7 @@ pub struct Authenticator {
     usage: UsageMeter,
     key_uses: mpsc::Sender<KeyUse>,
     session_orders: SessionOrders,
+    shared_failures: Option<SharedFailures>,
     session_lifetime: SessionLifetime,
 }
 
@@ -94,6 +96,8 @@ pub struct AuthenticatorParts {
     pub key_uses: mpsc::Sender<KeyUse>,
     /// Opens and closes API sessions.
     pub session_orders: SessionOrders,
+    /// Counts failed passwords for all gateways of a shared store.
+    pub shared_failures: Option<SharedFailures>,
     /// Threads that hash passwords: half the cores, at least one.
     pub password_threads: usize,
 }
@@ -124,6 +128,7 @@ impl Authenticator {
             clock: parts.clock,
             key_uses: parts.key_uses,
             session_orders: parts.session_orders,
+            shared_failures: parts.shared_failures,
             session_lifetime: parts.limits.session_lifetime(),
         })
     }
@@ -316,7 +321,7 @@ impl Authenticator {
         }
         let turn = self.password_turns.take(self.passwords.attempt_digest(name, &password)).await;
         let _turn = turn.map_err(|QueueFull| of_user(BUSY))?;
-        let counted = self.throttle.count_password(client_ip, name).map_err(of_user)?;
+        let counted = self.count_password(client_ip, name).await.map_err(of_user)?;
         let judged = self.check_password(name, password, service, client_ip).await;
         match judged {
             Ok(_) => counted.let_in(),
@@ -325,6 +330,25 @@ impl Authenticator {
             Err(_) => {}
         }
         judged
+    }
+
+    /// Counts a password as failed, here and at every gateway of a shared store, unless it must wait.
+    async fn count_password<'t>(
+        &'t self,
+        client_ip: ClientIp,
+        name: &'t str,
+    ) -> Result<CountedPassword<'t>, Denial> {
+        let counted = self.throttle.count_password(client_ip, name)?;
+        let (Some(shared), Some(rules)) = (&self.shared_failures, self.throttle.shared_rules()) else {
+            return Ok(counted);
+        };
+        match shared.count(client_ip, name, rules).await {
+            Ok(count) => Ok(counted.also_in_the_store(count)),
+            Err(denial) => {
+                counted.not_hashed();
+                Err(denial)
+            }
+        }
     }
 
     /// Lets a password in that did so within the last minute, and would again.

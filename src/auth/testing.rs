@@ -112,6 +112,7 @@ impl World {
                 clock: clock.clone(),
                 key_uses,
                 session_orders,
+                shared_failures: None,
                 password_threads,
             })
             .unwrap(),

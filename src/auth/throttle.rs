@@ -15,9 +15,11 @@ use tokio::time::Instant;
 
 use self::table::{Rule, TICKS_PER_SECOND, Table, Tally, Tick};
 use super::decision::{Denial, DenialReason, Refusal};
+use super::shared_failures::SharedCount;
 use crate::config::Limits;
 use crate::crypto::DigestKey;
 use crate::model::ClientIp;
+use crate::store::FailureCount;
 
 /// Failures of an address are counted over this long from the first one (SECURITY S44).
 const ADDRESS_WINDOW: Tick = 600 * TICKS_PER_SECOND;
@@ -49,6 +51,7 @@ pub(super) struct CountedPassword<'t> {
     throttle: &'t FailureThrottle,
     client_ip: ClientIp,
     name: &'t str,
+    shared: Option<SharedCount>,
 }
 
 impl FailureThrottle {
@@ -97,7 +100,17 @@ impl FailureThrottle {
             self.take_back_address(client_ip);
             return Err(denial(wait, DenialReason::UserThrottled));
         }
-        Ok(CountedPassword { throttle: self, client_ip, name })
+        Ok(CountedPassword { throttle: self, client_ip, name, shared: None })
+    }
+
+    /// The limits by which passwords are counted for all gateways; `None` where nothing is counted.
+    pub(super) fn shared_rules(&self) -> Option<SharedRules> {
+        let (addresses, names) = (self.addresses.rule(), self.names.rule());
+        let rules = SharedRules {
+            failed_credentials_per_address: addresses.limit.load(Ordering::Relaxed),
+            failed_passwords_per_user: names.free.load(Ordering::Relaxed),
+        };
+        (!addresses.is_off() || !names.is_off()).then_some(rules)
     }
 
     /// A password for `name` let in: what failed before is forgotten.
@@ -131,17 +144,75 @@ impl FailureThrottle {
 }
 
 impl CountedPassword<'_> {
+    /// It is counted in a shared store too.
+    pub(super) fn also_in_the_store(self, count: SharedCount) -> Self {
+        Self { shared: Some(count), ..self }
+    }
+
     /// It let in: it is no failure of the address, and what failed before for the name is forgotten.
     pub(super) fn let_in(self) {
         self.throttle.take_back_address(self.client_ip);
         self.throttle.forget_name(self.name);
+        if let Some(shared) = self.shared {
+            shared.take_back(true);
+        }
     }
 
     /// It was not hashed after all: it is no failure.
     pub(super) fn not_hashed(self) {
         self.throttle.take_back_address(self.client_ip);
         self.throttle.names.take_back(self.throttle.name_key(self.name));
+        if let Some(shared) = self.shared {
+            shared.take_back(false);
+        }
     }
+}
+
+/// The limits that hold for all gateways of a shared store; 0: nothing is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SharedRules {
+    failed_credentials_per_address: u32,
+    failed_passwords_per_user: u32,
+}
+
+/// From where ticks of a shared store are counted: 2026-01-01T00:00:00Z, in milliseconds since 1970.
+const SHARED_TICKS_BEGAN: i64 = 1_767_225_600_000;
+const MILLISECONDS_PER_TICK: i64 = 1_000 / TICKS_PER_SECOND as i64;
+
+/// Counts a password of an address and for a name as failed, unless either must wait, by the same rules as one gateway
+/// does. Times are the store's, in milliseconds since 1970.
+pub(super) fn judge_shared(
+    rules: SharedRules,
+    [address, name]: [FailureCount; 2],
+    now_milliseconds: i64,
+) -> Result<[FailureCount; 2], Denial> {
+    let addresses = PerAddress { limit: AtomicU32::new(rules.failed_credentials_per_address) };
+    let names = PerName { free: AtomicU32::new(rules.failed_passwords_per_user) };
+    let address = count_shared(&addresses, address, now_milliseconds, DenialReason::TooManyFailures)?;
+    let name = count_shared(&names, name, now_milliseconds, DenialReason::UserThrottled)?;
+    Ok([address, name])
+}
+
+fn count_shared(
+    rule: &impl Rule,
+    known: FailureCount,
+    now: i64,
+    reason: DenialReason,
+) -> Result<FailureCount, Denial> {
+    if rule.is_off() {
+        return Ok(known);
+    }
+    let tick = |milliseconds: i64| {
+        let ticks = milliseconds.saturating_sub(SHARED_TICKS_BEGAN).div_euclid(MILLISECONDS_PER_TICK);
+        Tick::try_from(ticks.max(0)).unwrap_or(Tick::MAX)
+    };
+    let tally = Tally { failures: known.failures, at: tick(known.at) };
+    if let Some(wait) = rule.wait(tally, tick(now)) {
+        return Err(denial(wait, reason));
+    }
+    let Tally { failures, at } = rule.counted(tally, tick(now));
+    let at = SHARED_TICKS_BEGAN.saturating_add(i64::from(at).saturating_mul(MILLISECONDS_PER_TICK));
+    Ok(FailureCount { failures, at })
 }
 
 /// So many failures in [`ADDRESS_WINDOW`] from the first; then none until it is over.
@@ -254,6 +325,27 @@ mod tests {
 
     async fn pass(seconds: u64) {
         tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[test]
+    fn s44_what_is_counted_for_all_gateways_follows_the_same_rules() {
+        let rules = SharedRules { failed_credentials_per_address: 3, failed_passwords_per_user: 2 };
+        let now = SHARED_TICKS_BEGAN + 86_400_000;
+        let mut known = [FailureCount::default(); 2];
+        for at in [now, now + 100] {
+            known = judge_shared(rules, known, at).unwrap();
+        }
+        assert_eq!(known.map(|count| (count.failures, count.at)), [(2, now), (2, now + 100)]);
+        let refused = judge_shared(rules, known, now + 1_000).unwrap_err();
+        assert_eq!((refused.reason, retry_after(refused)), (DenialReason::UserThrottled, 1));
+        known = judge_shared(rules, known, now + 1_200).unwrap();
+        let elsewhere = judge_shared(rules, [known[0], FailureCount::default()], now + 1_200).unwrap_err();
+        assert_eq!((elsewhere.reason, retry_after(elsewhere)), (DenialReason::TooManyFailures, 599));
+        let other_address = [FailureCount::default(), known[1]];
+        assert_eq!(retry_after(judge_shared(rules, other_address, now + 1_200).unwrap_err()), 2);
+        assert!(judge_shared(rules, known, now + 2_000_000).is_ok(), "long ago");
+        let off = SharedRules { failed_credentials_per_address: 0, failed_passwords_per_user: 0 };
+        assert_eq!(judge_shared(off, known, now + 1_200).unwrap(), known);
     }
 
     #[tokio::test(start_paused = true)]

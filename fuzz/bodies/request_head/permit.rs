@@ -55,6 +55,7 @@ async fn make_permit() -> Permit {
         clock,
         key_uses,
         session_orders,
+        shared_failures: None,
         password_threads: 0,
     });
     let attempt = Attempt {

@@ -45,7 +45,7 @@ impl Authenticator {
         self.throttle.admit_password(client_ip, counted_as)?;
         let digest = self.console_passwords.attempt_digest(counted_as, &password);
         let _turn = self.password_turns.take(digest).await.map_err(|QueueFull| BUSY)?;
-        let counted = self.throttle.count_password(client_ip, counted_as)?;
+        let counted = self.count_password(client_ip, counted_as).await?;
         match self.console_passwords.check(password, hash.map(Arc::new)).await {
             Ok(true) if admitted => {
                 counted.let_in();
