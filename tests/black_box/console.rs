@@ -22,7 +22,7 @@ fn account(alex: &[&str]) -> TestGateway {
 
 /// The first step of a sign-in; answers the page that it leads to.
 #[track_caller]
-fn give_password(visitor: &mut Visitor<'_>, user: &str, password: &str) -> Page {
+pub fn give_password(visitor: &mut Visitor<'_>, user: &str, password: &str) -> Page {
     let page = visitor.open("/sign-in");
     let (account, login) = user.split_once('/').unwrap();
     visitor.submit(&page, "/sign-in", &[("account", account), ("user", login), ("password", password)])
@@ -39,7 +39,7 @@ fn go_on(visitor: &mut Visitor<'_>, mut page: Page) -> Page {
 
 /// Somebody who has signed in with the password alone, and read what is told then.
 #[track_caller]
-fn sign_in<'g>(gateway: &'g TestGateway, user: &str) -> Visitor<'g> {
+pub fn sign_in<'g>(gateway: &'g TestGateway, user: &str) -> Visitor<'g> {
     let mut visitor = Visitor::new(gateway);
     let page = give_password(&mut visitor, user, PASSWORD);
     let page = go_on(&mut visitor, page);
@@ -50,14 +50,14 @@ fn sign_in<'g>(gateway: &'g TestGateway, user: &str) -> Visitor<'g> {
 
 /// The second step with a code of the app or a recovery code; answers the page that it leads to.
 #[track_caller]
-fn give_code(visitor: &mut Visitor<'_>, action: &str, code: &str) -> Page {
+pub fn give_code(visitor: &mut Visitor<'_>, action: &str, code: &str) -> Page {
     let page = visitor.open(action);
     let action = action.split('?').next().unwrap();
     visitor.submit(&page, action, &[("code", code)])
 }
 
 /// Is this somebody who can use the console?
-fn is_in(visitor: &mut Visitor<'_>) -> bool {
+pub fn is_in(visitor: &mut Visitor<'_>) -> bool {
     let page = visitor.get("/profile");
     page.status() == 200
 }
@@ -71,7 +71,7 @@ fn sign_out(visitor: &mut Visitor<'_>) {
 
 /// Turns an authenticator app on; answers it, and the recovery codes where it was the first method.
 #[track_caller]
-fn set_app_up(visitor: &mut Visitor<'_>) -> (App, Vec<String>) {
+pub fn set_app_up(visitor: &mut Visitor<'_>) -> (App, Vec<String>) {
     let mut page = visitor.open("/profile/mfa/app");
     let mut codes = Vec::new();
     if page.path.starts_with("/profile/mfa/recovery-codes") {

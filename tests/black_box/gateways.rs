@@ -3,6 +3,7 @@
 mod database_away;
 mod deletions;
 mod held_transactions;
+mod shared_state;
 
 use tempfile::TempDir;
 
@@ -18,17 +19,23 @@ struct Fleet {
 
 impl Fleet {
     fn start(count: usize) -> Self {
+        Self::configured(count, |_| {})
+    }
+
+    /// Gateways with a change to the usual configuration.
+    fn configured(count: usize, change: impl Fn(&mut serde_json::Value)) -> Self {
         let server = PostgresServer::start();
         let database = server.new_database();
         let folder = TempDir::new().unwrap();
         let master_key = folder.path().join("master.key");
         let gateways = (0..count)
             .map(|_| {
-                let change = |config: &mut serde_json::Value| {
+                let shared = |config: &mut serde_json::Value| {
                     config["store"]["url"] = database.clone().into();
                     config["master_key_file"] = master_key.to_str().unwrap().into();
+                    change(config);
                 };
-                Installation::configured(change).serve()
+                Installation::configured(shared).serve()
             })
             .collect();
         Self { server, database, gateways, _folder: folder }
