@@ -10,10 +10,12 @@ mod control;
 mod door_addresses;
 mod doors;
 mod generation;
+mod loading;
 mod process;
 mod refusals;
 mod reload;
 mod security_hook;
+mod snapshots;
 mod source;
 mod usage;
 
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -31,19 +33,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
     Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureCounter, FailureGroups,
-    HashingLane, SessionKeeper, SessionKeeperParts, open_key_ring,
+    HashingLane, SessionKeeper, SessionKeeperParts,
 };
 use crate::clock::Clock;
 use crate::config::{Config, ListenerProtocol};
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
-use crate::store::{Index, KeyUse, Store, StoreMark};
+use crate::store::{Index, KeyUse, Store};
 use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
 pub use check::find_unusable;
 use control::HealthChecks;
 use generation::Generation;
+use loading::{Loaded, load};
 use reload::Reloader;
 use security_hook::{follow_security_events, tell_security_events};
+use snapshots::Snapshots;
 pub use source::ConfigSource;
 use source::FileMarks;
 
@@ -108,7 +112,7 @@ impl Gateway {
         let hangup = control.block_on(async { hangup_signal() })?;
         let reading = source.read(&FileMarks::default());
         let config = Arc::new(reading.config?);
-        let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter } =
+        let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots } =
             open_shared(&control, &config)?;
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
 
@@ -125,6 +129,7 @@ impl Gateway {
             refused,
             session_keeper,
             failure_counter,
+            snapshots: snapshots.clone(),
             ops: control::ops_sockets(&config, &bound)?,
             limits: config.limits.clone(),
             readiness: readiness.clone(),
@@ -137,6 +142,7 @@ impl Gateway {
         let consoles = control.block_on(consoles::spawn(
             &shared,
             &plane,
+            &snapshots,
             &generation,
             (console_sockets, told),
             &drain,
@@ -165,7 +171,14 @@ impl Gateway {
             control_tasks.spawn(following);
             control_tasks.spawn(reloader.run(hangup, drain.clone()));
         });
-        readiness.send_replace(Readiness::Ready);
+        // The store may be away already.
+        readiness.send_if_modified(|present| {
+            let is_starting = matches!(present, Readiness::Starting);
+            if is_starting {
+                *present = Readiness::Ready;
+            }
+            is_starting
+        });
         let doors = doors.handles;
         Ok(Self { control, addresses, doors, console, readiness, drain, stop_control, control_tasks, store })
     }
@@ -221,14 +234,12 @@ struct Opened {
     session_keeper: SessionKeeper,
     /// Where several gateways share the store.
     failure_counter: Option<FailureCounter>,
+    snapshots: Snapshots,
 }
 
 fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     let clock = Clock::system();
-    let store = control.block_on(Store::open_or_create(&config.store))?;
-    let key_ring = Arc::new(control.block_on(open_key_ring(&store, &config.master_key, clock.now()))?);
-    control.block_on(refuse_demo_beyond_loopback(&store, config))?;
-    let index = Arc::new(control.block_on(Index::load(&store))?);
+    let Loaded { store, key_ring, index, snapshots } = control.block_on(load(config, &clock))?;
     let (key_uses, noted_uses) = tokio::sync::mpsc::channel(WAITING_KEY_USES);
     let limits = Arc::new(config.limits.clone());
     let (session_keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
@@ -275,20 +286,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         refusals,
         failures: FailureGroups::default(),
     };
-    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter })
-}
-
-/// A demo's credentials were printed on a terminal: nobody else may reach it (S103).
-async fn refuse_demo_beyond_loopback(store: &Store, config: &Config) -> Result<()> {
-    let beyond = config.listeners.iter().find(|listener| !listener.address.ip().is_loopback());
-    match beyond {
-        Some(listener) if store.is_marked(StoreMark::Demo).await? => bail!(
-            "listener `{}` is at {}, and this store was made by `latchkey demo`: it may be served on loopback addresses only",
-            listener.name,
-            listener.address
-        ),
-        _ => Ok(()),
-    }
+    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots })
 }
 
 fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {

@@ -78,7 +78,7 @@ pub use key_import::{
     parse_key_line,
 };
 pub use key_inspection::KeyTest;
-pub use key_ring::{KeyRingError, open_key_ring};
+pub use key_ring::{KeyRingError, open_key_ring, open_stored_key_ring};
 pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
 pub use passwords::{OwnNames, PasswordFault, check_password, least_password_characters};

@@ -57,6 +57,8 @@ use raw::RawConfig;
 pub struct Config {
     /// The embedded store's file.
     pub store: StoreLocation,
+    /// Where a gateway keeps what it needs to be started while a shared store is away.
+    pub snapshot: PathBuf,
     /// Where the master key is.
     pub master_key: MasterKeySource,
     /// What to listen on, names and addresses unique.

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::{AccessLog, Metrics};
@@ -40,7 +41,12 @@ pub enum Readiness {
     /// Yes.
     Ready,
     /// Yes, although something is amiss, as the text tells: for example that the store is away.
-    Degraded(String),
+    Degraded {
+        /// What it goes on without.
+        reason: String,
+        /// Since when.
+        since: Instant,
+    },
     /// No, for the reason that the text tells: nobody is let in, as the store has been away for too long.
     Unready(String),
     /// Not any more: what is open ends.
@@ -157,7 +163,11 @@ mod tests {
         for (readiness, status, text) in [
             (Readiness::Starting, "503", "starting\n"),
             (Readiness::Ready, "200", "ready\n"),
-            (Readiness::Degraded("the store is away".to_owned()), "200", "degraded: the store is away\n"),
+            (
+                Readiness::Degraded { reason: "the store is away".to_owned(), since: Instant::now() },
+                "200",
+                "degraded: the store is away since 0 s\n",
+            ),
             (Readiness::Unready("the store is away".to_owned()), "503", "unready: the store is away\n"),
             (Readiness::Draining, "503", "draining\n"),
         ] {

@@ -30,6 +30,7 @@ mod queries;
 mod records;
 mod recovery_codes;
 mod refusals;
+mod snapshot;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -60,6 +61,7 @@ pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
+pub use snapshot::{Snapshot, SnapshotError, SnapshotKeeper};
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
 };

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::generation::{ConsolePlan, Generation};
+use super::snapshots::Snapshots;
 use crate::auth::{ConsoleAccess, ControlPlane, SessionTerms};
 use crate::config::{Config, ListenerProtocol};
 use crate::console::{
@@ -34,6 +35,7 @@ pub(super) struct Consoles {
 pub(super) async fn spawn(
     shared: &Shared,
     plane: &ControlPlane,
+    snapshots: &Snapshots,
     generation: &Generation,
     (sockets, addresses): (Vec<TcpListener>, DoorAddresses),
     drain: &CancellationToken,
@@ -44,7 +46,10 @@ pub(super) async fn spawn(
         idle_seconds: config.limits.console_session_idle_seconds.into(),
         absolute_seconds: config.limits.console_session_seconds.into(),
     };
-    let security_keys = plane.security_keys(public_url).await?;
+    let security_keys = match snapshots.age {
+        None => plane.security_keys(public_url).await?,
+        Some(_) => plane.security_keys_without_store(public_url, snapshots.relying_party.as_deref())?,
+    };
     let authenticator = Arc::clone(&shared.authenticator);
     let access =
         ConsoleAccess::new(plane.clone(), authenticator, security_keys, terms, shared.failures.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use super::Shared;
 use super::cleaning::Cleaning;
 use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
+use super::snapshots::{self, SnapshotWriter, Snapshots};
 use super::usage::keep_usage;
 use crate::auth::{ControlPlane, FailureCounter, IndexAge, SessionKeeper};
 use crate::config::{Config, Limits, ListenerProtocol, StoreLocation, UpstreamProtocol};
@@ -22,7 +23,9 @@ use crate::crypto::random;
 use crate::gateway::{http, isproxy};
 use crate::net::BoundListener;
 use crate::ops::{OpsState, Readiness, serve_ops};
-use crate::store::{Follower, FollowerEvents, KeyUse, NewGateway, Store, StoreError, Subject};
+use crate::store::{
+    Follower, FollowerEvents, KeyUse, NewGateway, SnapshotKeeper, Store, StoreError, Subject,
+};
 use crate::telemetry::KeptRefusal;
 
 /// A key's time is over within this (PROTOCOL section 3, point 8: one second).
@@ -47,6 +50,7 @@ pub(super) struct Parts {
     pub(super) refused: mpsc::Receiver<KeptRefusal>,
     pub(super) session_keeper: SessionKeeper,
     pub(super) failure_counter: Option<FailureCounter>,
+    pub(super) snapshots: Snapshots,
     pub(super) ops: Vec<TcpListener>,
     /// For how long sessions of the console are kept.
     pub(super) limits: Limits,
@@ -65,6 +69,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         refused,
         session_keeper,
         failure_counter,
+        snapshots,
         ops,
         limits,
         readiness,
@@ -81,9 +86,29 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     };
     let trusted = shared.authenticator.policy().max_staleness.duration();
     let new = NewGateway { id, name, trusted };
-    let registration = store.register_gateway(new, applied, shared.clock.now()).await?;
+    let registration = match snapshots.age {
+        None => store.register_gateway(new, applied, shared.clock.now()).await?,
+        Some(_) => Store::register_later(new, shared.clock.now()),
+    };
     let (away, away_since) = watch::channel(None);
-    let mut events = Events { shared: shared.clone(), readiness: readiness.clone(), away };
+    let outdated = Arc::new(Notify::new());
+    let mut events = Events {
+        shared: shared.clone(),
+        readiness: readiness.clone(),
+        away,
+        snapshots: snapshots.keeper.clone(),
+        outdated: Arc::clone(&outdated),
+    };
+    if let Some(age) = snapshots.age {
+        let now = Instant::now();
+        show(&readiness, events.away_since(now.checked_sub(age).unwrap_or(now)));
+    }
+    if let Some(keeper) = snapshots.keeper {
+        let readiness = readiness.subscribe();
+        let writer =
+            SnapshotWriter { keeper, store: store.clone(), shared: shared.clone(), readiness, outdated };
+        tasks.spawn(writer.run(stop.clone()));
+    }
     events.show_index();
     let follower = Follower::new(store.clone(), shared.index.clone(), registration);
     let stop_follower = stop.clone();
@@ -164,9 +189,18 @@ struct Events {
     readiness: watch::Sender<Readiness>,
     /// Since when the store cannot be read.
     away: watch::Sender<Option<Instant>>,
+    snapshots: Option<Arc<SnapshotKeeper>>,
+    /// Asks for a new snapshot.
+    outdated: Arc<Notify>,
 }
 
 impl Events {
+    /// Decisions go on from what was known at `since`.
+    fn away_since(&self, since: Instant) -> Readiness {
+        self.away.send_replace(Some(since));
+        Readiness::Degraded { reason: String::from("the store cannot be read"), since }
+    }
+
     fn show_index(&self) {
         let size = self.shared.index.size();
         let revision = *self.shared.index.applied().borrow();
@@ -177,6 +211,9 @@ impl Events {
 
 impl FollowerEvents for Events {
     fn applied(&mut self, subjects: &[Subject]) -> u64 {
+        if let Some(keeper) = &self.snapshots {
+            snapshots::note(keeper, &self.outdated, subjects);
+        }
         let ended = self.shared.authenticator.end_revoked_sessions(subjects);
         self.show_index();
         ended
@@ -193,8 +230,7 @@ impl FollowerEvents for Events {
             }
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read; deciding from what was loaded");
-                self.away.send_replace(Some(Instant::now()));
-                Readiness::Degraded(String::from("the store cannot be read"))
+                self.away_since(Instant::now())
             }
         };
         show(&self.readiness, readiness);

@@ -246,6 +246,7 @@ pub(super) mod tests {
     async fn config(folder: &std::path::Path) -> Config {
         Config {
             store: crate::store::testing::new_location(folder).await,
+            snapshot: folder.join("latchkey.snapshot"),
             master_key: MasterKeySource::File(folder.join("master.key")),
             listeners: Vec::new(),
             upstreams: Vec::new(),

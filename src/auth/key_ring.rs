@@ -86,6 +86,14 @@ pub async fn open_key_ring(
     unwrap_all(&store.key_ring().await?, &master)
 }
 
+/// Opens data keys that were stored before, beside a store that is away. Makes nothing.
+pub fn open_stored_key_ring(
+    stored: &[WrappedKey],
+    source: &MasterKeySource,
+) -> Result<KeyRing, KeyRingError> {
+    unwrap_all(stored, &read(source)?)
+}
+
 /// The keys to be made: all for an empty store, and those that an older version knew nothing of. One that records were
 /// made with is never made anew.
 fn missing_keys(stored: &[WrappedKey]) -> Vec<&'static str> {

@@ -206,6 +206,18 @@ impl SecurityKeys {
 }
 
 impl ControlPlane {
+    /// The same while the store is away: `fixed` is what is known of what keys were registered for.
+    ///
+    /// # Errors
+    /// [`SecurityKeysError::OtherRelyingParty`] where keys were registered for another name (S101).
+    pub fn security_keys_without_store(
+        &self,
+        public_url: &PublicUrl,
+        fixed: Option<&str>,
+    ) -> Result<Option<SecurityKeys>, SecurityKeysError> {
+        SecurityKeys::new(public_url, fixed, self.policy.security_key_user_verification)
+    }
+
     /// What registers and checks security keys for the console at `public_url`; `None`: browsers offer none there.
     ///
     /// # Errors

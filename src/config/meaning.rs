@@ -34,6 +34,7 @@ const NAME_MAX_CHARACTERS: usize = 64;
 pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> {
     let top = KeyPath::default();
     let store = store(&raw.store, review);
+    let snapshot = review.path(&top.key("store").key("snapshot"), raw.store.snapshot);
     let master_key = master_key(raw.master_key_file, raw.master_key, review);
     let (upstreams, known) = upstreams::upstreams(raw.upstreams, review);
     let listeners = raw.listeners.0.map(|raw| listeners::listeners(raw, &known, review));
@@ -48,6 +49,7 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
     };
     Some(Config {
         store: store?,
+        snapshot: snapshot?,
         master_key: master_key?,
         listeners: listeners?,
         upstreams,

@@ -70,11 +70,19 @@ pub(super) struct RawStore {
     /// which several gateways share; a host that is not this machine is spoken to over TLS with its certificate checked
     /// (`sslrootcert=FILE` names another authority), unless `sslmode` says otherwise.
     pub(super) url: String,
+    /// Beside a database: where a gateway keeps, encrypted, what it needs to be started while the database is away. It is
+    /// good for `policy.max_staleness`.
+    #[schemars(with = "String", default = "snapshot_file")]
+    pub(super) snapshot: Required<String>,
+}
+
+fn snapshot_file() -> String {
+    String::from("latchkey.snapshot")
 }
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { url: String::from("sqlite:data/latchkey.db") }
+        Self { url: String::from("sqlite:data/latchkey.db"), snapshot: Required(Some(snapshot_file())) }
     }
 }
 

@@ -42,7 +42,9 @@ fn describe(readiness: &Readiness) -> (StatusCode, String) {
     match readiness {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
-        Readiness::Degraded(reason) => (StatusCode::OK, format!("degraded: {reason}\n")),
+        Readiness::Degraded { reason, since } => {
+            (StatusCode::OK, format!("degraded: {reason} since {} s\n", since.elapsed().as_secs()))
+        }
         Readiness::Unready(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("unready: {reason}\n")),
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
     }

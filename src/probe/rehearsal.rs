@@ -80,6 +80,7 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
     // Every part by its name, so that a new one is decided on here.
     let Config {
         store: _,
+        snapshot: _,
         master_key: _,
         listeners,
         upstreams,
@@ -106,6 +107,7 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
     let Copy { made, premises, .. } = copy;
     let config = Config {
         store: StoreLocation::Sqlite(folder.join("data/latchkey.db")),
+        snapshot: folder.join("latchkey.snapshot"),
         master_key: MasterKeySource::File(folder.join("master.key")),
         listeners: copied,
         upstreams: made,

@@ -104,11 +104,16 @@ impl Store {
             Place::File(file) => lock_presence(lock_path(file.path(), &new.id))?,
             Place::Server(_) => Presence::Row,
         };
-        let NewGateway { id, name, trusted } = new;
-        let registration = GatewayRegistration { id, name, started_at: now, trusted, presence };
+        let registration = GatewayRegistration { presence, ..Self::register_later(new, now) };
         self.insert_gateway(&registration).await?;
         self.acknowledge(&registration, applied, 0).await?;
         Ok(registration)
+    }
+
+    /// A gateway that is started while its shared store is away, and registered once it is there.
+    pub fn register_later(new: NewGateway, now: Timestamp) -> GatewayRegistration {
+        let NewGateway { id, name, trusted } = new;
+        GatewayRegistration { id, name, started_at: now, trusted, presence: Presence::Row }
     }
 
     async fn insert_gateway(&self, gateway: &GatewayRegistration) -> Result<(), StoreError> {

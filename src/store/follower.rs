@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{self, Position};
 use super::open::Place;
+use super::postgres::Empty;
 use super::{Change, GatewayRegistration, Index, Store, StoreError, Subject};
 
 /// How often the embedded store's `data_version` is looked at (DESIGN section 2).
@@ -58,7 +59,8 @@ impl Follower {
         stop: CancellationToken,
     ) -> Result<(), FollowerError> {
         let mut watch = Watch::default();
-        let mut healthy = true;
+        // Whoever started without the store is told of its return, and not of its absence.
+        let mut healthy = !self.store.is_awaited();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -132,6 +134,10 @@ impl Follower {
         let connection = match &mut watch.connection {
             Some(connection) => connection,
             none => {
+                if let Place::Server(server) = &*self.store.place {
+                    server.bring_up_to_date(Empty::Refuse).await?;
+                }
+                in_time(ANSWERED_WITHIN, self.store.note_presence(&self.registration)).await?;
                 // Listened first, so that nothing comes between the last look and the first notice.
                 watch.notices = Notices::of(&self.store).await?;
                 none.insert(in_time(ANSWERED_WITHIN, self.store.pinned_connection()).await?)

@@ -8,6 +8,7 @@ mod interned;
 mod keys;
 mod load;
 mod name;
+mod rows;
 mod sessions;
 mod shards;
 mod users;
@@ -19,6 +20,8 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+pub(super) use rows::RowsFault;
+
 pub use entry::{CustomerEntry, CustomerState, FoundKey, FoundSession, SessionEntry, UserEntry, UserState};
 
 use interned::Interned;
@@ -28,6 +31,7 @@ use users::Users;
 use super::feed::Position;
 use super::records::{CustomerRecord, UserRecord};
 use super::{Change, Store, StoreError, Subject, api_sessions, queries};
+use crate::crypto::random::RandomError;
 use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId};
 
 /// The index of one process; shared by reference.
@@ -62,12 +66,16 @@ pub struct IndexSize {
 impl Index {
     /// Reads the whole store.
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
-        let (generation, Position { revision, mark }) = load::generation(store).await?;
-        Ok(Self {
+        let (generation, position) = load::generation(store).await?;
+        Ok(Self::at(generation, position))
+    }
+
+    fn at(generation: Generation, Position { revision, mark }: Position) -> Self {
+        Self {
             current: ArcSwap::from_pointee(generation),
             applied: watch::Sender::new(revision),
             applied_mark: AtomicI64::new(mark),
-        })
+        }
     }
 
     /// How far it has come.
@@ -176,6 +184,18 @@ impl Index {
 }
 
 impl Generation {
+    /// Of nothing, with room for so many.
+    fn with_room(keys: usize, users: usize, customers: usize) -> Result<Self, RandomError> {
+        Ok(Self {
+            keys: Keys::with_room(keys),
+            sessions: sessions::Sessions::default(),
+            users: Users::with_room(users)?,
+            customers: DashMap::with_capacity(customers),
+            user_states: Interned::default(),
+            customer_states: Interned::default(),
+        })
+    }
+
     fn put_customer(&self, record: &CustomerRecord) {
         let state = self.customer_states.share(CustomerState::of(record));
         match self.customers.get(&record.id) {

@@ -19,6 +19,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same where the database may be out of reach: whoever waits is told so.
 const SHARED_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const READERS: u32 = 4;
+/// One for changes, and one for what nobody waits for.
+const SERVER_WRITERS: u32 = 2;
 
 /// The store of one installation. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -101,11 +103,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Can a shared store not be reached?
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unanswered(_))
+    }
+
     /// Can the store not be written at present, whatever is asked of it: a full disk, a failing one, a file that may not be
     /// changed or that is not in its place, a database that is away or only a replica?
     pub fn is_unwritable(&self) -> bool {
         match self {
-            Self::NotInPlace(_) | Self::Unreachable { .. } | Self::Unanswered(_) => true,
+            Self::NotInPlace(_) => true,
+            error if error.is_away() => true,
             Self::Engine(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| is_unwritable_by_code(&code))
             }
@@ -158,11 +166,19 @@ impl Store {
         let writers = match &place {
             // Writers of one file would only wait for each other.
             Place::File(_) => 1,
-            // One for changes, and one for what nobody waits for.
-            Place::Server(_) => 2,
+            Place::Server(_) => SERVER_WRITERS,
         };
         let writer = place.pool(writers, Task::Writing).connect_with(place.options()?).await?;
         let readers = place.pool(READERS, Task::Reading).connect_with(place.options()?).await?;
+        Ok(Self { place: Arc::new(place), writer, readers })
+    }
+
+    /// A shared store that is away: nothing is connected yet, and its schema is looked at once it is there.
+    pub fn awaiting(url: &PostgresUrl) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let place = Place::Server(Server::awaiting(url));
+        let writer = place.pool(SERVER_WRITERS, Task::Writing).connect_lazy_with(place.options()?);
+        let readers = place.pool(READERS, Task::Reading).connect_lazy_with(place.options()?);
         Ok(Self { place: Arc::new(place), writer, readers })
     }
 
@@ -172,6 +188,11 @@ impl Store {
             Place::File(file) => file.require_in_place(),
             Place::Server(_) => Ok(()),
         }
+    }
+
+    /// Was it away when it was to be opened, and has not been reached since?
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(&*self.place, Place::Server(server) if !server.is_current())
     }
 
     /// Where it is.

@@ -3,6 +3,7 @@
 //! Everything stands in the schema `latchkey`. A connection that hangs is given up by deadlines on both sides, so that a
 //! gateway that is cut off in the middle of a change holds up nobody for longer than ten seconds.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -20,6 +21,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Server {
     url: PostgresUrl,
+    /// Is its schema up to date?
+    is_current: AtomicBool,
 }
 
 /// Is a database without a store to be made one?
@@ -33,14 +36,33 @@ impl Server {
     /// The database at `url`, with its schema up to date. Gateways of an earlier version go on beside a newer schema, and
     /// are started beside it: migrations only ever add, until no such gateway is left.
     pub(super) async fn open(url: &PostgresUrl, empty: Empty) -> Result<Self, StoreError> {
-        let server = Self { url: url.clone() };
-        let mut connection = server.connect().await?;
+        let server = Self::awaiting(url);
+        server.bring_up_to_date(empty).await?;
+        Ok(server)
+    }
+
+    /// The database at `url`, which is away.
+    pub(super) fn awaiting(url: &PostgresUrl) -> Self {
+        Self { url: url.clone(), is_current: AtomicBool::new(false) }
+    }
+
+    /// Has its schema been brought up to date?
+    pub(super) fn is_current(&self) -> bool {
+        self.is_current.load(Ordering::Acquire)
+    }
+
+    /// Brings the schema up to date, once.
+    pub(super) async fn bring_up_to_date(&self, empty: Empty) -> Result<(), StoreError> {
+        if self.is_current() {
+            return Ok(());
+        }
+        let mut connection = self.connect().await?;
         let made: Option<String> =
             sqlx::query_scalar("SELECT CAST(to_regclass('latchkey.feed_head') AS TEXT)")
                 .fetch_one(&mut connection)
                 .await?;
         if made.is_none() && empty == Empty::Refuse {
-            return Err(StoreError::Missing(StoreLocation::Postgres(url.clone())));
+            return Err(StoreError::Missing(StoreLocation::Postgres(self.url.clone())));
         }
         // Gateways that start together wait for one of them; let go with the connection.
         sqlx::raw_sql("SELECT pg_advisory_lock(7311004)").execute(&mut connection).await?;
@@ -49,9 +71,10 @@ impl Server {
         }
         let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
         migrator.set_locking(false).set_ignore_missing(true);
-        migrator.run(&mut connection).await?;
+        migrator.run_direct(None, &mut connection, false).await?;
         connection.close().await?;
-        Ok(server)
+        self.is_current.store(true, Ordering::Release);
+        Ok(())
     }
 
     pub(super) const fn url(&self) -> &PostgresUrl {

@@ -4,6 +4,7 @@ mod database_away;
 mod deletions;
 mod held_transactions;
 mod shared_state;
+mod starting_without;
 
 use tempfile::TempDir;
 

@@ -40,7 +40,16 @@ impl CustomerState {
 
 impl CustomerEntry {
     pub(super) fn new(record: &CustomerRecord, state: Arc<CustomerState>) -> Self {
-        Self { id: record.id, handle: Name::new(record.handle.as_str()), state: ArcSwap::new(state) }
+        Self::named(record.id, record.handle.as_str(), state)
+    }
+
+    pub(super) fn named(id: CustomerId, handle: &str, state: Arc<CustomerState>) -> Self {
+        Self { id, handle: Name::new(handle), state: ArcSwap::new(state) }
+    }
+
+    /// The customer's handle.
+    pub(super) fn handle(&self) -> &str {
+        self.handle.as_str()
     }
 
     /// The customer's row.

@@ -60,6 +60,17 @@ impl Keys {
         self.0.iter().for_each(|shard| shard.entries.iter().for_each(&look));
     }
 
+    /// Shows every key to `look`, until it fails.
+    pub(super) fn try_each<E>(
+        &self,
+        mut look: impl FnMut(&KeyDigest, &FoundKey) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.0.iter().try_for_each(|shard| {
+            let each = |entry: &KeyEntry| look(&entry.digest, &entry.found(shard.limits_of(entry)));
+            shard.entries.iter().try_for_each(each)
+        })
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(|shard| shard.entries.len()).sum()

@@ -3,17 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dashmap::DashMap;
 use futures_util::TryStreamExt;
 use sqlx::AnyConnection;
 use sqlx::{Connection, Row};
 
 use super::Generation;
 use super::entry::UserState;
-use super::interned::Interned;
-use super::keys::Keys;
-use super::sessions::Sessions;
-use super::users::Users;
 use crate::model::{CustomerId, UserId};
 use crate::store::api_sessions::session_from_row;
 use crate::store::feed::{self, Position};
@@ -33,14 +28,7 @@ pub(super) async fn generation(store: &Store) -> Result<(Generation, Position), 
     .fetch_one(&mut *transaction)
     .await?;
     let room = |rows| usize::try_from(rows).unwrap_or(0);
-    let generation = Generation {
-        keys: Keys::with_room(room(keys)),
-        sessions: Sessions::default(),
-        users: Users::with_room(room(users))?,
-        customers: DashMap::with_capacity(room(customers)),
-        user_states: Interned::default(),
-        customer_states: Interned::default(),
-    };
+    let generation = Generation::with_room(room(keys), room(users), room(customers))?;
     load_customers(&mut transaction, &generation).await?;
     load_users(&mut transaction, &generation).await?;
     load_keys(&mut transaction, &generation).await?;

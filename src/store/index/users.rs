@@ -46,6 +46,11 @@ impl Users {
         self.by_id.iter().map(|table| table.len()).sum()
     }
 
+    /// Shows every user to `look`, until it fails.
+    pub(super) fn try_each<E>(&self, mut look: impl FnMut(&UserEntry) -> Result<(), E>) -> Result<(), E> {
+        self.by_id.iter().try_for_each(|table| table.iter().try_for_each(|user| look(user)))
+    }
+
     /// Puts a user who is not there yet.
     pub(super) fn insert(&self, user: Arc<UserEntry>) {
         let hash = self.hash_name_of(&user);

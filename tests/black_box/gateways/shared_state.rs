@@ -88,6 +88,6 @@ fn s29_a_code_of_the_app_that_was_used_at_one_gateway_is_refused_at_the_other() 
     give_password(&mut there, "acme/alex", PASSWORD);
     give_code(&mut here, action, &code);
     assert!(is_in(&mut here));
-    give_code(&mut there, action, &code).expect_refusal(422, "not correct or was used already");
+    give_code(&mut there, action, &code).expect_refusal(422, "not correct or no longer valid");
     assert!(!is_in(&mut there));
 }

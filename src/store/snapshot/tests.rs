@@ -1,0 +1,192 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::crypto::KeyRing;
+use crate::model::{
+    AccessPoints, AllowList, ApiKeyRecord, KeyDigest, KeyId, MfaRequirement, Permissions, UserId,
+};
+use crate::store::{NewCustomer, NewUser, Store, testing};
+
+const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+struct World {
+    folder: tempfile::TempDir,
+    store: Store,
+    index: Index,
+    keeper: SnapshotKeeper,
+    key_ring: Arc<KeyRing>,
+    alex: UserId,
+}
+
+fn key(number: u8, user: UserId) -> ApiKeyRecord {
+    ApiKeyRecord {
+        id: KeyId::from_random(u64::from(number)),
+        user,
+        digest: KeyDigest([number; 32]),
+        last_characters: "abcd".into(),
+        description: "test".into(),
+        scope: "api".parse().unwrap(),
+        enabled: number != 9,
+        expires_at: (number == 2).then(|| NOW.plus_seconds(60)),
+        allow_list: if number == 3 { "192.0.2.0/24".parse().unwrap() } else { AllowList::default() },
+        created_at: NOW,
+    }
+}
+
+/// `acme/alex` with keys 1 to 3 and the disabled 9, and `acme/bo` with key 4; all in the index.
+async fn world() -> World {
+    let (folder, store) = testing::empty_store().await;
+    let mut change = store.mutate().await.unwrap();
+    let new = NewCustomer { handle: "acme".parse().unwrap(), mfa: MfaRequirement::Optional, created_at: NOW };
+    let customer = change.insert_customer(&new).await.unwrap();
+    let mut users = Vec::new();
+    for login in ["alex", "bo"] {
+        let new = NewUser {
+            customer,
+            login: login.parse().unwrap(),
+            full_name: String::new(),
+            email: String::new(),
+            language: String::from("en"),
+            administrator: false,
+            permissions: Permissions::default(),
+            access_points: AccessPoints::ALL,
+            password_hash: Some(crate::crypto::PasswordHash::from_stored("$argon2id$".into())),
+            password_ends_at: None,
+            mfa: MfaRequirement::Optional,
+            created_at: NOW,
+        };
+        users.push(change.insert_user(&new).await.unwrap());
+    }
+    let [alex, bo] = users[..] else { panic!() };
+    for (number, user) in [(1, alex), (2, alex), (3, alex), (9, alex), (4, bo)] {
+        change.insert_key(&key(number, user), "").await.unwrap();
+    }
+    change.commit().await.unwrap();
+    let key_ring =
+        KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap();
+    let key_ring = Arc::new(key_ring);
+    let wrapped = vec![WrappedKey { purpose: "check".into(), wrapped: vec![1, 2, 3] }];
+    let path = folder.path().join("latchkey.snapshot");
+    let keeper = SnapshotKeeper::new(path, Arc::clone(&key_ring), wrapped).unwrap();
+    let index = Index::load(&store).await.unwrap();
+    World { folder, store, index, keeper, key_ring, alex }
+}
+
+impl World {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("latchkey.snapshot")
+    }
+
+    fn load(&self) -> Result<Index, SnapshotError> {
+        Ok(Snapshot::open(&self.path(), NOW.plus_seconds(60), 3_600)?.load(&self.key_ring)?.0)
+    }
+}
+
+/// Which of the keys 1 to 9 an index has.
+fn keys(index: &Index) -> Vec<u8> {
+    (1..=9).filter(|number| index.lookup_key(&KeyDigest([*number; 32])).is_some()).collect()
+}
+
+#[tokio::test]
+async fn what_is_loaded_judges_keys_as_the_index_did_and_knows_no_password() {
+    let world = world().await;
+    world.keeper.write(&world.index, NOW, None).unwrap();
+    let loaded = world.load().unwrap();
+    assert_eq!((loaded.size(), keys(&loaded)), (world.index.size(), vec![1, 2, 3, 4, 9]));
+    for number in [1, 2, 3, 4, 9] {
+        let [was, is] =
+            [&world.index, &loaded].map(|index| index.lookup_key(&KeyDigest([number; 32])).unwrap());
+        assert_eq!((is.id, is.scope, is.enabled), (was.id, was.scope, was.enabled));
+        assert_eq!((is.expires_at, &is.allow_list), (was.expires_at, &was.allow_list));
+        assert_eq!((is.user.id(), is.user.login()), (was.user.id(), was.user.login()));
+        assert_eq!(is.user.state().active, was.user.state().active);
+    }
+    let alex = loaded.lookup_user("acme/alex").unwrap();
+    assert!(alex.state().password_hash.is_none());
+    // Nothing follows from where it stands: everything is loaded afresh.
+    let mut connection = world.store.pinned_connection().await.unwrap();
+    let behind = crate::store::feed::after(&mut connection, loaded.position()).await.unwrap();
+    assert!(behind.is_none());
+    loaded.resynchronise(&world.store).await.unwrap();
+    assert_eq!(loaded.position(), world.index.position());
+}
+
+#[tokio::test]
+async fn s80_what_was_changed_since_lets_in_nobody() {
+    let world = world().await;
+    world.keeper.write(&world.index, NOW, None).unwrap();
+    world
+        .keeper
+        .note(&[Subject::Key(KeyDigest([1; 32])), Subject::ApiSession(crate::model::SessionDigest([7; 32]))])
+        .unwrap();
+    assert_eq!(keys(&world.load().unwrap()), [2, 3, 4, 9]);
+    world.keeper.note(&[Subject::User(world.alex)]).unwrap();
+    let loaded = world.load().unwrap();
+    assert!(!loaded.user(world.alex).unwrap().state().active);
+    assert!(loaded.lookup_user("acme/bo").unwrap().state().active);
+    let customer = world.store.user_by_id(world.alex).await.unwrap().unwrap().customer;
+    world.keeper.note(&[Subject::Customer(customer)]).unwrap();
+    assert!(!world.load().unwrap().lookup_user("acme/bo").unwrap().state().active);
+    // A new snapshot knows what became of it all.
+    world.keeper.write(&world.index, NOW.plus_seconds(1), None).unwrap();
+    assert_eq!(keys(&world.load().unwrap()), [1, 2, 3, 4, 9]);
+    world.keeper.note(&[Subject::Everything]).unwrap();
+    assert!(matches!(world.load(), Err(SnapshotError::Damaged { .. })));
+    let journals = std::fs::read_dir(world.folder.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".changes"));
+    assert_eq!(journals.count(), 1, "no journal of an earlier one is left");
+}
+
+#[tokio::test]
+async fn s80_one_that_is_old_of_the_future_cut_off_or_of_other_keys_is_of_no_use() {
+    let world = world().await;
+    assert!(matches!(world.load(), Err(SnapshotError::Missing(_))));
+    world.keeper.write(&world.index, NOW, None).unwrap();
+    let path = world.path();
+    for (age, usable) in [(-1, false), (0, true), (3_599, true), (3_600, false)] {
+        let opened = Snapshot::open(&path, NOW.plus_seconds(age), 3_600);
+        assert_eq!(opened.is_ok(), usable, "{age} s: {opened:?}");
+    }
+    let other = KeyRing::fill(|_| Ok::<_, std::convert::Infallible>([99; 32])).unwrap();
+    let opened = Snapshot::open(&path, NOW, 3_600).unwrap();
+    assert!(matches!(opened.load(&Arc::new(other)), Err(SnapshotError::Seal(_))));
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 10, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert!(world.load().is_err(), "{length} of {} bytes", whole.len());
+    }
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, changed).unwrap();
+    assert!(world.load().is_err(), "a bit was turned");
+    std::fs::write(&path, whole).unwrap();
+    assert!(world.load().is_ok());
+    // A journal that is missing, or whose last line was cut off, says that something was changed.
+    world.keeper.note(&[Subject::Key(KeyDigest([1; 32]))]).unwrap();
+    let entries = std::fs::read_dir(world.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let journal = entries.into_iter().find(|path| path.to_str().unwrap().ends_with(".changes")).unwrap();
+    let text = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, &text[..20]).unwrap();
+    assert!(world.load().is_err());
+    std::fs::remove_file(&journal).unwrap();
+    assert!(world.load().is_err());
+}
+
+#[tokio::test]
+async fn it_is_for_its_owner_only_and_shows_no_digest() {
+    use std::os::unix::fs::MetadataExt;
+    let world = world().await;
+    world.keeper.write(&world.index, NOW, None).unwrap();
+    world.keeper.note(&[Subject::User(world.alex)]).unwrap();
+    for entry in std::fs::read_dir(world.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("latchkey.snapshot") {
+            assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", entry.file_name());
+        }
+    }
+    let bytes = std::fs::read(world.path()).unwrap();
+    for secret in [&[1; 32][..], b"acme", b"alex", b"argon2"] {
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{secret:?}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing snapshots, and noting what changes between them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{FORMAT, Head, LAST, MORE_FOLLOWS, PART_BYTES, SnapshotError, belongs_to, journal};
+use crate::crypto::{KeyRing, random};
+use crate::model::Timestamp;
+use crate::store::{Index, Subject, WrappedKey};
+
+/// Keeps the snapshot at one path.
+#[derive(Debug)]
+pub struct SnapshotKeeper {
+    path: PathBuf,
+    key_ring: Arc<KeyRing>,
+    wrapped: Vec<WrappedKey>,
+    changes: Mutex<Changes>,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    /// The journal of the snapshot that stands at the path.
+    journal: Option<File>,
+    /// What was changed since the next snapshot was begun.
+    since_begun: Option<Vec<Subject>>,
+}
+
+impl SnapshotKeeper {
+    /// A keeper of the snapshot at `path`, with the data keys and how the store has them wrapped. What an earlier process
+    /// left there is removed: nobody notes any more what was changed since.
+    pub fn new(
+        path: PathBuf,
+        key_ring: Arc<KeyRing>,
+        wrapped: Vec<WrappedKey>,
+    ) -> Result<Self, SnapshotError> {
+        remove(&path)?;
+        Ok(Self { path, key_ring, wrapped, changes: Mutex::default() })
+    }
+
+    /// A keeper of the snapshot `id` that stands at `path`.
+    pub(super) fn adopt(
+        path: PathBuf,
+        id: &str,
+        key_ring: Arc<KeyRing>,
+        wrapped: Vec<WrappedKey>,
+    ) -> Result<Self, SnapshotError> {
+        let journal = OpenOptions::new()
+            .append(true)
+            .open(journal::path_of(&path, id))
+            .map_err(|source| SnapshotError::File { path: path.clone(), source })?;
+        let changes = Mutex::new(Changes { journal: Some(journal), since_begun: None });
+        Ok(Self { path, key_ring, wrapped, changes })
+    }
+
+    /// Notes what was changed, before anybody is told that it holds. Where that fails the snapshot is removed.
+    pub fn note(&self, subjects: &[Subject]) -> Result<(), SnapshotError> {
+        let mut changes = self.lock();
+        if let Some(since_begun) = &mut changes.since_begun {
+            since_begun.extend_from_slice(subjects);
+        }
+        let Some(file) = &mut changes.journal else { return Ok(()) };
+        if let Err(source) = journal::append(file, subjects) {
+            changes.journal = None;
+            remove(&self.path)?;
+            return Err(SnapshotError::File { path: self.path.clone(), source });
+        }
+        Ok(())
+    }
+
+    /// Writes what `index` holds, which is in step with the store at `now`. Blocks for as long as the disk takes.
+    pub fn write(
+        &self,
+        index: &Index,
+        now: Timestamp,
+        relying_party: Option<String>,
+    ) -> Result<(), SnapshotError> {
+        self.lock().since_begun = Some(Vec::new());
+        let written = self.write_begun(index, now, relying_party);
+        self.lock().since_begun = None;
+        written
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_begun(
+        &self,
+        index: &Index,
+        now: Timestamp,
+        relying_party: Option<String>,
+    ) -> Result<(), SnapshotError> {
+        let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
+        let id = format!("{:016x}", random::bits()?);
+        let mut new = self.path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let mut file = BufWriter::new(options.map_err(file_error)?);
+        let key_ring = self.wrapped.iter().map(|key| (key.purpose.clone(), key.wrapped.clone())).collect();
+        let written_at = now.unix_milliseconds();
+        let head = Head { format: FORMAT, id: id.clone(), written_at, key_ring, relying_party };
+        write_head(&mut file, &head).map_err(file_error)?;
+        self.write_parts(&mut file, &id, index)?;
+        let file = file.into_inner().map_err(|error| file_error(error.into_error()))?;
+        file.sync_all().map_err(file_error)?;
+
+        // From here on nothing may change unseen.
+        let mut changes = self.lock();
+        let since_begun = changes.since_begun.take().unwrap_or_default();
+        let path = journal::path_of(&self.path, &id);
+        changes.journal = Some(journal::create(&path, &since_begun).map_err(file_error)?);
+        std::fs::rename(&new, &self.path).and_then(|()| sync_folder(&self.path)).map_err(file_error)?;
+        for former in journals(&self.path).map_err(file_error)?.into_iter().filter(|former| *former != path) {
+            std::fs::remove_file(former).map_err(file_error)?;
+        }
+        Ok(())
+    }
+
+    fn write_parts(&self, file: &mut impl Write, id: &str, index: &Index) -> Result<(), SnapshotError> {
+        let (mut number, mut part) = (0, vec![MORE_FOLLOWS]);
+        let mut write = |part: &[u8]| {
+            let sealed = self.key_ring.sealing.seal(part, &belongs_to(id, number))?;
+            number += 1;
+            let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes();
+            file.write_all(&length)
+                .and_then(|()| file.write_all(&sealed))
+                .map_err(|source| SnapshotError::File { path: self.path.clone(), source })
+        };
+        index.each_row(|row| {
+            part.extend_from_slice(row);
+            if part.len() > PART_BYTES {
+                write(&part)?;
+                part.truncate(1);
+            }
+            Ok::<_, SnapshotError>(())
+        })?;
+        if let Some(kind) = part.first_mut() {
+            *kind = LAST;
+        }
+        write(&part)
+    }
+}
+
+fn write_head(file: &mut impl Write, head: &Head) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, head)?;
+    file.write_all(b"\n")
+}
+
+/// Removes the snapshot at `path` and all journals beside it.
+fn remove(path: &Path) -> Result<(), SnapshotError> {
+    let gone = |path: &Path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let removed = gone(path).and_then(|()| journals(path)?.iter().try_for_each(|journal| gone(journal)));
+    removed.map_err(|source| SnapshotError::File { path: path.to_owned(), source })
+}
+
+/// The journals beside the snapshot at `path`, of whichever snapshot.
+fn journals(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
+    let is_journal = |file: &str| {
+        file.strip_prefix(name).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".changes"))
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder_of(path))? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_journal) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}

@@ -1,0 +1,65 @@
+//! A gateway is started while the database is away.
+
+use super::Fleet;
+use crate::harness::{Installation, TestGateway, wait_for};
+
+fn snapshot_of(installation: &Installation) -> Option<std::time::SystemTime> {
+    std::fs::metadata(installation.path("latchkey.snapshot")).and_then(|metadata| metadata.modified()).ok()
+}
+
+#[track_caller]
+fn assert_readiness(gateway: &TestGateway, beginning: &str) {
+    let told = gateway.ask_ops("/readyz").text();
+    assert!(told.starts_with(beginning), "{told}");
+}
+
+#[test]
+fn s80_a_gateway_started_without_its_database_lets_in_the_keys_of_its_snapshot_and_nothing_else() {
+    let mut fleet = Fleet::start(1);
+    let gateway = fleet.gateways.pop().unwrap();
+    gateway.create_customer("acme");
+    let (alex, kept, deleted) = (
+        gateway.create_user("acme/alex"),
+        gateway.create_key("acme/admin"),
+        gateway.create_key("acme/admin"),
+    );
+    // The first snapshot was written before there were keys: a restart writes one that has them.
+    let installation = gateway.kill();
+    let before = snapshot_of(&installation);
+    let gateway = installation.serve();
+    wait_for("a snapshot", || snapshot_of(&gateway).filter(|written| Some(*written) != before));
+    gateway.cli(&["key", "delete", &deleted.id, "--yes"]).expect_success();
+    fleet.server.stop();
+
+    let gateway = gateway.kill().serve();
+    assert_readiness(&gateway, "degraded: the store cannot be read since ");
+    for _ in 0..20 {
+        assert_eq!(gateway.api_get("/", &kept.authorization()).status, 200);
+        gateway.api_get("/", &deleted.authorization()).assert_refusal(401, "AuthenticationError");
+    }
+    assert_eq!(gateway.isproxy_login(&kept.login()), "100 Login ok");
+    gateway.api_get("/", &alex.authorization()).assert_refusal(401, "AuthenticationError");
+    // And once more: what it was started from is still there.
+    let gateway = gateway.kill().serve();
+    assert_eq!(gateway.api_get("/", &kept.authorization()).status, 200);
+
+    fleet.server.start_again();
+    wait_for("readiness", || gateway.ask_ops("/readyz").text().starts_with("ready").then_some(()));
+    assert_eq!(gateway.api_get("/", &alex.authorization()).status, 200);
+    let told = gateway.cli(&["key", "delete", &kept.id, "--yes"]).stderr;
+    assert!(told.contains("in force at "), "{told}");
+    gateway.api_get("/", &kept.authorization()).assert_refusal(401, "AuthenticationError");
+}
+
+#[test]
+fn s80_without_its_database_and_a_snapshot_a_gateway_does_not_start() {
+    let fleet = Fleet::start(1);
+    fleet.server.stop();
+    let mut installation = Installation::new();
+    installation.reconfigure(|config| config["store"]["url"] = fleet.database.clone().into());
+    let refused = installation.cli(&["serve"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for part in ["cannot be reached", "cannot be started without it", "there is no snapshot at "] {
+        assert!(refused.stderr.contains(part), "{refused:?}");
+    }
+}
