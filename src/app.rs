@@ -228,6 +228,7 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
     let store = control.block_on(Store::open_or_create(&config.store))?;
     let key_ring = Arc::new(control.block_on(open_key_ring(&store, &config.master_key, clock.now()))?);
     control.block_on(refuse_demo_beyond_loopback(&store, config))?;
+    control.block_on(warn_of_moved_store(&store))?;
     let index = Arc::new(control.block_on(Index::load(&store))?);
     let (key_uses, noted_uses) = tokio::sync::mpsc::channel(WAITING_KEY_USES);
     let limits = Arc::new(config.limits.clone());
@@ -289,6 +290,15 @@ async fn refuse_demo_beyond_loopback(store: &Store, config: &Config) -> Result<(
         ),
         _ => Ok(()),
     }
+}
+
+/// A gateway that was left with the old store would let in what is deleted at the new one.
+async fn warn_of_moved_store(store: &Store) -> Result<()> {
+    if store.is_marked(StoreMark::Moved).await? {
+        let store = store.location();
+        tracing::warn!(%store, "this store was copied to another one: changes made there are not seen here");
+    }
+    Ok(())
 }
 
 fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {
