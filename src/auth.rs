@@ -39,6 +39,7 @@ mod security_events;
 mod security_keys;
 mod shared_failures;
 mod sign_in;
+mod store_keeping;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;

@@ -19,6 +19,7 @@ mod operator;
 mod output;
 mod prompt;
 mod serve;
+mod store;
 mod usage;
 mod user;
 
@@ -51,6 +52,7 @@ enum Command {
     Key(key::KeyArguments),
     Allow(allow::AllowArguments),
     Audit(audit::AuditArguments),
+    Store(store::StoreArguments),
     Explain(explain::ExplainArguments),
     Isproxy(isproxy::IsProxyArguments),
 }
@@ -101,6 +103,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Key(arguments) => key::run(arguments),
         Command::Allow(arguments) => allow::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Isproxy(arguments) => isproxy::run(arguments),
     }

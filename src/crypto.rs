@@ -2,6 +2,7 @@
 //!
 //! No I/O and no policy. Callers: `auth` and `store`; protocol modules never name this module.
 
+mod checksum;
 mod digest;
 mod event_signature;
 mod key_text;
@@ -14,6 +15,7 @@ mod session_key;
 mod token;
 mod totp;
 
+pub use checksum::Checksum;
 pub use digest::{DigestKey, KeyPurpose, KeyRing, TagKey};
 pub use event_signature::sign_event;
 pub use key_text::{KeyForm, KeyText, MalformedKey, PREFIX as KEY_PREFIX, recognise_key};

@@ -9,6 +9,7 @@ mod audit;
 mod audit_reading;
 mod ceremonies;
 mod console_sessions;
+mod copy;
 mod engine;
 mod facts;
 mod failed_passwords;
@@ -32,6 +33,7 @@ mod recovery_codes;
 mod refusals;
 mod snapshot;
 mod sqlite;
+mod status;
 #[cfg(test)]
 pub(crate) mod testing;
 mod usage;
@@ -44,6 +46,7 @@ pub use api_sessions::SessionUse;
 pub use audit::{AuditEnd, AuditEntry, AuditRow};
 pub use audit_reading::{Among, AuditFilter};
 pub use ceremonies::CeremonyRecord;
+pub use copy::{AfterCopy, CopiedTable, CopyError, CopyOrder, CopyProgress, CopyReport, CopyStep};
 pub use facts::StoreFact;
 pub use failed_passwords::{CallerDigest, FailureCount, PasswordCallers};
 pub use feed::{Change, Subject};
@@ -62,6 +65,7 @@ pub use open::{Store, StoreError};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
 pub use snapshot::{Snapshot, SnapshotError, SnapshotKeeper};
+pub use status::{FollowingGateway, StoreStatus};
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
 };

@@ -32,6 +32,7 @@ pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
     };
     let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
     refuse_demo_beyond_loopback(&store, config).await?;
+    warn_of_moved_store(&store).await?;
     let index = Arc::new(Index::load(&store).await?);
     let keeper = match &config.store {
         StoreLocation::Sqlite(_) => None,
@@ -75,4 +76,13 @@ async fn refuse_demo_beyond_loopback(store: &Store, config: &Config) -> Result<(
         ),
         _ => Ok(()),
     }
+}
+
+/// A gateway that was left with the old store would let in what is deleted at the new one.
+async fn warn_of_moved_store(store: &Store) -> Result<()> {
+    if store.is_marked(StoreMark::Moved).await? {
+        let store = store.location();
+        tracing::warn!(%store, "this store was copied to another one: changes made there are not seen here");
+    }
+    Ok(())
 }

@@ -91,11 +91,13 @@ pub enum EventKind {
     ConfigurationApplied,
     /// A configuration was refused.
     ConfigurationRefused,
+    /// The whole store was copied; told in the copy.
+    StoreCopied,
 }
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -135,6 +137,7 @@ impl EventKind {
         Self::Throttled,
         Self::ConfigurationApplied,
         Self::ConfigurationRefused,
+        Self::StoreCopied,
     ];
 
     /// The name in the store, in lists and in JSON.
@@ -179,6 +182,7 @@ impl EventKind {
             Self::Throttled => "throttle.engaged",
             Self::ConfigurationApplied => "configuration.applied",
             Self::ConfigurationRefused => "configuration.refused",
+            Self::StoreCopied => "store.copied",
         }
     }
 

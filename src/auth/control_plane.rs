@@ -15,7 +15,7 @@ use crate::config::{Config, Policy};
 use crate::crypto::random::RandomError;
 use crate::crypto::{KeyRing, SealError};
 use crate::model::{CustomerHandle, KeyId, TokenDigest, UserName};
-use crate::store::{CustomerRecord, Mutation, Store, StoreError, UserRecord};
+use crate::store::{CopyError, CustomerRecord, Mutation, Store, StoreError, UserRecord};
 
 /// Everything that reading and changing customers, users and keys needs. Clones share the store.
 #[derive(Clone, Debug)]
@@ -140,6 +140,9 @@ pub enum ControlError {
     /// The data keys cannot be opened.
     #[error(transparent)]
     KeyRing(#[from] KeyRingError),
+    /// The store was not copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -63,23 +63,13 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
 
 fn store(raw: &RawStore, review: &mut Review<'_>) -> Option<StoreLocation> {
     let path = KeyPath::default().key("store").key("url");
-    let allowed = "write `sqlite:data/latchkey.db`, `sqlite:/var/lib/latchkey/latchkey.db` or \
-                   `postgres://latchkey@db.example.com/latchkey`";
-    match raw.url.strip_prefix("sqlite:") {
-        Some(file) if !file.is_empty() && !file.starts_with("//") && !file.starts_with(':') => {
-            return Some(StoreLocation::Sqlite(review.folder.join(file)));
+    match StoreLocation::parse(&raw.url, review.folder) {
+        Ok(location) => Some(location),
+        Err(fault) => {
+            review.refuse(&path, fault, Some(StoreLocation::ALLOWED));
+            None
         }
-        Some(_) => review.refuse(&path, "must name a file: `sqlite:PATH`", Some(allowed)),
-        None if raw.url.starts_with("postgres:") || raw.url.starts_with("postgresql:") => {
-            match raw.url.parse() {
-                Ok(url) => return Some(StoreLocation::Postgres(url)),
-                // The value may hold a password: what is wrong with it is told, and not the value.
-                Err(fault) => review.refuse(&path, fault, Some(allowed)),
-            }
-        }
-        None => review.refuse(&path, "must be `sqlite:PATH` or `postgres://…`", Some(allowed)),
     }
-    None
 }
 
 fn master_key(

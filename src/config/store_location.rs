@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::model::Secret;
@@ -19,6 +19,29 @@ pub enum StoreLocation {
 /// Where a `PostgreSQL` database is, and as whom it is entered. Shown without its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(Secret<String>);
+
+impl StoreLocation {
+    /// How locations are written, for whoever has written one that is none.
+    pub const ALLOWED: &str = "write `sqlite:data/latchkey.db`, `sqlite:/var/lib/latchkey/latchkey.db` or \
+                               `postgres://latchkey@db.example.com/latchkey`";
+
+    /// Reads what `store.url` says; a relative path starts at `folder`.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the value, which may hold a password.
+    pub fn parse(url: &str, folder: &Path) -> Result<Self, &'static str> {
+        match url.strip_prefix("sqlite:") {
+            Some(file) if !file.is_empty() && !file.starts_with("//") && !file.starts_with(':') => {
+                Ok(Self::Sqlite(folder.join(file)))
+            }
+            Some(_) => Err("must name a file: `sqlite:PATH`"),
+            None if url.starts_with("postgres:") || url.starts_with("postgresql:") => {
+                url.parse().map(Self::Postgres)
+            }
+            None => Err("must be `sqlite:PATH` or `postgres://…`"),
+        }
+    }
+}
 
 impl PostgresUrl {
     /// The whole URL; never to be shown.

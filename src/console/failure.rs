@@ -107,6 +107,7 @@ fn of_control(error: &ControlError, visit: &Visit) -> Response {
         ControlError::ChangedMeanwhile => page(ErrorPage::changed_meanwhile(frame(), "user", back(visit))),
         ControlError::Store(error) if error.is_unwritable() => page(ErrorPage::read_only(frame())),
         ControlError::Store(_)
+        | ControlError::Copy(_)
         | ControlError::Hashing(_)
         | ControlError::Random(_)
         | ControlError::KeyRing(_)

@@ -295,13 +295,14 @@ fn lock_presence(path: PathBuf) -> Result<Presence, StoreError> {
     Ok(Presence::LockedFile { path, _locked: locked })
 }
 
-fn lock_path(store: &Path, gateway_id: &str) -> PathBuf {
+pub(super) fn lock_path(store: &Path, gateway_id: &str) -> PathBuf {
     let mut name = store.file_name().map_or_else(OsString::new, OsString::from);
     name.push(format!(".gateway-{gateway_id}"));
     store.with_file_name(name)
 }
 
-fn is_unlocked(path: &Path) -> io::Result<bool> {
+/// Has the gateway of that file ended?
+pub(super) fn is_unlocked(path: &Path) -> io::Result<bool> {
     match File::open(path) {
         Ok(file) => match file.try_lock() {
             Ok(()) => Ok(true),

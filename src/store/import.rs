@@ -17,7 +17,7 @@ use super::engine::{Kind, hex, rows};
 use super::feed::{self, Subject};
 use super::open::Place;
 use super::records::flag;
-use super::{Store, StoreError, api_sessions};
+use super::{Store, StoreError, api_sessions, marks};
 use crate::crypto::DigestKey;
 use crate::model::{
     AccessPoints, CustomerHandle, CustomerId, KeyDigest, KeyId, Login, Revision, ServiceScope, Timestamp,
@@ -69,6 +69,7 @@ impl Store {
             clear(self, id).await?;
         }
         let mut transaction = self.begin_write().await?;
+        marks::require_open_to_changes(&mut transaction).await?;
         let id = sqlx::query_scalar("INSERT INTO imports (started_at) VALUES ($1) RETURNING id")
             .bind(now.unix_milliseconds())
             .fetch_one(&mut *transaction)
@@ -101,14 +102,15 @@ impl Store {
 
 /// What only one import can hold; let go however the process ends.
 #[derive(Debug)]
-enum ImportLock {
+pub(super) enum ImportLock {
     /// A file beside the embedded store, which the operating system unlocks.
     File { _locked: File },
     /// A connection's lock, which the database lets go of with the connection.
     Connection { _connection: Box<AnyConnection> },
 }
 
-async fn lock(store: &Store) -> Result<ImportLock, StoreError> {
+/// Keeps every import away for as long as the answer lives. Fails with [`StoreError::ImportRuns`] beside one.
+pub(super) async fn lock(store: &Store) -> Result<ImportLock, StoreError> {
     let file = match &*store.place {
         Place::File(file) => file,
         Place::Server(_) => {

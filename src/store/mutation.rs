@@ -5,7 +5,7 @@ use sqlx::{Any, Transaction};
 
 use super::feed::{self, Subject};
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
-use super::{Store, StoreError, queries, usage};
+use super::{Store, StoreError, marks, queries, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
     AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, Revision, Timestamp, UserId,
@@ -28,9 +28,11 @@ pub struct Mutation {
 }
 
 impl Store {
-    /// Begins a change; waits for other writers.
+    /// Begins a change; waits for other writers. Fails with [`StoreError::Moved`] where the store was copied to another
+    /// one, because nobody would see it.
     pub async fn mutate(&self) -> Result<Mutation, StoreError> {
-        let transaction = self.begin_write().await?;
+        let mut transaction = self.begin_write().await?;
+        marks::require_open_to_changes(&mut transaction).await?;
         Ok(Mutation { store: self.clone(), transaction, touched: Vec::new() })
     }
 }

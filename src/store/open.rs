@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
 
+use super::StoreMark;
 use super::engine::Dialect;
 use super::postgres::{Empty, Server};
 use super::sqlite::StoreFile;
@@ -94,6 +95,19 @@ pub enum StoreError {
     /// Only one import at a time.
     #[error("another import into this store is running; wait for its end")]
     ImportRuns,
+    /// Gateways are served from another store by now.
+    #[error(
+        "this store was copied to another one; point `store.url` at that, or run `latchkey store copy` back"
+    )]
+    Moved,
+    /// A gateway that was started beside an empty database into which a copy is being made now.
+    #[error("a copy is being made into this store; change it once `latchkey store copy` has come to its end")]
+    BeingCopied,
+    /// A copy that was cut off, or that was not what was read: it may lack anything.
+    #[error(
+        "the store {0} is an unfinished copy, which nothing may be served from; drop it, and run `latchkey store copy` anew"
+    )]
+    Unfinished(StoreLocation),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -109,10 +123,10 @@ impl StoreError {
     }
 
     /// Can the store not be written at present, whatever is asked of it: a full disk, a failing one, a file that may not be
-    /// changed or that is not in its place, a database that is away or only a replica?
+    /// changed or that is not in its place, a database that is away or only a replica, a store that was copied to another?
     pub fn is_unwritable(&self) -> bool {
         match self {
-            Self::NotInPlace(_) => true,
+            Self::NotInPlace(_) | Self::Moved => true,
             error if error.is_away() => true,
             Self::Engine(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| is_unwritable_by_code(&code))
@@ -170,7 +184,12 @@ impl Store {
         };
         let writer = place.pool(writers, Task::Writing).connect_with(place.options()?).await?;
         let readers = place.pool(READERS, Task::Reading).connect_with(place.options()?).await?;
-        Ok(Self { place: Arc::new(place), writer, readers })
+        let store = Self { place: Arc::new(place), writer, readers };
+        if store.is_marked(StoreMark::Unfinished).await? {
+            store.close().await;
+            return Err(StoreError::Unfinished(location.clone()));
+        }
+        Ok(store)
     }
 
     /// A shared store that is away: nothing is connected yet, and its schema is looked at once it is there.

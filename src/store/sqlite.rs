@@ -28,6 +28,13 @@ struct FileIdentity {
     inode: u64,
 }
 
+/// Where the engine keeps what it has not yet put into the file at `path`.
+pub(super) fn log_path(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
 /// Makes the file and its folder if need be.
 pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let file_error = |source| StoreError::File { path: path.to_owned(), source };

@@ -1,5 +1,6 @@
 //! Several gateways over one database: what is changed by one holds at all, and all go on when the database does not.
 
+mod copy;
 mod database_away;
 mod deletions;
 mod held_transactions;

@@ -85,6 +85,9 @@ impl Told<'_> {
             Kind::ConfigurationRefused => {
                 format!("refused a changed configuration{}", self.counted("faults", "fault", " with "))
             }
+            Kind::StoreCopied => {
+                format!("copied the store{}{}", self.with("from", " from "), self.with("to", " to "))
+            }
         }
     }
 
@@ -426,6 +429,13 @@ mod tests {
             "",
             &[("faults", "2")],
             "refused a changed configuration with 2 faults",
+        ),
+        (
+            "store.copied",
+            OPERATOR,
+            "",
+            &[("from", "data/latchkey.db"), ("to", "postgres://lk@db/lk")],
+            "copied the store from data/latchkey.db to postgres://lk@db/lk",
         ),
     ];
 

@@ -246,6 +246,7 @@ impl From<ControlError> for Problem {
                 Self::new(status, "ProviderUnavailable", "hashing_busy", error.to_string())
             }
             ControlError::Store(_)
+            | ControlError::Copy(_)
             | ControlError::Hashing(_)
             | ControlError::SetUp(_)
             | ControlError::Seal(_)

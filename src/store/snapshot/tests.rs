@@ -1,3 +1,5 @@
+//! Tests of snapshots: written, journalled and loaded on the real disk.
+
 use std::sync::Arc;
 
 use super::*;
