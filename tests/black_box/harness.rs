@@ -4,6 +4,7 @@
 
 mod answer;
 mod authority;
+mod cable;
 mod command;
 mod frame_client;
 mod gateway;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use answer::{Answer, Request};
 pub use authority::{Authority, Validity};
+pub use cable::Cable;
 pub use command::{Key, Output, PASSWORD};
 pub use frame_client::{FrameClient, Http2Frame};
 pub use gateway::{Installation, TestGateway};

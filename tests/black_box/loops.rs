@@ -21,6 +21,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use kills::{Random, seed};
+
 use crate::harness::{Installation, Key, Wire};
 
 /// Held by one loop at a time: they measure, and would measure each other.

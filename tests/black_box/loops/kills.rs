@@ -11,10 +11,11 @@ use super::{alone, report};
 use crate::harness::{Installation, Key, Request, TestGateway, by_length, wait_for};
 
 /// A small generator (xorshift64*): the moments can be had again from the seed.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -22,7 +23,8 @@ impl Random {
     }
 }
 
-fn seed() -> u64 {
+/// Where the numbers begin; `LATCHKEY_TEST_SEED` chooses.
+pub fn seed() -> u64 {
     let given = std::env::var("LATCHKEY_TEST_SEED").ok();
     given.map_or(0x1a7c_4be5, |seed| seed.parse().expect("LATCHKEY_TEST_SEED is a number"))
 }

@@ -1,0 +1,238 @@
+//! Random changes while everything between gateways and database fails: ways are cut, the database stops, transactions are
+//! held, gateways are killed.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::harness::{Cable, Installation, Key, PostgresServer, TestGateway, by_length, wait_for};
+use crate::loops::{Random, report, seed};
+
+/// From an acknowledged deletion to the refusal at every gateway that is connected.
+const BAR: Duration = Duration::from_millis(250);
+/// A gateway counts as connected when nothing was in its way for so long.
+const CONNECTED_AFTER: Duration = Duration::from_secs(4);
+/// A change waits for whoever holds the writers' line, ten seconds at most.
+const GATEWAYS: usize = 3;
+
+/// What is known of a key's fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Made, or enabled, and acknowledged.
+    In,
+    /// Deleted, or disabled, and acknowledged.
+    Out,
+    /// The last change was not acknowledged: one or the other.
+    Unknown,
+}
+
+struct World {
+    server: PostgresServer,
+    database: String,
+    gateways: Vec<TestGateway>,
+    cables: Vec<Cable>,
+    /// Since when nothing is in a gateway's way.
+    connected_since: Vec<Option<Instant>>,
+    mend_at: Vec<Option<Instant>>,
+    keys: BTreeMap<String, (Key, Fate)>,
+    random: Random,
+    faults: BTreeMap<&'static str, usize>,
+    _folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let server = PostgresServer::start();
+        let database = server.new_database();
+        let folder = TempDir::new().unwrap();
+        let master_key = folder.path().join("master.key");
+        let address = database.split('@').nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+        let cables: Vec<Cable> = (0..GATEWAYS).map(|_| Cable::to(address)).collect();
+        let gateways: Vec<TestGateway> = cables
+            .iter()
+            .map(|cable| {
+                let url = database.replace(&address.to_string(), &cable.address().to_string());
+                let shared = |config: &mut serde_json::Value| {
+                    config["store"]["url"] = url.into();
+                    config["master_key_file"] = master_key.to_str().unwrap().into();
+                };
+                Installation::configured(shared).serve()
+            })
+            .collect();
+        gateways[0].create_customer("acme");
+        Self {
+            server,
+            database,
+            gateways,
+            cables,
+            connected_since: vec![Some(Instant::now()); GATEWAYS],
+            mend_at: vec![None; GATEWAYS],
+            keys: BTreeMap::new(),
+            random: Random(seed()),
+            faults: BTreeMap::new(),
+            _folder: folder,
+        }
+    }
+
+    fn pick(&mut self) -> usize {
+        usize::try_from(self.random.below(GATEWAYS as u64)).unwrap()
+    }
+
+    /// A key whose fate is known to be `In`, if there is one.
+    fn pick_key(&mut self) -> Option<Key> {
+        let known: Vec<&Key> =
+            self.keys.values().filter(|(_, fate)| *fate == Fate::In).map(|(key, _)| key).collect();
+        if known.is_empty() {
+            return None;
+        }
+        let number = self.random.below(known.len() as u64);
+        Some(known[usize::try_from(number).unwrap()].clone())
+    }
+
+    fn fail_somehow(&mut self) {
+        let gateway = self.pick();
+        // In turn, so that few changes see every kind as well.
+        let kind = match self.faults.values().sum::<usize>() % 5 {
+            0 | 3 => {
+                self.cables[gateway].cut();
+                let time = Duration::from_millis(100 + self.random.below(4_000));
+                self.mend_at[gateway] = Some(Instant::now() + time);
+                self.connected_since[gateway] = None;
+                "ways cut"
+            }
+            1 => {
+                let hold = "BEGIN; SELECT pg_advisory_xact_lock(7311001); SELECT pg_sleep(0.7); ROLLBACK";
+                let mut holder = Command::new("psql");
+                holder
+                    .args(["-XqAt", "-c", hold, &self.database])
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
+                thread::spawn(move || holder.status());
+                "transactions held"
+            }
+            2 => {
+                let victim = self.gateways.remove(gateway);
+                self.cables[gateway].mend();
+                self.mend_at[gateway] = None;
+                let installation = victim.kill();
+                self.gateways.insert(gateway, installation.serve());
+                self.connected_since[gateway] = Some(Instant::now());
+                "gateways killed"
+            }
+            _ => {
+                self.server.stop();
+                self.server.start_again();
+                self.connected_since = vec![Some(Instant::now()); GATEWAYS];
+                "restarts of the database"
+            }
+        };
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    fn mend_what_is_due(&mut self) {
+        for gateway in 0..GATEWAYS {
+            if self.mend_at[gateway].is_some_and(|due| due <= Instant::now()) {
+                self.cables[gateway].mend();
+                self.mend_at[gateway] = None;
+                self.connected_since[gateway] = Some(Instant::now());
+            }
+        }
+    }
+
+    fn change_something(&mut self, slowest: &mut Duration) {
+        let by = self.pick();
+        let (wish, known) = (self.random.below(10), self.pick_key());
+        let Some(key) = known.filter(|_| wish < 5) else {
+            let arguments =
+                ["key", "create", "acme/admin", "--scope", "api", "--description", "f", "--yes", "--json"];
+            let made = self.gateways[by].cli(&arguments);
+            // What was not acknowledged was not shown either: nobody can use it.
+            if made.code == Some(0) {
+                let made = made.json();
+                let text = |member: &str| made[member].as_str().unwrap().to_owned();
+                let key = Key { text: text("key"), id: text("id") };
+                for gateway in &self.gateways {
+                    gateway.secrets().note("API key", &key.text);
+                }
+                self.keys.insert(key.id.clone(), (key, Fate::In));
+            }
+            return;
+        };
+        let (verb, more): (_, &[&str]) = if wish < 4 { ("delete", &["--yes"]) } else { ("disable", &[]) };
+        let told = self.gateways[by].cli(&[&["key", verb, &key.id], more].concat());
+        let acknowledged = Instant::now();
+        let fate = if told.code == Some(0) { Fate::Out } else { Fate::Unknown };
+        self.keys.get_mut(&key.id).unwrap().1 = fate;
+        if fate == Fate::Unknown {
+            return;
+        }
+        for (gateway, since) in self.gateways.iter().zip(&self.connected_since) {
+            if since.is_none_or(|since| acknowledged.duration_since(since) < CONNECTED_AFTER) {
+                continue;
+            }
+            while gateway.api_get("/", &key.authorization()).status == 200 {
+                let late = acknowledged.elapsed();
+                assert!(late < BAR, "{verb} of {} is acknowledged and the key let in {late:?} later", key.id);
+            }
+            *slowest = (*slowest).max(acknowledged.elapsed());
+        }
+    }
+
+    fn heal(&mut self) {
+        for cable in &self.cables {
+            cable.mend();
+        }
+        for gateway in &self.gateways {
+            wait_for("readiness", || gateway.ask_ops("/readyz").text().starts_with("ready").then_some(()));
+        }
+    }
+
+    /// Which keys let in, by the database.
+    fn truth(&self) -> BTreeMap<String, bool> {
+        let listed = self.gateways[0].cli(&["key", "list", "--json"]).json();
+        let keys = listed.as_array().unwrap().iter();
+        keys.map(|key| (key["id"].as_str().unwrap().to_owned(), key["state"] == "active")).collect()
+    }
+}
+
+#[test]
+fn s81_after_random_faults_every_gateway_decides_as_the_database_says_and_nothing_acknowledged_is_lost() {
+    let mut world = World::new();
+    let changes = by_length(60, 10_000);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..changes {
+        world.mend_what_is_due();
+        if world.random.below(6) == 0 {
+            world.fail_somehow();
+        }
+        world.change_something(&mut slowest);
+    }
+    world.heal();
+    let truth = world.truth();
+    let mut unknown = 0;
+    for (id, (key, fate)) in &world.keys {
+        let lets_in = truth.get(id).copied().unwrap_or(false);
+        match fate {
+            Fate::In => assert!(lets_in, "{id} was acknowledged and is lost"),
+            Fate::Out => assert!(!lets_in, "{id} was taken away and is back"),
+            Fate::Unknown => unknown += 1,
+        }
+        let expected = if lets_in { 200 } else { 401 };
+        for gateway in &world.gateways {
+            wait_for("a gateway to decide as the database says", || {
+                (gateway.api_get("/", &key.authorization()).status == expected).then_some(())
+            });
+        }
+    }
+    let text = format!(
+        "{changes} changes, {} keys, {unknown} changes not acknowledged, faults {:?}\n  a refusal at a connected gateway {slowest:?} \
+         after the acknowledgement at most",
+        world.keys.len(),
+        world.faults
+    );
+    report("gateways_under_faults", &text);
+    assert_eq!(world.faults.len(), 4, "{:?}", world.faults);
+}
