@@ -112,7 +112,9 @@ no IP whitelist. Pages of the console call with the session's cookie; a change t
 whose value `GET /me` tells, and takes a sign-in of the last ten minutes. A cookie beside `Authorization` counts for nothing.
 
 Every error is JSON with `type`, `message` and `requestId`. Times are RFC 3339 in UTC. A member that is not described is \
-refused. Changes are in force at this gateway when they are answered. Before any of this, the server itself may answer 400 \
+refused. Changes are in force at this gateway when they are answered. Where several gateways share the store, the answer to what takes an \
+access away says in `Latchkey-Gateways` at how many of them it holds, in `Latchkey-Ended` how many sessions and streams it \
+ended, in `Latchkey-Milliseconds` how long that took, and in `Latchkey-Unconfirmed` which have not confirmed it. Before any of this, the server itself may answer 400 \
 (a proxy's header that cannot be read), 403 (an address outside the listener's list), 414, 421 and 431, in the same form.";
 
 #[derive(OpenApi)]

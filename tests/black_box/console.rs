@@ -102,7 +102,7 @@ fn set_key_up(gateway: &TestGateway, visitor: &mut Visitor<'_>, name: &str) -> (
 
 /// Creates a key on the page `list`; answers its text.
 #[track_caller]
-fn create_key(visitor: &mut Visitor<'_>, list: &str, description: &str, scopes: &[&str]) -> String {
+pub fn create_key(visitor: &mut Visitor<'_>, list: &str, description: &str, scopes: &[&str]) -> String {
     let page = visitor.open(list);
     let mut fields = vec![("description", description), ("expires", "never"), ("understood", "yes")];
     fields.extend(scopes.iter().map(|scope| ("access", *scope)));
@@ -111,7 +111,7 @@ fn create_key(visitor: &mut Visitor<'_>, list: &str, description: &str, scopes: 
 
 /// The address of the page that deletes the only key with this description.
 #[track_caller]
-fn deletion_of(visitor: &mut Visitor<'_>, list: &str, description: &str) -> String {
+pub fn deletion_of(visitor: &mut Visitor<'_>, list: &str, description: &str) -> String {
     let html = visitor.open(list).html();
     let row = html.split("<tr").find(|row| row.contains(description)).expect("a key with this description");
     let links = row.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());

@@ -41,7 +41,7 @@ pub fn report(name: &str, text: &str) {
 }
 
 /// Deletes a key by the command line; the moment at which the command had exited.
-pub fn delete_and_note_the_exit(installation: &Installation, key: &Key) -> Instant {
+fn delete_and_note_the_exit(installation: &Installation, key: &Key) -> Instant {
     let mut command = installation.command();
     command.args(["key", "delete", &key.id, "--yes", "--config"]).arg(installation.config_file());
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();

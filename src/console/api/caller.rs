@@ -6,12 +6,13 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::super::cookies::ConsoleCookie;
 use super::super::{ConsoleClient, ConsoleState};
+use super::answer::done;
 use super::problem::Problem;
 use crate::auth::{
     Actor, ConsoleSession, ControlError, ControlPlane, PresentedKey, SessionLook, SessionStep, UserActor,
@@ -63,6 +64,30 @@ impl Caller {
     /// The console's state.
     pub(super) const fn state(&self) -> &ConsoleState {
         &self.state
+    }
+
+    /// 204, once this gateway decides by a change that takes an access away, and where the store is shared, how far it has
+    /// got.
+    pub(super) async fn taken_away(&self, revision: Revision) -> Result<Response, Problem> {
+        self.applied(revision).await;
+        let mut answer = done();
+        if let Some(reach) = self.plane().reach(revision).await? {
+            let silent = reach.silent.join(", ");
+            for (name, value) in [
+                ("latchkey-gateways", reach.gateways.to_string()),
+                ("latchkey-ended", reach.ended.to_string()),
+                ("latchkey-milliseconds", reach.milliseconds.to_string()),
+                ("latchkey-unconfirmed", silent),
+            ] {
+                // A name of a gateway is its host's, which is ASCII; one that is not is left out.
+                if let Ok(value) = HeaderValue::from_str(&value)
+                    && !value.is_empty()
+                {
+                    answer.headers_mut().insert(name, value);
+                }
+            }
+        }
+        Ok(answer)
     }
 
     /// Waits until this gateway decides by a change.

@@ -261,8 +261,7 @@ async fn key(caller: Caller, KeyInPath(id): KeyInPath) -> Result<Response, Probl
 )]
 async fn delete_key(caller: Caller, KeyInPath(id): KeyInPath) -> Result<Response, Problem> {
     let revision = caller.plane().delete_key(id).await?;
-    caller.applied(revision).await;
-    Ok(done())
+    caller.taken_away(revision).await
 }
 
 /// Replace a key
@@ -316,8 +315,7 @@ async fn replace_key(
 )]
 async fn disable_key(caller: Caller, KeyInPath(id): KeyInPath) -> Result<Response, Problem> {
     let revision = caller.plane().disable_key(id).await?;
-    caller.applied(revision).await;
-    Ok(done())
+    caller.taken_away(revision).await
 }
 
 /// Enable a key

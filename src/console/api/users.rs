@@ -124,8 +124,7 @@ async fn update_user(
 )]
 async fn delete_user(caller: Caller, UserInPath(name): UserInPath) -> Result<Response, Problem> {
     let deleted = caller.plane().delete_user(&name).await?;
-    caller.applied(deleted.revision).await;
-    Ok(done())
+    caller.taken_away(deleted.revision).await
 }
 
 /// Deactivate a user
@@ -141,8 +140,7 @@ async fn delete_user(caller: Caller, UserInPath(name): UserInPath) -> Result<Res
 )]
 async fn deactivate_user(caller: Caller, UserInPath(name): UserInPath) -> Result<Response, Problem> {
     let revision = caller.plane().set_activation(&name, Activation::Deactivated).await?;
-    caller.applied(revision).await;
-    Ok(done())
+    caller.taken_away(revision).await
 }
 
 /// Reactivate a user

@@ -56,7 +56,9 @@ async fn delete(
     let revision = plane.delete_key(id).await?;
     authenticator.applied(revision).await;
     let mut told = format!("API key “{}” was deleted.", key.description);
-    if ended > 0 {
+    if let Some(reach) = plane.reach(revision).await? {
+        told.push_str(&reach.sentence());
+    } else if ended > 0 {
         let ended = counted(ended, "open connection or session was", "open connections and sessions were");
         told = format!("{told} {ended} ended.");
     }

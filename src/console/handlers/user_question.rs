@@ -70,7 +70,9 @@ async fn act(person: Person, login: String, question: UserQuestion) -> Result<Re
     let (revision, notice) = match question {
         UserQuestion::Deactivate => {
             let revision = plane.set_activation(name, Activation::Deactivated).await?;
-            (revision, format!("{login} was deactivated.{}", ended_text(open)))
+            let ended =
+                plane.reach(revision).await?.map_or_else(|| ended_text(open), |reach| reach.sentence());
+            (revision, format!("{login} was deactivated.{ended}"))
         }
         UserQuestion::Reactivate => {
             let revision = plane.set_activation(name, Activation::Active).await?;
@@ -82,7 +84,9 @@ async fn act(person: Person, login: String, question: UserQuestion) -> Result<Re
                 0 => String::new(),
                 keys => format!(" with {}", counted(keys, "API key", "API keys")),
             };
-            (deleted.revision, format!("{login} was deleted{keys}.{}", ended_text(open)))
+            let reach = plane.reach(deleted.revision).await?;
+            let ended = reach.map_or_else(|| ended_text(open), |reach| reach.sentence());
+            (deleted.revision, format!("{login} was deleted{keys}.{ended}"))
         }
         UserQuestion::AllowPassword => {
             let revision = plane.allow_password(name).await?;
