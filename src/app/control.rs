@@ -219,6 +219,10 @@ impl FollowerEvents for Events {
         ended
     }
 
+    fn trusted(&self) -> Duration {
+        self.shared.authenticator.policy().max_staleness.duration()
+    }
+
     fn store_state(&mut self, state: Result<(), &StoreError>) {
         let readiness = match state {
             Ok(()) => {

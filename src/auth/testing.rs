@@ -50,6 +50,10 @@ pub struct World {
 struct Sweep(Arc<Authenticator>);
 
 impl FollowerEvents for Sweep {
+    fn trusted(&self) -> std::time::Duration {
+        std::time::Duration::from_mins(1)
+    }
+
     fn applied(&mut self, subjects: &[Subject]) -> u64 {
         self.0.end_revoked_sessions(subjects)
     }

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::{AnyConnection, Connection, Row};
 use tokio::time::Instant;
 
 use super::open::Place;
@@ -105,7 +105,7 @@ impl Store {
             Place::Server(_) => Presence::Row,
         };
         let registration = GatewayRegistration { presence, ..Self::register_later(new, now) };
-        self.insert_gateway(&registration).await?;
+        self.insert_gateway(&mut *self.writer.acquire().await?, &registration).await?;
         self.acknowledge(&registration, applied, 0).await?;
         Ok(registration)
     }
@@ -116,7 +116,11 @@ impl Store {
         GatewayRegistration { id, name, started_at: now, trusted, presence: Presence::Row }
     }
 
-    async fn insert_gateway(&self, gateway: &GatewayRegistration) -> Result<(), StoreError> {
+    async fn insert_gateway(
+        &self,
+        connection: &mut AnyConnection,
+        gateway: &GatewayRegistration,
+    ) -> Result<(), StoreError> {
         let query = match &*self.place {
             Place::File(_) => sqlx::query("INSERT INTO gateways (id, name, started_at) VALUES ($1, $2, $3)"),
             Place::Server(_) => sqlx::query(concat!(
@@ -128,22 +132,35 @@ impl Store {
         let query = query.bind(&gateway.id).bind(&gateway.name).bind(gateway.started_at.unix_milliseconds());
         let query = match &*self.place {
             Place::File(_) => query,
-            Place::Server(_) => query.bind(i64::try_from(gateway.trusted.as_millis()).unwrap_or(i64::MAX)),
+            Place::Server(_) => query.bind(milliseconds(gateway.trusted)),
         };
-        query.execute(&self.writer).await?;
+        query.execute(connection).await?;
         Ok(())
     }
 
-    /// Notes in a shared database that the gateway is there; one that was taken for gone is there again.
-    pub(super) async fn note_presence(&self, gateway: &GatewayRegistration) -> Result<(), StoreError> {
-        let mut transaction = self.begin_unordered().await?;
-        let noted = sqlx::query(concat!("UPDATE gateways SET seen_at = ", database_now!(), " WHERE id = $1"))
-            .bind(&gateway.id)
-            .execute(&mut *transaction)
-            .await?;
+    /// Notes in a shared database that the gateway is there, and how long it goes on when it is cut off from now on; one that
+    /// was taken for gone is there again.
+    ///
+    /// By the follower's own connection: on no other may it wait behind anybody.
+    pub(super) async fn note_presence(
+        &self,
+        connection: &mut AnyConnection,
+        gateway: &GatewayRegistration,
+        trusted: Duration,
+    ) -> Result<(), StoreError> {
+        let mut transaction = connection.begin_with(self.dialect().begin_unordered()).await?;
+        let noted = sqlx::query(concat!(
+            "UPDATE gateways SET trusted_ms = $2, seen_at = ",
+            database_now!(),
+            " WHERE id = $1"
+        ))
+        .bind(&gateway.id)
+        .bind(milliseconds(trusted))
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         if noted.rows_affected() == 0 {
-            self.insert_gateway(gateway).await?;
+            self.insert_gateway(connection, gateway).await?;
         }
         Ok(())
     }
@@ -155,7 +172,19 @@ impl Store {
         revision: Revision,
         ended_sessions: u64,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin_unordered().await?;
+        let mut connection = self.writer.acquire().await?;
+        self.acknowledge_by(&mut connection, gateway, revision, ended_sessions).await
+    }
+
+    /// The same by the follower's own connection.
+    pub(super) async fn acknowledge_by(
+        &self,
+        connection: &mut AnyConnection,
+        gateway: &GatewayRegistration,
+        revision: Revision,
+        ended_sessions: u64,
+    ) -> Result<(), StoreError> {
+        let mut transaction = connection.begin_with(self.dialect().begin_unordered()).await?;
         sqlx::query(
             "INSERT INTO feed_acks (gateway_id, revision, ended_sessions) VALUES ($1, $2, $3) \
              ON CONFLICT (gateway_id, revision) DO UPDATE SET ended_sessions = excluded.ended_sessions",
@@ -285,6 +314,10 @@ impl Store {
 struct Answer {
     told: Acknowledgement,
     is_waited_for: bool,
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn lock_presence(path: PathBuf) -> Result<Presence, StoreError> {

@@ -42,6 +42,8 @@ pub struct FollowerError(#[from] StoreError);
 pub trait FollowerEvents {
     /// Changes about `subjects` have been applied; ends what they no longer let in, and says how many that were.
     fn applied(&mut self, subjects: &[Subject]) -> u64;
+    /// How long decisions go on while the store cannot be read.
+    fn trusted(&self) -> Duration;
     /// The store cannot be read; `Ok` once it can again. Called when this changes.
     fn store_state(&mut self, state: Result<(), &StoreError>);
 }
@@ -137,17 +139,17 @@ impl Follower {
                 if let Place::Server(server) = &*self.store.place {
                     server.bring_up_to_date(Empty::Refuse).await?;
                 }
-                in_time(ANSWERED_WITHIN, self.store.note_presence(&self.registration)).await?;
                 // Listened first, so that nothing comes between the last look and the first notice.
                 watch.notices = Notices::of(&self.store).await?;
                 none.insert(in_time(ANSWERED_WITHIN, self.store.pinned_connection()).await?)
             }
         };
-        while self.apply_batch(connection, events).await? {}
         if watch.presence_noted_at.is_none_or(|noted| noted.elapsed() >= LOOK_ANYWAY_AFTER) {
-            in_time(ANSWERED_WITHIN, self.store.note_presence(&self.registration)).await?;
+            let noting = self.store.note_presence(connection, &self.registration, events.trusted());
+            in_time(ANSWERED_WITHIN, noting).await?;
             watch.presence_noted_at = Some(Instant::now());
         }
+        while self.apply_batch(connection, events).await? {}
         Ok(())
     }
 
@@ -167,7 +169,14 @@ impl Follower {
         };
         let ended = events.applied(&subjects);
         let revision = *self.index.applied().borrow();
-        in_time(ANSWERED_WITHIN, self.store.acknowledge(&self.registration, revision, ended)).await?;
+        match &*self.store.place {
+            Place::File(_) => self.store.acknowledge(&self.registration, revision, ended).await?,
+            Place::Server(_) => {
+                let acknowledging =
+                    self.store.acknowledge_by(connection, &self.registration, revision, ended);
+                in_time(ANSWERED_WITHIN, acknowledging).await?;
+            }
+        }
         Ok(true)
     }
 

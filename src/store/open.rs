@@ -20,8 +20,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same where the database may be out of reach: whoever waits is told so.
 const SHARED_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const READERS: u32 = 4;
-/// One for changes, and one for what nobody waits for.
-const SERVER_WRITERS: u32 = 2;
+/// One for changes and one for what nobody waits for, which may each wait in its line, and two for counting passwords.
+const SERVER_WRITERS: u32 = 4;
 
 /// The store of one installation. Clones share the connections.
 #[derive(Clone, Debug)]
