@@ -47,7 +47,7 @@ impl Cleaning {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.clean().await {
+            if let Err(error) = self.store.in_time(self.clean()).await {
                 tracing::warn!(%error, "sessions, links and tokens that are over could not be removed");
             }
         }

@@ -60,7 +60,7 @@ impl SnapshotWriter {
     }
 
     async fn write(&self) {
-        let relying_party = match self.store.fact(StoreFact::RelyingParty).await {
+        let relying_party = match self.store.in_time(self.store.fact(StoreFact::RelyingParty)).await {
             Ok(relying_party) => relying_party,
             Err(error) => return tracing::warn!(%error, "no snapshot was written"),
         };

@@ -147,12 +147,15 @@ impl SessionKeeper {
         loop {
             let done = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => self.tidy().await,
+                _ = ticks.tick() => {
+                    let store = self.store.clone();
+                    store.in_time(self.tidy()).await
+                }
                 _ = self.orders.recv_many(&mut orders, ORDERS_PER_CHANGE) => {
                     if orders.is_empty() {
                         break;
                     }
-                    self.carry_out(orders.drain(..)).await
+                    self.store.in_time(self.carry_out(orders.drain(..))).await
                 }
             };
             if let Err(error) = done {

@@ -139,7 +139,7 @@ impl FailureGroups {
     /// cannot be written they are kept for the next time.
     pub async fn write(&self, plane: &ControlPlane) -> Result<usize, ControlError> {
         let window = self.with(std::mem::take);
-        let written = write(&window, plane).await;
+        let written = plane.store.in_time(write(&window, plane)).await;
         if written.is_err() {
             self.with(|present| {
                 window.groups.into_iter().for_each(|(group, tally)| present.add(group, tally));

@@ -163,12 +163,8 @@ impl Store {
                  WHERE api_sessions.digest = g.digest AND last_used_at < g.used_at",
                 self.dialect().given(&[("digest", Kind::Bytes), ("used_at", Kind::Integer)])
             );
-            let mut transaction = self.begin_bookkeeping().await?;
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(rows(batch.iter().map(as_row)))
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
+            let given = rows(batch.iter().map(as_row));
+            self.keep_book(sqlx::query(AssertSqlSafe(statement)).bind(given)).await?;
         }
         Ok(())
     }

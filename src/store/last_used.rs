@@ -42,12 +42,8 @@ impl Store {
                     ("address", Kind::Text),
                 ])
             );
-            let mut transaction = self.begin_bookkeeping().await?;
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(rows(latest(batch).map(as_row)))
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
+            let given = rows(latest(batch).map(as_row));
+            self.keep_book(sqlx::query(AssertSqlSafe(statement)).bind(given)).await?;
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
+use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
 
 use super::StoreMark;
@@ -19,6 +20,8 @@ use crate::crypto::random::RandomError;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same where the database may be out of reach: whoever waits is told so.
 const SHARED_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// More than any lock is waited for.
+const TASK_WITHIN: Duration = Duration::from_secs(15);
 const READERS: u32 = 4;
 /// One for changes and one for what nobody waits for, which may each wait in its line, and two for counting passwords.
 const SERVER_WRITERS: u32 = 4;
@@ -243,6 +246,35 @@ impl Store {
     /// Begins the writing of what nobody waits for, and what is lost without harm.
     pub(super) async fn begin_bookkeeping(&self) -> Result<Transaction<'static, Any>, StoreError> {
         Ok(self.writer.begin_with(self.dialect().begin_bookkeeping()).await?)
+    }
+
+    /// Carries out one statement of what nobody waits for; how many rows it touched.
+    pub(super) async fn keep_book(
+        &self,
+        query: Query<'static, Any, AnyArguments>,
+    ) -> Result<u64, StoreError> {
+        self.in_time(async {
+            let mut transaction = self.begin_bookkeeping().await?;
+            let done = query.execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(done.rows_affected())
+        })
+        .await
+    }
+
+    /// What `work` answers; an error where a shared database does not answer it within 15 s: a connection that leads nowhere
+    /// would keep whoever waits for minutes. Of a task that goes on for ever, everything it asks of the store.
+    pub async fn in_time<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        match &*self.place {
+            Place::File(_) => work.await,
+            Place::Server(_) => {
+                let answered = tokio::time::timeout(TASK_WITHIN, work).await;
+                answered.unwrap_or_else(|_| Err(StoreError::Unanswered(TASK_WITHIN).into()))
+            }
+        }
     }
 
     /// Begins the writing of a gateway's own rows, which nobody else writes.

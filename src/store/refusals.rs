@@ -34,12 +34,8 @@ impl Store {
                  ORDER BY place",
                 self.dialect().given(&COLUMNS)
             );
-            let mut transaction = self.begin_bookkeeping().await?;
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(rows(batch.iter().map(as_row)))
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
+            let given = rows(batch.iter().map(as_row));
+            self.keep_book(sqlx::query(AssertSqlSafe(statement)).bind(given)).await?;
         }
         Ok(())
     }
@@ -47,7 +43,7 @@ impl Store {
     /// Lets go of the oldest refusals: those older than a day at `now`, and those beyond the bound. Writes nothing
     /// where there are none; answers how many went, at most 2,000 at once.
     pub async fn let_refusals_go(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.let_refusals_go_beyond(KEPT_ROWS, now).await
+        self.in_time(self.let_refusals_go_beyond(KEPT_ROWS, now)).await
     }
 
     async fn let_refusals_go_beyond(&self, kept_rows: i64, now: Timestamp) -> Result<u64, StoreError> {
@@ -69,10 +65,8 @@ impl Store {
         )
         .bind(LET_GO_AT_ONCE)
         .bind(until)
-        .bind(kept_rows)
-        .execute(&self.writer)
-        .await?;
-        Ok(gone.rows_affected())
+        .bind(kept_rows);
+        self.keep_book(gone).await
     }
 
     /// The refusals of a request that are not older than a day at `now`, oldest first; of an `IsProxy` session the

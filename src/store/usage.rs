@@ -110,12 +110,8 @@ impl Store {
                 ("refusals", Kind::Integer),
             ])
         );
-        let mut transaction = self.begin_bookkeeping().await?;
-        sqlx::query(AssertSqlSafe(statement))
-            .bind(rows(counts.iter().map(count_as_row)))
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+        let given = rows(counts.iter().map(count_as_row));
+        self.keep_book(sqlx::query(AssertSqlSafe(statement)).bind(given)).await?;
         Ok(())
     }
 
@@ -152,17 +148,24 @@ impl Store {
              WHERE a.kind = t.kind AND a.subject_id = t.subject_id AND a.entrance = t.entrance) placed \
              WHERE place > $2)"
         );
-        let mut transaction = self.begin_bookkeeping().await?;
-        sqlx::query(AssertSqlSafe(insert)).bind(&rows).execute(&mut *transaction).await?;
-        sqlx::query(AssertSqlSafe(trim)).bind(&rows).bind(KEPT_ADDRESSES).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+        self.in_time(async {
+            let mut transaction = self.begin_bookkeeping().await?;
+            sqlx::query(AssertSqlSafe(insert)).bind(&rows).execute(&mut *transaction).await?;
+            sqlx::query(AssertSqlSafe(trim))
+                .bind(&rows)
+                .bind(KEPT_ADDRESSES)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Lets go of days that are older than 30 at `now`, of hours that are older than 48, and of the oldest sums beyond the
     /// bound. Answers how many rows went, from whichever lost most; at most 2,000 of each at once.
     pub async fn let_usage_go(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.let_usage_go_beyond(KEPT_ROWS, now).await
+        self.in_time(self.let_usage_go_beyond(KEPT_ROWS, now)).await
     }
 
     async fn let_usage_go_beyond(&self, kept_rows: i64, now: Timestamp) -> Result<u64, StoreError> {
@@ -178,31 +181,28 @@ impl Store {
             .bind(length)
             .bind(before.0)
             .bind(at_once);
-            gone.execute(&self.writer).await
+            self.keep_book(gone).await
         };
-        let hours = too_old(1, hour.plus(-HOURS_KEPT)).await?.rows_affected();
+        let hours = too_old(1, hour.plus(-HOURS_KEPT)).await?;
         // A day goes when its last hour is too old.
-        let days = too_old(24, UsageHour::of(until).plus(-23)).await?.rows_affected();
+        let days = too_old(24, UsageHour::of(until).plus(-23)).await?;
         let kept: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM usage_sums").fetch_one(&self.readers).await?;
         let beyond = sqlx::query(
             "DELETE FROM usage_sums WHERE (kind, subject_id, length, hour, service) IN ( \
              SELECT kind, subject_id, length, hour, service FROM usage_sums ORDER BY length, hour LIMIT $1)",
         )
-        .bind(kept.saturating_sub(kept_rows).clamp(0, at_once))
-        .execute(&self.writer)
-        .await?
-        .rows_affected();
+        .bind(kept.saturating_sub(kept_rows).clamp(0, at_once));
+        let beyond = self.keep_book(beyond).await?;
         let addresses = sqlx::query(
             "DELETE FROM usage_addresses WHERE (kind, subject_id, entrance, address) IN ( \
              SELECT kind, subject_id, entrance, address FROM usage_addresses \
              WHERE used_at <= $1 ORDER BY used_at LIMIT $2)",
         )
         .bind(until.unix_milliseconds())
-        .bind(at_once)
-        .execute(&self.writer)
-        .await?;
-        Ok(hours.max(days).max(beyond).max(addresses.rows_affected()))
+        .bind(at_once);
+        let addresses = self.keep_book(addresses).await?;
+        Ok(hours.max(days).max(beyond).max(addresses))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::SecurityEvent;
-use crate::store::{AuditFilter, Store, StoreError, StoreFact};
+use crate::store::{AuditFilter, Leadership, Store, StoreError, StoreFact};
 
 /// How soon an event is told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +24,7 @@ pub(in crate::app) async fn follow_security_events(
     events: mpsc::Sender<SecurityEvent>,
     stop: CancellationToken,
 ) {
+    let mut leadership = Leadership::default();
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -31,7 +32,11 @@ pub(in crate::app) async fn follow_security_events(
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = look(&store, &events).await {
+        let looking = async {
+            let tells = store.in_time(store.tells_security_events(&mut leadership)).await?;
+            if tells { look(&store, &events).await } else { Ok(()) }
+        };
+        if let Err(error) = looking.await {
             tracing::warn!(%error, "the audit trail could not be read for security events");
         }
     }
@@ -39,14 +44,17 @@ pub(in crate::app) async fn follow_security_events(
 
 /// Hands on what has come since the last look.
 async fn look(store: &Store, events: &mpsc::Sender<SecurityEvent>) -> Result<(), StoreError> {
-    let end = store.audit_end().await?.sequence;
-    let told = store.fact(StoreFact::SecurityEventsTold).await?.and_then(|told| told.parse::<i64>().ok());
+    let end = store.in_time(store.audit_end()).await?.sequence;
+    let told = store
+        .in_time(store.fact(StoreFact::SecurityEventsTold))
+        .await?
+        .and_then(|told| told.parse::<i64>().ok());
     let Some(mut told) = told else {
-        return store.set_fact(StoreFact::SecurityEventsTold, &end.to_string()).await;
+        return store.in_time(store.set_fact(StoreFact::SecurityEventsTold, &end.to_string())).await;
     };
     while told < end {
         let filter = AuditFilter { after: told, ..AuditFilter::default() };
-        let rows = store.oldest_audit_rows(&filter, ROWS_AT_ONCE).await?;
+        let rows = store.in_time(store.oldest_audit_rows(&filter, ROWS_AT_ONCE)).await?;
         let Some(last) = rows.last() else { break };
         told = last.sequence;
         for event in rows.iter().filter_map(|row| SecurityEvent::of(&row.entry)) {
@@ -54,7 +62,7 @@ async fn look(store: &Store, events: &mpsc::Sender<SecurityEvent>) -> Result<(),
                 return Ok(());
             }
         }
-        store.set_fact(StoreFact::SecurityEventsTold, &told.to_string()).await?;
+        store.in_time(store.set_fact(StoreFact::SecurityEventsTold, &told.to_string())).await?;
     }
     Ok(())
 }
