@@ -60,6 +60,8 @@ fn s80_keys_go_on_while_the_database_is_away_and_everything_is_in_step_soon_afte
             wait_for("readiness", || gateway.ask_ops("/readyz").text().starts_with("ready").then_some(()));
         }
         let took = back.elapsed();
+        // The other one has been idle for as long as the database was away.
+        session = two.isproxy_session(&other.login());
         let told = one.cli(&["key", "delete", &other.id, "--yes"]).stderr;
         assert!(told.contains("1 open session ended at 2 gateways in "), "{told}");
         stop.store(true, Ordering::Relaxed);
