@@ -166,7 +166,7 @@ mod tests {
             (
                 Readiness::Degraded { reason: "the store is away".to_owned(), since: Instant::now() },
                 "200",
-                "degraded: the store is away since 0 s\n",
+                "degraded: the store is away for 0 s\n",
             ),
             (Readiness::Unready("the store is away".to_owned()), "503", "unready: the store is away\n"),
             (Readiness::Draining, "503", "draining\n"),

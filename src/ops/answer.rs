@@ -43,7 +43,7 @@ fn describe(readiness: &Readiness) -> (StatusCode, String) {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
         Readiness::Degraded { reason, since } => {
-            (StatusCode::OK, format!("degraded: {reason} since {} s\n", since.elapsed().as_secs()))
+            (StatusCode::OK, format!("degraded: {reason} for {} s\n", since.elapsed().as_secs()))
         }
         Readiness::Unready(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("unready: {reason}\n")),
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),

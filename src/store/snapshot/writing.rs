@@ -114,8 +114,11 @@ impl SnapshotKeeper {
         let path = journal::path_of(&self.path, &id);
         changes.journal = Some(journal::create(&path, &since_begun).map_err(file_error)?);
         std::fs::rename(&new, &self.path).and_then(|()| sync_folder(&self.path)).map_err(file_error)?;
-        for former in journals(&self.path).map_err(file_error)?.into_iter().filter(|former| *former != path) {
-            std::fs::remove_file(former).map_err(file_error)?;
+        // By its name: the same file may be called by another path.
+        for former in journals(&self.path).map_err(file_error)? {
+            if former.file_name() != path.file_name() {
+                std::fs::remove_file(former).map_err(file_error)?;
+            }
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ fn s80_keys_go_on_while_the_database_is_away_and_everything_is_in_step_soon_afte
                 gateway
                     .ask_ops("/readyz")
                     .text()
-                    .starts_with("degraded: the store cannot be read since ")
+                    .starts_with("degraded: the store cannot be read for ")
                     .then_some(())
             });
         }

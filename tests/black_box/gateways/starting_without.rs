@@ -7,6 +7,13 @@ fn snapshot_of(installation: &Installation) -> Option<std::time::SystemTime> {
     std::fs::metadata(installation.path("latchkey.snapshot")).and_then(|metadata| metadata.modified()).ok()
 }
 
+/// Serves with a configuration that is named without its folder, as operators do who stand in it.
+fn serve_here(installation: Installation) -> TestGateway {
+    let mut command = installation.command();
+    command.args(["serve", "--config", "latchkey.yaml"]).env("LATCHKEY_LOG", "info");
+    installation.serve_by(&mut command)
+}
+
 #[track_caller]
 fn assert_readiness(gateway: &TestGateway, beginning: &str) {
     let told = gateway.ask_ops("/readyz").text();
@@ -26,13 +33,13 @@ fn s80_a_gateway_started_without_its_database_lets_in_the_keys_of_its_snapshot_a
     // The first snapshot was written before there were keys: a restart writes one that has them.
     let installation = gateway.kill();
     let before = snapshot_of(&installation);
-    let gateway = installation.serve();
+    let gateway = serve_here(installation);
     wait_for("a snapshot", || snapshot_of(&gateway).filter(|written| Some(*written) != before));
     gateway.cli(&["key", "delete", &deleted.id, "--yes"]).expect_success();
     fleet.server.stop();
 
-    let gateway = gateway.kill().serve();
-    assert_readiness(&gateway, "degraded: the store cannot be read since ");
+    let gateway = serve_here(gateway.kill());
+    assert_readiness(&gateway, "degraded: the store cannot be read for ");
     for _ in 0..20 {
         assert_eq!(gateway.api_get("/", &kept.authorization()).status, 200);
         gateway.api_get("/", &deleted.authorization()).assert_refusal(401, "AuthenticationError");

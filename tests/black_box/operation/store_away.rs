@@ -23,7 +23,7 @@ fn s80_a_gateway_whose_store_is_gone_decides_from_memory_for_a_while_and_then_le
 
     fs::rename(&store, &elsewhere).unwrap();
     wait_for("the gateway to notice", || {
-        readiness(&gateway).starts_with("200 degraded: the store cannot be read since ").then_some(())
+        readiness(&gateway).starts_with("200 degraded: the store cannot be read for ").then_some(())
     });
     assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
     assert_eq!(session.ask("IS example.com"), "example.com available");
@@ -59,5 +59,5 @@ fn s80_a_store_that_another_one_took_the_place_of_is_not_followed() {
         lines.iter().find(|line| line.contains("the store cannot be read")).cloned()
     });
     assert!(said.contains("moved, removed or replaced"), "{said}");
-    assert!(readiness(&gateway).starts_with("200 degraded: the store cannot be read since "));
+    assert!(readiness(&gateway).starts_with("200 degraded: the store cannot be read for "));
 }
