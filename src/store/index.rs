@@ -427,6 +427,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_feed_that_went_back_and_gave_its_revisions_out_anew_is_noticed() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let index = Index::load(&store).await.unwrap();
+        let mut connection = store.pinned_connection().await.unwrap();
+        assert!(feed::after(&mut connection, index.position()).await.unwrap().is_some());
+        // The last commit is another one, and more follow it without a gap.
+        sqlx::query("UPDATE changes SET mark = mark + 1").execute(&store.writer).await.unwrap();
+        assert_eq!(feed::after(&mut connection, index.position()).await.unwrap(), None);
+        let mut change = store.mutate().await.unwrap();
+        change.insert_key(&key(1, user), "").await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(feed::after(&mut connection, index.position()).await.unwrap(), None);
+        index.resynchronise(&store).await.unwrap();
+        assert_eq!(index.size().keys, 1);
+        // And one that has gone back to where there was nothing.
+        sqlx::query("DELETE FROM changes").execute(&store.writer).await.unwrap();
+        sqlx::query("UPDATE feed_head SET revision = 0").execute(&store.writer).await.unwrap();
+        assert_eq!(feed::after(&mut connection, index.position()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn an_import_is_invisible_until_its_commit() {
         let (_folder, store, user) = store_with_a_user().await;
         let import = store.begin_import(NOW).await.unwrap();

@@ -3,6 +3,7 @@
 mod copy;
 mod database_away;
 mod deletions;
+mod failover;
 mod faults;
 mod held_transactions;
 mod shared_state;

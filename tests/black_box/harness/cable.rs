@@ -3,14 +3,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The way. Its threads end with its connections.
 pub struct Cable {
     address: SocketAddr,
     is_cut: Arc<AtomicBool>,
+    server: Arc<Mutex<SocketAddr>>,
 }
 
 impl Cable {
@@ -20,10 +21,12 @@ impl Cable {
         let address = listener.local_addr().unwrap();
         let is_cut = Arc::new(AtomicBool::new(false));
         let state = Arc::clone(&is_cut);
+        let server = Arc::new(Mutex::new(server));
+        let target = Arc::clone(&server);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // A server that is down closes what comes by the way at once.
-                let Ok(server) = TcpStream::connect(server) else { continue };
+                let Ok(server) = TcpStream::connect(*target.lock().unwrap()) else { continue };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     let state = Arc::clone(&state);
@@ -31,12 +34,17 @@ impl Cable {
                 }
             }
         });
-        Self { address, is_cut }
+        Self { address, is_cut, server }
     }
 
     /// Where it begins.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// New connections lead to another server.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
     }
 
     /// From now on nothing arrives.

@@ -1,5 +1,6 @@
 //! A `PostgreSQL` server of a test's own, which it may stop, and databases on it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +20,23 @@ impl PostgresServer {
         let folder = std::env::temp_dir().join(format!("latchkey-postgres-{}-{number}", std::process::id()));
         let url = script("start", &folder);
         Self { folder, url: url.trim().to_owned() }
+    }
+
+    /// Makes a replica of this server, which follows it as it can and keeps nothing waiting.
+    pub fn replica(&self) -> Self {
+        let folder = self.folder.with_extension("replica");
+        let url = script_with(&["replica", folder.to_str().unwrap(), self.folder.to_str().unwrap()]);
+        Self { folder, url: url.trim().to_owned() }
+    }
+
+    /// Makes a replica the primary.
+    pub fn promote(&self) {
+        script("promote", &self.folder);
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.url.split('@').nth(1).unwrap().split('/').next().unwrap().parse().unwrap()
     }
 
     /// Makes an empty database; its URL.
@@ -62,8 +80,12 @@ pub fn query(database: &str, statement: &str) -> String {
 }
 
 fn script(command: &str, folder: &Path) -> String {
+    script_with(&[command, folder.to_str().unwrap()])
+}
+
+fn script_with(arguments: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres");
-    let output = Command::new(script).arg(command).arg(folder).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(script).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
