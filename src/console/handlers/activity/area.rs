@@ -88,7 +88,8 @@ mod tests {
     fn every_event_of_an_account_is_of_some_kind() {
         for kind in EventKind::ALL {
             let found = Area::ALL.into_iter().any(|area| area.holds(kind));
-            let of_operator = kind.as_str().starts_with("configuration.");
+            let of_operator =
+                ["configuration.", "store."].iter().any(|group| kind.as_str().starts_with(group));
             assert!(found || of_operator, "{}", kind.as_str());
         }
     }
