@@ -120,17 +120,24 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Can a shared store not be reached?
+    /// Can a shared store not be reached? One that answers and does not let us in, or that shows another's certificate, is not
+    /// away.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unanswered(_))
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Unreachable { source: sqlx::Error::Io(_), .. } => true,
+            Self::Unreachable { source: sqlx::Error::Database(error), .. } => {
+                error.code().is_some_and(|code| is_unwritable_by_code(&code))
+            }
+            _ => false,
+        }
     }
 
     /// Can the store not be written at present, whatever is asked of it: a full disk, a failing one, a file that may not be
     /// changed or that is not in its place, a database that is away or only a replica, a store that was copied to another?
     pub fn is_unwritable(&self) -> bool {
         match self {
-            Self::NotInPlace(_) | Self::Moved => true,
-            error if error.is_away() => true,
+            Self::NotInPlace(_) | Self::Moved | Self::Unreachable { .. } | Self::Unanswered(_) => true,
             Self::Engine(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| is_unwritable_by_code(&code))
             }

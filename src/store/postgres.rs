@@ -115,12 +115,14 @@ impl Server {
 pub(super) const fn preparation(task: Task) -> &'static str {
     match task {
         Task::Writing => {
-            "SET search_path TO latchkey; SET statement_timeout TO '10s'; \
+            "SET application_name TO latchkey; SET search_path TO latchkey; SET statement_timeout TO '10s'; \
              SET idle_in_transaction_session_timeout TO '10s'; SET tcp_user_timeout TO '10s'; \
              SET tcp_keepalives_idle TO 5; SET tcp_keepalives_interval TO 2; SET tcp_keepalives_count TO 3"
         }
-        Task::Reading => "SET search_path TO latchkey; SET statement_timeout TO '60s'",
-        Task::Following => "SET search_path TO latchkey",
+        Task::Reading => {
+            "SET application_name TO latchkey; SET search_path TO latchkey; SET statement_timeout TO '60s'"
+        }
+        Task::Following => "SET application_name TO latchkey; SET search_path TO latchkey",
     }
 }
 
