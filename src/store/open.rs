@@ -124,8 +124,7 @@ impl StoreError {
     /// away.
     pub fn is_away(&self) -> bool {
         match self {
-            Self::Unanswered(_) => true,
-            Self::Unreachable { source: sqlx::Error::Io(_), .. } => true,
+            Self::Unanswered(_) | Self::Unreachable { source: sqlx::Error::Io(_), .. } => true,
             Self::Unreachable { source: sqlx::Error::Database(error), .. } => {
                 error.code().is_some_and(|code| is_unwritable_by_code(&code))
             }
