@@ -55,7 +55,7 @@ use raw::RawConfig;
 /// A whole configuration that has passed every check.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The embedded store's file.
+    /// Where the store is.
     pub store: StoreLocation,
     /// Where a gateway keeps what it needs to be started while a shared store is away.
     pub snapshot: PathBuf,

@@ -211,10 +211,11 @@ impl Events {
 
 impl FollowerEvents for Events {
     fn applied(&mut self, subjects: &[Subject]) -> u64 {
+        let ended = self.shared.authenticator.end_revoked_sessions(subjects);
+        // Behind it, so that a slow disk keeps nothing open; before the change is acknowledged.
         if let Some(keeper) = &self.snapshots {
             snapshots::note(keeper, &self.outdated, subjects);
         }
-        let ended = self.shared.authenticator.end_revoked_sessions(subjects);
         self.show_index();
         ended
     }

@@ -22,7 +22,7 @@ const LOOK_ANYWAY_AFTER: Duration = Duration::from_secs(1);
 const LOOK_FOR_IT_EVERY: Duration = Duration::from_millis(200);
 /// A shared database that has not answered a small question by then is away.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// The same where everything is read.
+/// The same where everything is read, or the schema is brought up to date.
 const LOADED_WITHIN: Duration = Duration::from_mins(5);
 
 /// Follows the change feed for one gateway.
@@ -137,7 +137,7 @@ impl Follower {
             Some(connection) => connection,
             none => {
                 if let Place::Server(server) = &*self.store.place {
-                    server.bring_up_to_date(Empty::Refuse).await?;
+                    in_time(LOADED_WITHIN, server.bring_up_to_date(Empty::Refuse)).await?;
                 }
                 // Listened first, so that nothing comes between the last look and the first notice.
                 watch.notices = Notices::of(&self.store).await?;

@@ -17,7 +17,6 @@ use crate::loops::{Random, report, seed};
 const BAR: Duration = Duration::from_millis(250);
 /// A gateway counts as connected when nothing was in its way for so long.
 const CONNECTED_AFTER: Duration = Duration::from_secs(4);
-/// A change waits for whoever holds the writers' line, ten seconds at most.
 const GATEWAYS: usize = 3;
 
 /// What is known of a key's fate.
