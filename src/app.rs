@@ -5,6 +5,7 @@
 mod changes;
 mod check;
 mod cleaning;
+mod clock_difference;
 mod consoles;
 mod control;
 mod door_addresses;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::cleaning::Cleaning;
+use super::clock_difference::ClockDifference;
 use super::generation::UpstreamPlan;
 use super::refusals::RefusalKeeper;
 use super::snapshots::{self, SnapshotWriter, Snapshots};
@@ -21,6 +22,7 @@ use crate::auth::{ControlPlane, FailureCounter, IndexAge, SessionKeeper};
 use crate::config::{Config, Limits, ListenerProtocol, StoreLocation, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
+use crate::model::Timestamp;
 use crate::net::BoundListener;
 use crate::ops::{OpsState, Readiness, serve_ops};
 use crate::store::{
@@ -98,6 +100,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         away,
         snapshots: snapshots.keeper.clone(),
         outdated: Arc::clone(&outdated),
+        clocks: ClockDifference::new(shared.clock.clone()),
     };
     if let Some(age) = snapshots.age {
         let now = Instant::now();
@@ -192,6 +195,7 @@ struct Events {
     snapshots: Option<Arc<SnapshotKeeper>>,
     /// Asks for a new snapshot.
     outdated: Arc<Notify>,
+    clocks: ClockDifference,
 }
 
 impl Events {
@@ -222,6 +226,10 @@ impl FollowerEvents for Events {
 
     fn trusted(&self) -> Duration {
         self.shared.authenticator.policy().max_staleness.duration()
+    }
+
+    fn database_time(&mut self, now: Timestamp) {
+        self.clocks.compare(now);
     }
 
     fn store_state(&mut self, state: Result<(), &StoreError>) {

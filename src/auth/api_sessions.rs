@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Denial;
+use super::reach::known_everywhere;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::crypto::random::RandomError;
@@ -27,8 +28,6 @@ const WAITING_ORDERS: usize = 256;
 const ORDERS_PER_CHANGE: usize = 64;
 /// A door gives up waiting after this, and answers 503.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long a session waits until every gateway of a shared store knows it.
-const KNOWN_EVERYWHERE_WITHIN: Duration = Duration::from_millis(300);
 /// Uses are written at least this often, or 30 times in the time that an unused session lives.
 const TIDY_AT_MOST_EVERY_SECONDS: u32 = 60;
 
@@ -186,10 +185,7 @@ impl SessionKeeper {
         }
         let revision = change.commit().await?;
         self.await_applied(revision).await?;
-        if self.store.is_shared() {
-            // The next request may reach another gateway. One that is silent keeps nobody waiting for long.
-            self.store.await_acknowledgements(revision, KNOWN_EVERYWHERE_WITHIN).await?;
-        }
+        known_everywhere(&self.store, revision).await?;
         for (answer, outcome) in outcomes {
             // Whoever has stopped waiting has answered 503 already.
             drop(answer.send(outcome));

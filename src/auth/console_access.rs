@@ -12,12 +12,13 @@ use super::actor::{Actor, Means, UserActor};
 use super::authenticator::Authenticator;
 use super::control_plane::{ControlError, ControlPlane};
 use super::failure_groups::FailureGroups;
+use super::reach::known_everywhere;
 use super::security_keys::SecurityKeys;
 use super::sign_in::ConsoleSession;
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::crypto::{SealError, TokenPurpose, draw_token};
-use crate::model::{ClientIp, KeyId, Secret, TokenDigest};
+use crate::model::{ClientIp, KeyId, Revision, Secret, TokenDigest};
 use crate::store::UserRecord;
 
 /// Sessions of one user at once; a further sign-in ends the one that was used longest ago.
@@ -91,6 +92,16 @@ impl ConsoleAccess {
     /// Who judges credentials, and knows what is open.
     pub const fn authenticator(&self) -> &Arc<Authenticator> {
         &self.authenticator
+    }
+
+    /// Waits until this gateway decides by a change, and for a moment until the others of a shared store do: what is answered
+    /// then holds wherever the next request goes.
+    pub async fn in_force(&self, revision: Revision) {
+        self.authenticator.applied(revision).await;
+        if let Err(error) = known_everywhere(&self.plane.store, revision).await {
+            // The change is made, and each gateway follows it.
+            tracing::warn!(%error, "it is not known where a change is in force");
+        }
     }
 
     /// Can security keys be used at this console's address?

@@ -1,15 +1,18 @@
 //! Where a change holds: what every gateway of a shared store has said of it within a second.
 //!
-//! Called by the console and the management API, so that whoever takes an access away sees how far that has got.
+//! Called by the console and the management API, so that whoever takes an access away sees how far that has got, and whoever
+//! gives one can rely on it.
 
 use std::time::{Duration, Instant};
 
 use super::control_plane::{ControlError, ControlPlane};
 use crate::model::Revision;
-use crate::store::Acknowledgement;
+use crate::store::{Acknowledgement, Store, StoreError};
 
-/// How long gateways are waited for.
+/// How long gateways are waited for where an access is taken away.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same where one is given: one that is silent keeps nobody waiting for long.
+const KNOWN_EVERYWHERE_WITHIN: Duration = Duration::from_millis(300);
 
 /// How far a change has got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,15 @@ impl ControlPlane {
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Some(Reach::of(answers, milliseconds)))
     }
+}
+
+/// Waits until every gateway of a shared store has `revision`, 300 ms at most: the next request may reach another gateway than
+/// the one that answers this one.
+pub(super) async fn known_everywhere(store: &Store, revision: Revision) -> Result<(), StoreError> {
+    if store.is_shared() {
+        store.await_acknowledgements(revision, KNOWN_EVERYWHERE_WITHIN).await?;
+    }
+    Ok(())
 }
 
 impl Reach {

@@ -58,6 +58,8 @@ impl FollowerEvents for Sweep {
         self.0.end_revoked_sessions(subjects)
     }
 
+    fn database_time(&mut self, _: Timestamp) {}
+
     fn store_state(&mut self, _: Result<(), &StoreError>) {}
 }
 

@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// Notes in a shared database that the gateway is there, and how long it goes on when it is cut off from now on; one that
-    /// was taken for gone is there again.
+    /// was taken for gone is there again. Answers what the database's clock says.
     ///
     /// By the follower's own connection: on no other may it wait behind anybody.
     pub(super) async fn note_presence(
@@ -147,22 +147,22 @@ impl Store {
         connection: &mut AnyConnection,
         gateway: &GatewayRegistration,
         trusted: Duration,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Timestamp>, StoreError> {
         let mut transaction = connection.begin_with(self.dialect().begin_unordered()).await?;
-        let noted = sqlx::query(concat!(
+        let noted: Option<i64> = sqlx::query_scalar(concat!(
             "UPDATE gateways SET trusted_ms = $2, seen_at = ",
             database_now!(),
-            " WHERE id = $1"
+            " WHERE id = $1 RETURNING seen_at"
         ))
         .bind(&gateway.id)
         .bind(milliseconds(trusted))
-        .execute(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        if noted.rows_affected() == 0 {
+        if noted.is_none() {
             self.insert_gateway(connection, gateway).await?;
         }
-        Ok(())
+        Ok(noted.map(Timestamp::from_unix_milliseconds))
     }
 
     /// Reports that a gateway has applied everything up to `revision` and ended `ended_sessions` by it.

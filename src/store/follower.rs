@@ -13,6 +13,7 @@ use super::feed::{self, Position};
 use super::open::Place;
 use super::postgres::Empty;
 use super::{Change, GatewayRegistration, Index, Store, StoreError, Subject};
+use crate::model::Timestamp;
 
 /// How often the embedded store's `data_version` is looked at (DESIGN section 2).
 const POLL_EVERY: Duration = Duration::from_millis(20);
@@ -44,6 +45,8 @@ pub trait FollowerEvents {
     fn applied(&mut self, subjects: &[Subject]) -> u64;
     /// How long decisions go on while the store cannot be read.
     fn trusted(&self) -> Duration;
+    /// A shared database's clock says `now`. Called every second.
+    fn database_time(&mut self, now: Timestamp);
     /// The store cannot be read; `Ok` once it can again. Called when this changes.
     fn store_state(&mut self, state: Result<(), &StoreError>);
 }
@@ -146,7 +149,9 @@ impl Follower {
         };
         if watch.presence_noted_at.is_none_or(|noted| noted.elapsed() >= LOOK_ANYWAY_AFTER) {
             let noting = self.store.note_presence(connection, &self.registration, events.trusted());
-            in_time(ANSWERED_WITHIN, noting).await?;
+            if let Some(now) = in_time(ANSWERED_WITHIN, noting).await? {
+                events.database_time(now);
+            }
             watch.presence_noted_at = Some(Instant::now());
         }
         while self.apply_batch(connection, events).await? {}

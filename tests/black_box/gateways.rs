@@ -1,11 +1,13 @@
 //! Several gateways over one database: what is changed by one holds at all, and all go on when the database does not.
 
+mod clocks;
 mod copy;
 mod database_away;
 mod deletions;
 mod failover;
 mod faults;
 mod held_transactions;
+mod many_deletions;
 mod shared_state;
 mod starting_without;
 

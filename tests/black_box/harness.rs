@@ -24,7 +24,7 @@ mod wire;
 pub use answer::{Answer, Request};
 pub use authority::{Authority, Validity};
 pub use cable::Cable;
-pub use command::{Key, Output, PASSWORD};
+pub use command::{Key, Output, PASSWORD, User};
 pub use frame_client::{FrameClient, Http2Frame};
 pub use gateway::{Installation, TestGateway};
 pub use http_upstream::{Exchange, HttpUpstream, RecordedRequest};

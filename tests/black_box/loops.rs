@@ -6,6 +6,7 @@
 
 mod deletions;
 mod kills;
+pub mod open_things;
 mod passwords;
 mod pipelines;
 mod races;

@@ -69,7 +69,7 @@ impl Caller {
     /// 204, once this gateway decides by a change that takes an access away, and where the store is shared, how far it has
     /// got.
     pub(super) async fn taken_away(&self, revision: Revision) -> Result<Response, Problem> {
-        self.applied(revision).await;
+        self.state.access().authenticator().applied(revision).await;
         let mut answer = done();
         if let Some(reach) = self.plane().reach(revision).await? {
             let silent = reach.silent.join(", ");
@@ -90,9 +90,9 @@ impl Caller {
         Ok(answer)
     }
 
-    /// Waits until this gateway decides by a change.
+    /// Waits until a change is in force.
     pub(super) async fn applied(&self, revision: Revision) {
-        self.state.access().authenticator().applied(revision).await;
+        self.state.access().in_force(revision).await;
     }
 }
 

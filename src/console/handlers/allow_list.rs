@@ -149,7 +149,7 @@ async fn save(person: &Person, target: &Target, fields: &Fields) -> Result<Respo
         person.tell(Notice::info("The list is as it was. Nothing was changed."));
     } else {
         let revision = person.plane().replace_networks(&target.owner, &typed.list).await?;
-        person.access().authenticator().applied(revision).await;
+        person.access().in_force(revision).await;
         person.tell(Notice::success(told(target, &typed)));
     }
     Ok(see_other(&target.of.address()))

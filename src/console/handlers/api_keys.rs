@@ -57,7 +57,7 @@ async fn create(person: Person, whose: Whose, Form(fields): Form<NewKeyFields>) 
     let plane = person.plane().once(fields.form_token()?);
     match plane.create_keys(&order, NonZeroU32::MIN, fields.password_end()).await {
         Ok(made) => {
-            person.access().authenticator().applied(made.revision).await;
+            person.access().in_force(made.revision).await;
             let key = made.keys.into_iter().next().ok_or_else(|| Failure::defect("no key was made"))?;
             Ok(page(&made_page(&person, &whose, &order, &key, None)))
         }

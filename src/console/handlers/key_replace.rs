@@ -56,7 +56,7 @@ async fn replace(
     }
     match person.plane().once(&fields.form_token).rotate_key(id, old_ends.seconds()).await {
         Ok(rotated) => {
-            person.access().authenticator().applied(rotated.revision).await;
+            person.access().in_force(rotated.revision).await;
             let until = Some(rotated.replaced_until);
             Ok(page(&made_page(&person, &whose, &rotated.order, &rotated.made, until)))
         }

@@ -93,7 +93,7 @@ async fn require(
     let open = by_password(&person, &user);
     let changes = UserChanges { mfa: Some(mfa), ..UserChanges::default() };
     let revision = person.plane().update_user(&user.name, &changes).await?;
-    person.access().authenticator().applied(revision).await;
+    person.access().in_force(revision).await;
     let notice = match (mfa, user.mfa_active) {
         (MfaRequirement::Optional, _) => format!("MFA is optional for {login} now."),
         (MfaRequirement::Required, true) => format!("MFA is required of {login} now."),

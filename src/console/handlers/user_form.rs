@@ -154,7 +154,7 @@ fn first_password(typed: &Typed, values: &UserValues, faults: &mut Faults) -> Op
 }
 
 async fn made_answer(person: &Person, name: &UserName, made: MadeUser, by: PasswordBy) -> Response {
-    person.access().authenticator().applied(made.revision).await;
+    person.access().in_force(made.revision).await;
     let login = name.login.as_str();
     if let Some(link) = &made.link {
         return show_link(person, login, LinkPurpose::NewUser, link);
@@ -279,7 +279,7 @@ async fn change(
     };
     match person.plane().update_user(&user.name, &changes).await {
         Ok(revision) => {
-            person.access().authenticator().applied(revision).await;
+            person.access().in_force(revision).await;
             person.tell(Notice::success(typed.saved_text()));
             Ok(see_other(&path(&user, "")))
         }

@@ -60,7 +60,7 @@ pub(super) async fn answer(
         Err(ControlError::MadeBefore(_)) => return Ok(gone(person, login)),
         Err(other) => return Err(other.into()),
     };
-    person.access().authenticator().applied(made.revision).await;
+    person.access().in_force(made.revision).await;
     Ok(show(person, login, purpose(made.purpose), &made.token))
 }
 

@@ -93,7 +93,7 @@ async fn act(person: Person, login: String, question: UserQuestion) -> Result<Re
             (revision, format!("The password of {login} is allowed again."))
         }
     };
-    person.access().authenticator().applied(revision).await;
+    person.access().in_force(revision).await;
     person.tell(Notice::success(notice));
     Ok(match question {
         UserQuestion::Delete => see_other(Place::Users.href()),

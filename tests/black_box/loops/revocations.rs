@@ -7,19 +7,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio_tungstenite::tungstenite::{Message, WebSocket};
+use tokio_tungstenite::tungstenite::WebSocket;
 
+use super::open_things::{
+    Open, expect_echo, let_streams_age, let_things_stay_open, open_everything, open_socket, serve_open_things,
+};
 use super::{alone, percentiles, report};
-use crate::harness::{FrameClient, Key, Request, TestGateway, Wire, by_length, echo_messages, wait_for};
+use crate::harness::{FrameClient, Key, Request, TestGateway, Wire, by_length};
 
 /// From the moment at which the change is in effect (issue "Done when" 2).
 const BAR: Duration = Duration::from_millis(1_200);
 /// Users whose things are open at the same time.
 const BATCH: usize = 20;
-/// A body is a stream after its first second, and an ordinary request until then.
-const STREAM_AFTER: Duration = Duration::from_millis(1_250);
-/// How an HTTP/2 stream is reset (RFC 9113 §7).
-const CANCEL: u32 = 8;
 /// How long a rotated key goes on.
 const OVERLAP: Duration = Duration::from_secs(2);
 
@@ -43,9 +42,6 @@ const KINDS: [(&str, By, &str); 10] = [
     ("MFA forced", By::Password, "user update USER --force-mfa"),
     ("password changed", By::Password, "user set-password USER --password-file new-password"),
 ];
-
-/// Something that is open: what it is, and what waits for its end.
-type Open = (&'static str, Box<dyn FnOnce() + Send>);
 
 /// A user with all that it has opened.
 struct Target {
@@ -75,38 +71,6 @@ impl Target {
         let key = self.key.as_ref().map_or("", |key| key.id.as_str());
         command.split(' ').map(|word| word.replace("USER", &self.user).replace("KEY", key)).collect()
     }
-}
-
-/// One of each kind of thing that stays open; a further kind is a further line here.
-fn open_everything(gateway: &TestGateway, login: &str, authorization: &str) -> Vec<Open> {
-    let mut session = gateway.isproxy_session(login);
-    assert_eq!(session.ask("IS example.com"), "example.com available");
-    let mut stream = gateway.connect("api");
-    stream.send(Request::get("/stream").authorization(authorization).to_bytes());
-    assert_eq!(stream.read_answer_head().status, 200);
-    assert_eq!(stream.read_chunk().unwrap(), b"data: 1\n\n");
-    let mut windowless = FrameClient::connect(gateway.address("api"), 0);
-    let number = windowless.get("/stream", authorization);
-    windowless.expect_head(number);
-    let mut socket = open_socket(gateway, authorization);
-    vec![
-        ("IsProxy session", Box::new(move || session.expect_closed())),
-        ("HTTP/1.1 stream", Box::new(move || stream.expect_closed())),
-        ("WebSocket", Box::new(move || socket.get_mut().expect_closed())),
-        ("HTTP/2 stream, unread", Box::new(move || assert_eq!(windowless.expect_reset(number), CANCEL))),
-    ]
-}
-
-/// A WebSocket on which a message has come back.
-fn open_socket(gateway: &TestGateway, authorization: &str) -> WebSocket<Wire> {
-    let mut socket = gateway.connect("api").switch_to_websocket("/socket", authorization);
-    expect_echo(&mut socket);
-    socket
-}
-
-fn expect_echo(socket: &mut WebSocket<Wire>) {
-    socket.send(Message::text("again")).unwrap();
-    assert_eq!(socket.read().unwrap(), Message::text("again"));
 }
 
 /// Runs a command; when it began, and the moment at which its change is in effect, or one a little before it.
@@ -159,23 +123,11 @@ fn start_gateway() -> TestGateway {
     let gateway = TestGateway::configured(|config| {
         // So that a first key ends the session too.
         config["policy"] = json!({ "key_ends_password_at": ["api", "isproxy"] });
-        // So that nothing else ends a stream that is not read.
-        config["limits"]["http_body_idle_seconds"] = json!(3_600);
-        config["limits"]["isproxy_idle_seconds"] = json!(3_600);
-        for listener in config["listeners"].as_array_mut().unwrap() {
-            if listener["name"] == "api" {
-                let route = json!({ "path": "/socket", "upstream": "registry", "upgrades": ["websocket"] });
-                listener["routes"].as_array_mut().unwrap().push(route);
-            }
-        }
+        let_things_stay_open(config);
     });
     gateway.create_customer("acme");
     fs::write(gateway.path("new-password"), "another-battery-staple-horse").unwrap();
-    gateway.api_upstream.on("/stream", |exchange| {
-        exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
-        exchange.wait_for_close();
-    });
-    gateway.api_upstream.on("/socket", echo_messages);
+    serve_open_things(&gateway.api_upstream);
     gateway
 }
 
@@ -223,8 +175,7 @@ fn s20_s22_s23_whatever_is_open_ends_within_1200_ms_of_each_kind_of_revocation()
         for numbers in numbers.chunks(BATCH) {
             let batch = numbers.iter().map(|number| Target::make(&gateway, &format!("acme/u{number}"), by));
             let batch = batch.collect();
-            let opened = Instant::now();
-            wait_for("the streams' first second", || (opened.elapsed() > STREAM_AFTER).then_some(()));
+            let_streams_age();
             for lasted in revoke_batch(&gateway, batch, command) {
                 let times = times.entry(lasted.what).or_default();
                 times.0.push(lasted.after_effect);
