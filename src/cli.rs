@@ -15,6 +15,7 @@ mod init;
 mod isproxy;
 pub mod isproxy_client;
 mod key;
+mod man;
 mod operator;
 mod output;
 mod prompt;
@@ -55,6 +56,7 @@ enum Command {
     Store(store::StoreArguments),
     Explain(explain::ExplainArguments),
     Isproxy(isproxy::IsProxyArguments),
+    Man(man::ManArguments),
 }
 
 /// The command was used wrongly: exit code 2.
@@ -89,6 +91,21 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Would these arguments, without the program's name, be understood? Does nothing of what they say; for the tests that hold
+/// the documentation to the command line.
+///
+/// # Errors
+///
+/// They would not; what the user would be told.
+pub fn require_understood(arguments: &[&str]) -> Result<(), String> {
+    match Cli::try_parse_from([&["latchkey"], arguments].concat()) {
+        Ok(_) => Ok(()),
+        // Help and the version are answers, too.
+        Err(error) if !error.use_stderr() => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => demo::run(arguments),
@@ -106,6 +123,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Store(arguments) => store::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Isproxy(arguments) => isproxy::run(arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 
@@ -150,6 +168,21 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_are_understood_or_the_fault_is_told_and_nothing_is_done() {
+        for arguments in [&["--version"][..], &["key", "create", "--help"], &["serve", "--config", "f"]] {
+            assert_eq!(require_understood(arguments), Ok(()), "{arguments:?}");
+        }
+        for (arguments, told) in [
+            (&["key", "creat"][..], "creat"),
+            (&["explain"], "REQUEST_ID"),
+            (&["key", "show", "x"], "key id"),
+        ] {
+            let fault = require_understood(arguments).unwrap_err();
+            assert!(fault.contains(told), "{arguments:?}: {fault}");
+        }
     }
 
     #[test]

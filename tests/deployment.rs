@@ -1,6 +1,12 @@
 //! `Dockerfile`, `.dockerignore` and `deploy/` stay true to the package.
-#![expect(clippy::unwrap_used, reason = "a test may end in a panic; what it reads is this package")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end in a panic; what it reads is this package"
+)]
 
+#[path = "deployment/packages.rs"]
+mod packages;
 #[path = "deployment/several_gateways.rs"]
 mod several_gateways;
 #[path = "deployment/yaml.rs"]

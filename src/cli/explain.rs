@@ -126,6 +126,7 @@ fn dry_run(
             }
             output::data(&format!("{}, at {} from {}", heading(trial), door.service, door.from))?;
             tell_steps(&trial.steps)?;
+            tell_hints(&trial.steps)?;
             output::data(&verdict(trial))?;
         }
     }
@@ -173,9 +174,12 @@ fn tell_explanation(explanation: &Explanation) -> Result<()> {
         refusal.client_ip,
         asked.trim_end(),
         answered(refusal),
-        refusal.reason,
+        reason_in_words(explanation),
         who(explanation),
     ))?;
+    if let Some(hint) = explanation.steps.last().and_then(|decided| decided.hint.as_ref()) {
+        output::data(&format!("to do     {hint}"))?;
+    }
     tell_steps(&explanation.steps)?;
     match &explanation.now {
         Some(trial) => output::data(&format!("now       {}: {}", trial.credential, verdict(trial))),
@@ -183,13 +187,19 @@ fn tell_explanation(explanation: &Explanation) -> Result<()> {
     }
 }
 
+/// The name that logs and metrics have, and what it means.
+fn reason_in_words(explanation: &Explanation) -> String {
+    let name = &explanation.refusal.reason;
+    explanation.steps.last().map_or_else(|| name.clone(), |decided| format!("{name}: {}", decided.note))
+}
+
 fn answered(refusal: &KeptRefusal) -> String {
     match (refusal.status, refusal.reason.as_str()) {
         (0, _) => String::from("not at all, the connection was closed"),
         (100, _) => String::from("not at all, the session was let in and closed later"),
-        (429, reason) if reason != "too_many_failures" => {
-            String::from("429, because there had been too many failed credentials from this address")
-        }
+        // These are answered so by themselves.
+        (429, "too_many_failures" | "user_throttled" | "too_many_requests") => String::from("429"),
+        (429, _) => String::from("429, because there had been too many failed credentials from this address"),
         (status, _) => status.to_string(),
     }
 }
@@ -207,7 +217,6 @@ fn who(explanation: &Explanation) -> String {
     }
 }
 
-/// The steps as a table, and below it what can be done about those that failed.
 fn tell_steps(steps: &[StepTaken]) -> Result<()> {
     if steps.is_empty() {
         return output::data("the reason is of another version of Latchkey");
@@ -216,7 +225,11 @@ fn tell_steps(steps: &[StepTaken]) -> Result<()> {
         let name = taken.step.as_str().replace('_', " ");
         [name, taken.outcome.as_str().to_owned(), taken.note.clone()]
     });
-    output::table(["STEP", "VERDICT", "WHY"], rows.collect())?;
+    output::table(["STEP", "VERDICT", "WHY"], rows.collect())
+}
+
+/// What can be done about each step that failed.
+fn tell_hints(steps: &[StepTaken]) -> Result<()> {
     let hints = steps.iter().filter_map(|taken| Some((taken.step, taken.hint.as_ref()?)));
     hints.into_iter().try_for_each(|(step, hint)| {
         output::data(&format!("to pass {}: {hint}", step.as_str().replace('_', " ")))
@@ -336,6 +349,29 @@ mod tests {
         let error = found(&two, Service::IsProxy, Some("three")).unwrap_err().to_string();
         assert_eq!(error, "no listener `three` serves isproxy; those that do: one, two");
         assert!(found(&two, Service::Api, Some("two")).is_err());
+    }
+
+    #[test]
+    fn a_status_of_its_own_is_told_alone_and_429_for_the_failures_of_an_address_with_its_cause() {
+        let refusal = |status, reason: &str| KeptRefusal {
+            request_id: "9f86d081884c7d65".parse().unwrap(),
+            at: "2027-01-31".parse().unwrap(),
+            service: Service::Api,
+            listener: "api".to_owned(),
+            client_ip: ClientIp::new("192.0.2.7".parse().unwrap()),
+            via: None,
+            method: "GET".to_owned(),
+            target: "/".to_owned(),
+            status,
+            reason: reason.to_owned(),
+            recognised: None,
+        };
+        for reason in ["too_many_failures", "user_throttled", "too_many_requests"] {
+            assert_eq!(answered(&refusal(429, reason)), "429", "{reason}");
+        }
+        assert!(answered(&refusal(429, "unknown_key")).contains("failed credentials from this address"));
+        assert_eq!(answered(&refusal(401, "unknown_key")), "401");
+        assert!(answered(&refusal(0, "address_outside_listener_list")).contains("closed"));
     }
 
     #[test]

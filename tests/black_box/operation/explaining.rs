@@ -380,7 +380,8 @@ fn a_refusal_behind_a_proxy_names_the_client_and_the_proxy() {
         "GET /v2/domains",
         "answered  401",
         "credential      FAILED   no credential was presented",
-        "to pass credential: ",
+        "reason    no_credential: no credential was presented",
+        "to do     the client must send `Authorization: ApiKey KEY`",
     ] {
         assert!(text.contains(expected), "no {expected:?} in\n{text}");
     }
