@@ -1,6 +1,8 @@
 //! `Dockerfile`, `.dockerignore` and `deploy/` stay true to the package.
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic; what it reads is this package")]
 
+#[path = "deployment/forward_auth.rs"]
+mod forward_auth;
 #[path = "deployment/several_gateways.rs"]
 mod several_gateways;
 #[path = "deployment/yaml.rs"]
