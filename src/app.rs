@@ -296,7 +296,9 @@ fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {
         .iter()
         .map(|listener| {
             let sockets = match listener.protocol {
-                ListenerProtocol::Http(_) | ListenerProtocol::IsProxy(_) => config.threads,
+                ListenerProtocol::Http(_)
+                | ListenerProtocol::IsProxy(_)
+                | ListenerProtocol::ForwardAuth(_) => config.threads,
                 ListenerProtocol::Console(_) | ListenerProtocol::Ops => NonZeroUsize::MIN,
             };
             let bound = listen(listener.address, sockets)

@@ -10,7 +10,7 @@ mod interpolation;
 mod limits;
 mod listener;
 mod meaning;
-mod planned;
+mod other_names;
 mod policy;
 mod public_url;
 mod raw;
@@ -34,8 +34,8 @@ use zeroize::Zeroizing;
 pub use faults::{Faults, KeyPath};
 pub use limits::Limits;
 pub use listener::{
-    ClientAddressRules, ConsoleListener, HttpListener, IsProxyListener, Listener, ListenerProtocol,
-    PlaintextCredentials, ProxyProtocol, Route, TlsFiles, Upgrade,
+    ClientAddressRules, ConsoleListener, ForwardAuthListener, HttpListener, IsProxyListener, Listener,
+    ListenerProtocol, PlaintextCredentials, ProxyProtocol, Route, TlsFiles, Upgrade,
 };
 pub use policy::{MfaPolicy, Policy, UserVerification};
 pub use public_url::{PublicUrl, WebScheme};
@@ -257,7 +257,7 @@ threads: many
         assert_eq!(
             lines,
             [
-                "f.yaml:3:15  error  listeners[0].protocol: unknown value `htpp`; did you mean `http`? allowed: http, isproxy, console, ops",
+                "f.yaml:3:15  error  listeners[0].protocol: unknown value `htpp`; did you mean `http`? allowed: http, isproxy, console, ops, forward_auth",
                 "f.yaml:6:20  error  listeners[0].tls.certificate: file not found: certs/api.pem",
                 "f.yaml:9:30  error  listeners[0].routes[0].upstream: there is no upstream `registri`; did you mean `registry`?",
                 "f.yaml:14:5  error  upstreams[0]: unknown key `timout`",

@@ -5,6 +5,8 @@
     reason = "a test may end in a panic; what it reads is this package"
 )]
 
+#[path = "deployment/forward_auth.rs"]
+mod forward_auth;
 #[path = "deployment/packages.rs"]
 mod packages;
 #[path = "deployment/several_gateways.rs"]

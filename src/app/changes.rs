@@ -12,6 +12,7 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
         let same = match (&was.kind, &is.kind) {
             (DoorKind::Http(was, _), DoorKind::Http(is, _)) => was == is,
             (DoorKind::IsProxy(was, _), DoorKind::IsProxy(is, _)) => was == is,
+            (DoorKind::ForwardAuth(was), DoorKind::ForwardAuth(is)) => was == is,
             _ => false,
         };
         if !same {

@@ -61,6 +61,7 @@ fn files_of_listener(protocol: &ListenerProtocol) -> Files<'_> {
         ListenerProtocol::Http(http) => http.tls.as_ref(),
         ListenerProtocol::IsProxy(isproxy) => isproxy.tls.as_ref(),
         ListenerProtocol::Console(console) => console.tls.as_ref(),
+        ListenerProtocol::ForwardAuth(asked) => asked.tls.as_ref(),
         ListenerProtocol::Ops => None,
     };
     tls.map(|tls| pair(tls, ["certificate", "private_key"])).unwrap_or_default()

@@ -27,7 +27,8 @@ fn of_listeners(config: &Config, addresses: impl Iterator<Item = SocketAddr>) ->
         match &listener.protocol {
             ListenerProtocol::Http(http) => keep_fitter(&mut api, of_api(config, http, address)),
             ListenerProtocol::IsProxy(door) => keep_fitter(&mut isproxy, of_isproxy(config, door, address)),
-            ListenerProtocol::Console(_) | ListenerProtocol::Ops => {}
+            // One that proxies ask is no place for applications.
+            ListenerProtocol::Console(_) | ListenerProtocol::Ops | ListenerProtocol::ForwardAuth(_) => {}
         }
     }
     DoorAddresses { api: api.map(|(_, text)| text), isproxy: isproxy.map(|(_, text)| text) }

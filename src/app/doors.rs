@@ -73,7 +73,10 @@ pub(super) fn spawn(
     sockets.resize_with(threads, Vec::new);
     let mut locks = Vec::new();
     for (listener, (_, bound)) in config.listeners.iter().zip(bound) {
-        if matches!(listener.protocol, ListenerProtocol::Http(_) | ListenerProtocol::IsProxy(_)) {
+        if matches!(
+            listener.protocol,
+            ListenerProtocol::Http(_) | ListenerProtocol::IsProxy(_) | ListenerProtocol::ForwardAuth(_)
+        ) {
             sockets.iter_mut().zip(bound.sockets).for_each(|(own, socket)| own.push(socket));
         }
         locks.push(bound.lock);

@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::security_hook::{SecurityHook, WebhookError};
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsFiles,
-    Upstream, UpstreamProtocol, UpstreamTls,
+    Config, ConsoleListener, ForwardAuthListener, HttpListener, IsProxyListener, Limits, ListenerProtocol,
+    Route, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::net::upstream::UpstreamServers;
 use crate::net::{TlsError, server_config};
 use crate::telemetry::Metrics;
 
-/// What an API listener and a console offer in the TLS handshake, preferred first.
+/// What an API listener, one that proxies ask, and a console offer in the TLS handshake, preferred first.
 const HTTP_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// One configuration, ready to be served by.
@@ -61,6 +61,7 @@ pub(super) struct ConsolePlan {
 pub(super) enum DoorKind {
     Http(HttpListener, Vec<(Route, Arc<UpstreamPlan>)>),
     IsProxy(IsProxyListener, Arc<UpstreamPlan>),
+    ForwardAuth(ForwardAuthListener),
 }
 
 /// A certificate that is offered.
@@ -163,6 +164,7 @@ impl DoorPlan {
         match &self.kind {
             DoorKind::Http(_, routes) => routes.iter().map(|(_, upstream)| upstream).collect(),
             DoorKind::IsProxy(_, upstream) => vec![upstream],
+            DoorKind::ForwardAuth(_) => Vec::new(),
         }
     }
 
@@ -297,6 +299,10 @@ impl Build<'_> {
                     let kind = upstream.map(|upstream| DoorKind::IsProxy(isproxy.clone(), upstream));
                     (kind, self.tls(name, isproxy.tls.as_ref(), &[]))
                 }
+                ListenerProtocol::ForwardAuth(asked) => (
+                    Some(DoorKind::ForwardAuth(asked.clone())),
+                    self.tls(name, asked.tls.as_ref(), &HTTP_ALPN),
+                ),
                 ListenerProtocol::Console(_) | ListenerProtocol::Ops => (None, None),
             };
             let plan = |kind| Arc::new(DoorPlan { listener_name: name.to_owned(), kind, tls });

@@ -143,7 +143,7 @@ fn listener_for<'a>(
     name: Option<&str>,
 ) -> Result<Option<&'a Listener>, UsageError> {
     let serves = |listener: &&Listener| match listener.protocol {
-        ListenerProtocol::Http(_) => service == Service::Api,
+        ListenerProtocol::Http(_) | ListenerProtocol::ForwardAuth(_) => service == Service::Api,
         ListenerProtocol::IsProxy(_) => service == Service::IsProxy,
         ListenerProtocol::Console(_) | ListenerProtocol::Ops => false,
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PublicUrl;
+use super::{IdentityHeaders, PublicUrl};
 use crate::model::{AllowList, TrustedProxies};
 
 /// One listener.
@@ -31,6 +31,8 @@ pub enum ListenerProtocol {
     Console(ConsoleListener),
     /// `/livez`, `/readyz`, `/metrics`.
     Ops,
+    /// Answers proxies that ask whether a request may pass.
+    ForwardAuth(ForwardAuthListener),
 }
 
 /// An API listener.
@@ -46,6 +48,21 @@ pub struct HttpListener {
     pub allow_list: AllowList,
     /// By host and prefix; at least one.
     pub routes: Vec<Route>,
+}
+
+/// A listener that proxies ask about requests which they forward themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardAuthListener {
+    /// TLS from the first byte, or none.
+    pub tls: Option<TlsFiles>,
+    /// Are credentials taken where there is no TLS?
+    pub plaintext_credentials: PlaintextCredentials,
+    /// Whose word about a client's address is believed: that of the proxies that ask.
+    pub client_address: ClientAddressRules,
+    /// Which clients may come in at all.
+    pub allow_list: AllowList,
+    /// In which headers a proxy is told who calls.
+    pub identity_headers: IdentityHeaders,
 }
 
 /// An `IsProxy` listener.

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::faults::{Fault, FaultList, KeyPath, closest, shown};
-use super::planned;
+use super::other_names;
 use super::tree::{Entry, Node, Origin, Scalar, Value};
 
 /// Checks `root` against `schema`, adding to `faults`; the sound part of it.
@@ -100,12 +100,13 @@ impl<'a> Checker<'a> {
         let below = path.key(&entry.key);
         let named = shown(&entry.key).map(|key| format!(" `{key}`")).unwrap_or_default();
         let allowed = format!("allowed: {}", known.join(", "));
-        let fault =
-            if let Some(meant) = planned::meant_by(&below.pattern()).or_else(|| closest(&entry.key, known)) {
-                Fault::new(entry.key_place, path, format!("unknown key{named}; did you mean `{meant}`?"))
-            } else {
-                Fault::new(entry.key_place, path, format!("unknown key{named}")).help(allowed)
-            };
+        let fault = if let Some(meant) =
+            other_names::meant_by(&below.pattern()).or_else(|| closest(&entry.key, known))
+        {
+            Fault::new(entry.key_place, path, format!("unknown key{named}; did you mean `{meant}`?"))
+        } else {
+            Fault::new(entry.key_place, path, format!("unknown key{named}")).help(allowed)
+        };
         self.faults.push(fault.about(below));
     }
 
@@ -163,9 +164,6 @@ impl<'a> Checker<'a> {
         let allowed = format!("allowed: {}", words.join(", "));
         let named = shown(text).filter(|_| scalar.origin != Origin::Interpolated);
         let message = match (named, closest(text, words.iter().copied())) {
-            (Some(word), _) if planned::is_planned_word(&path.pattern(), word) => {
-                format!("`{word}` is not available in this version; {allowed}")
-            }
             (Some(word), Some(meant)) => format!("unknown value `{word}`; did you mean `{meant}`? {allowed}"),
             (Some(word), None) => format!("unknown value `{word}`; {allowed}"),
             (None, _) => format!("unknown value; {allowed}"),
@@ -363,14 +361,6 @@ mod tests {
         assert_eq!(told, "f.yaml:1:1  error  missing key `listeners`\n1 error");
         let told = TestFolder::new().faults("just text\n");
         assert_eq!(told, "f.yaml:1:1  error  must be a mapping, not text\n1 error");
-    }
-
-    #[test]
-    fn what_a_later_version_does_is_refused_as_such() {
-        let planned = BASE.replace("protocol: http\n    address", "protocol: forward_auth\n    address");
-        assert!(TestFolder::new().faults(&planned).starts_with(
-            "f.yaml:3:15  error  listeners[0].protocol: `forward_auth` is not available in this version; allowed: http, isproxy, console, ops\n"
-        ));
     }
 
     #[test]

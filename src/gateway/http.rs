@@ -1,4 +1,5 @@
-//! The API door: HTTP/1.1 and HTTP/2 in, a credential judged for each request, HTTP/1.1 and HTTP/2 out.
+//! The API door: HTTP/1.1 and HTTP/2 in, a credential judged for each request, HTTP/1.1 and HTTP/2 out; or, at a listener
+//! that proxies ask, an answer alone (`forward_auth`).
 //!
 //! One [`HttpDoorway`] for each listener on each door thread, with the [`HttpDoor`] of the configuration in force; nothing in it is shared with another thread but what is
 //! behind an `Arc`. It never touches the store, and forwards nothing without a [`Permit`](crate::auth::Permit).
@@ -17,6 +18,7 @@ mod door_body;
 mod doorway;
 mod drive;
 mod forward;
+mod forward_auth;
 mod headers;
 mod open_bodies;
 mod record;
@@ -38,6 +40,7 @@ pub use doorway::HttpDoorway;
 pub use forward::prepare_head;
 pub use headers::{ForwardedFacts, IdentityRules, Told, strip_hop_by_hop};
 pub use open_bodies::OpenBodies;
+pub use routes::Routes;
 pub use server::http1_builder;
 pub use target::settle_head;
 pub use upgrade::Handshake;
@@ -48,25 +51,27 @@ pub use upstream::{
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::{HttpListener, Limits, Route};
+use crate::config::{
+    ClientAddressRules, ForwardAuthListener, HttpListener, IdentityHeaders, Limits, PlaintextCredentials,
+};
+use crate::model::AllowList;
 use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
-use routes::Routes;
 
 /// What a door is made of.
 #[derive(Debug)]
 pub struct HttpDoorParts {
     /// The listener's name.
     pub name: String,
-    /// Its configuration; `routes` below stand for its routes.
-    pub listener: HttpListener,
+    /// What is asked before any credential.
+    pub entrance: Entrance,
     /// Bounds and deadlines.
     pub limits: Arc<Limits>,
     /// TLS from the first byte, or none.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Who judges credentials.
     pub authenticator: Arc<Authenticator>,
-    /// The listener's routes with this thread's upstreams.
-    pub routes: Vec<(Route, Rc<HttpUpstream>)>,
+    /// What becomes of a request that may pass.
+    pub purpose: Purpose,
     /// This thread's answers on their way.
     pub open_bodies: Rc<OpenBodies>,
     /// Counters of the door.
@@ -81,15 +86,35 @@ pub struct HttpDoorParts {
     pub clock: Clock,
 }
 
+/// What a listener asks before any credential.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    /// Are credentials taken where there is no TLS?
+    pub plaintext_credentials: PlaintextCredentials,
+    /// Whose word about a client's address is believed.
+    pub client_address: ClientAddressRules,
+    /// Who may come in at all.
+    pub allow_list: AllowList,
+}
+
+/// What becomes of a request that may pass.
+#[derive(Debug)]
+pub enum Purpose {
+    /// It is forwarded, by the listener's routes to this thread's upstreams.
+    Forward(Routes<HttpUpstream>),
+    /// Whoever asked is told who calls, in these headers, and forwards it itself. There is no upstream here.
+    Answer(IdentityHeaders),
+}
+
 /// What an API listener on one thread serves by, from one configuration.
 #[derive(Debug)]
 pub struct HttpDoor {
     name: String,
-    listener: HttpListener,
+    entrance: Entrance,
     limits: Arc<Limits>,
     tls: Option<Arc<rustls::ServerConfig>>,
     authenticator: Arc<Authenticator>,
-    routes: Routes<HttpUpstream>,
+    purpose: Purpose,
     open_bodies: Rc<OpenBodies>,
     metrics: DoorMetrics,
     access_log: Rc<AccessLogWriter>,
@@ -103,17 +128,37 @@ impl HttpDoor {
     pub fn new(parts: HttpDoorParts) -> Self {
         Self {
             name: parts.name,
-            listener: parts.listener,
+            entrance: parts.entrance,
             limits: parts.limits,
             tls: parts.tls,
             authenticator: parts.authenticator,
-            routes: Routes::new(parts.routes),
+            purpose: parts.purpose,
             open_bodies: parts.open_bodies,
             metrics: parts.metrics,
             access_log: parts.access_log,
             refusals: parts.refusals,
             request_ids: parts.request_ids,
             clock: parts.clock,
+        }
+    }
+}
+
+impl From<&HttpListener> for Entrance {
+    fn from(listener: &HttpListener) -> Self {
+        Self {
+            plaintext_credentials: listener.plaintext_credentials,
+            client_address: listener.client_address.clone(),
+            allow_list: listener.allow_list.clone(),
+        }
+    }
+}
+
+impl From<&ForwardAuthListener> for Entrance {
+    fn from(listener: &ForwardAuthListener) -> Self {
+        Self {
+            plaintext_credentials: listener.plaintext_credentials,
+            client_address: listener.client_address.clone(),
+            allow_list: listener.allow_list.clone(),
         }
     }
 }

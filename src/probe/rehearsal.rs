@@ -138,6 +138,11 @@ impl Copy<'_> {
                 self.premises.push(format!("left out: `{name}`, a console"));
                 return Ok(None);
             }
+            ListenerProtocol::ForwardAuth(_) => {
+                self.premises
+                    .push(format!("left out: `{name}`, which proxies ask and which forwards nothing"));
+                return Ok(None);
+            }
             ListenerProtocol::Ops => {
                 self.premises.push(format!("left out: `{name}`, for operation, which takes no credential"));
                 return Ok(None);

@@ -6,5 +6,5 @@ mod grpc;
 mod haproxy;
 mod latchkey;
 mod openssl;
-mod python;
+pub mod python;
 mod schemathesis;

@@ -1,8 +1,8 @@
 //! Black-box tests: the real binary, seen only as an operator or a client sees it.
 //!
-//! Modules by protocol (`api`, `isproxy`), by story (`api_sessions`, `audit`, `client_address`, `keys`, `live_streams`,
-//! `mfa`, `usage`, `users`, `readme`; those of the console in `browser` and `console`), by real client, and what must be
-//! repeated to be believed (`loops`); all stand on `harness`.
+//! Modules by protocol (`api`, `isproxy`, `forward_auth`), by story (`api_sessions`, `audit`, `client_address`, `keys`,
+//! `live_streams`, `mfa`, `usage`, `users`, `readme`; those of the console in `browser` and `console`), by real client,
+//! and what must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +20,7 @@ mod browser;
 mod client_address;
 mod clients;
 mod console;
+mod forward_auth;
 mod gateways;
 mod harness;
 mod isproxy;

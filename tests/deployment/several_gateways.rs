@@ -54,6 +54,7 @@ fn client_address(listener: &Listener) -> Option<&ClientAddressRules> {
         ListenerProtocol::Http(door) => (&door.tls, &door.client_address),
         ListenerProtocol::IsProxy(door) => (&door.tls, &door.client_address),
         ListenerProtocol::Console(console) => (&console.tls, &console.client_address),
+        ListenerProtocol::ForwardAuth(asked) => (&asked.tls, &asked.client_address),
         ListenerProtocol::Ops => return None,
     };
     assert!(tls.is_some(), "{}", listener.name);

@@ -17,8 +17,10 @@ use tokio_util::task::TaskTracker;
 use super::{HandedOver, Order, OrderSender};
 use crate::app::Shared;
 use crate::app::generation::{DoorKind, DoorPlan, Generation, UpstreamPlan};
-use crate::config::{HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies};
+use crate::config::{ForwardAuthListener, HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
+use crate::gateway::http::{
+    Entrance, HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies, Purpose, Routes,
+};
 use crate::gateway::isproxy::{self, IsProxyDoor, IsProxyUpstream};
 use crate::model::Service;
 use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, accept_connections};
@@ -100,6 +102,7 @@ enum Upstream {
 
 /// A listener, with the door that new requests or sessions go through.
 enum Door {
+    /// Of the API, or one that proxies ask.
     Http(Rc<HttpDoorway>),
     IsProxy(RefCell<Rc<IsProxyDoor>>),
 }
@@ -126,6 +129,9 @@ impl Thread {
                 let opened = parts.isproxy_door(door, listener, upstream, limits);
                 let opened = opened.with_context(|| format!("there is no upstream `{}`", upstream.name))?;
                 Ok(Door::IsProxy(RefCell::new(Rc::new(opened))))
+            }
+            DoorKind::ForwardAuth(listener) => {
+                Ok(Door::Http(HttpDoorway::new(parts.asked_door(door, listener, limits))))
             }
         };
         let thread = Rc::new(Self {
@@ -225,8 +231,12 @@ impl Thread {
                     let door = parts.isproxy_door(plan, listener, upstream, limits);
                     present.replace_with(|present| door.map_or_else(|| Rc::clone(present), Rc::new));
                 }
+                (Door::Http(doorway), DoorKind::ForwardAuth(listener)) => {
+                    doorway.replace(parts.asked_door(plan, listener, limits));
+                }
                 // A listener keeps its protocol until a restart.
-                (Door::Http(_), DoorKind::IsProxy(..)) | (Door::IsProxy(_), DoorKind::Http(..)) => {}
+                (Door::Http(_), DoorKind::IsProxy(..))
+                | (Door::IsProxy(_), DoorKind::Http(..) | DoorKind::ForwardAuth(_)) => {}
             }
         }
     }
@@ -271,13 +281,23 @@ impl Parts {
             Upstream::Http(upstream) => Some((route.clone(), upstream)),
             Upstream::IsProxy(_) => None,
         };
+        let routes = Routes::new(routes.iter().filter_map(resolve));
+        self.door(plan, listener.into(), Purpose::Forward(routes), limits)
+    }
+
+    /// A door that proxies ask.
+    fn asked_door(&self, plan: &DoorPlan, listener: &ForwardAuthListener, limits: &Arc<Limits>) -> HttpDoor {
+        self.door(plan, listener.into(), Purpose::Answer(listener.identity_headers.clone()), limits)
+    }
+
+    fn door(&self, plan: &DoorPlan, entrance: Entrance, purpose: Purpose, limits: &Arc<Limits>) -> HttpDoor {
         HttpDoor::new(HttpDoorParts {
             name: plan.listener_name.clone(),
-            listener: listener.clone(),
+            entrance,
             limits: Arc::clone(limits),
             tls: plan.tls.as_ref().map(|tls| Arc::clone(&tls.config)),
             authenticator: Arc::clone(&self.shared.authenticator),
-            routes: routes.iter().filter_map(resolve).collect(),
+            purpose,
             open_bodies: Rc::clone(&self.open_bodies),
             metrics: self.api_metrics.clone(),
             access_log: Rc::clone(&self.access_log),

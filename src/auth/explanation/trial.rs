@@ -218,6 +218,9 @@ impl<'a> Course<'a> {
             Some(ListenerProtocol::IsProxy(isproxy)) => {
                 (&isproxy.allow_list, isproxy.tls.is_some(), isproxy.plaintext_credentials)
             }
+            Some(ListenerProtocol::ForwardAuth(asked)) => {
+                (&asked.allow_list, asked.tls.is_some(), asked.plaintext_credentials)
+            }
             Some(ListenerProtocol::Console(_) | ListenerProtocol::Ops) | None => {
                 return [Step::ListenerList, Step::Transport].into_iter().fold(self, |course, step| {
                     course.take(StepTaken::unknown(step, "depends on the listener"))

@@ -1,6 +1,8 @@
-//! `listeners:` what they mean. Those of the console stand in `console`.
+//! `listeners:` what they mean. Those of the console stand in `console`, those that
+//! proxies ask in `forward_auth`.
 
 mod console;
+mod forward_auth;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -8,6 +10,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use self::console::{FirstPublicUrl, console_listener};
+use self::forward_auth::forward_auth_listener;
 use super::upstreams::KnownUpstreams;
 use super::{Review, is_host};
 use crate::config::faults::KeyPath;
@@ -19,17 +22,21 @@ use crate::config::{
 };
 use crate::model::{AllowList, TrustedProxies};
 
+/// The protocols that ask for a credential.
+const PROTECTED: &[&str] = &["http", "isproxy", "console", "forward_auth"];
+
 /// Which protocols a key belongs to, for keys that do not belong to all.
 const BELONGING: &[(&str, &[&str])] = &[
-    ("tls", &["http", "isproxy", "console"]),
-    ("plaintext_credentials", &["http", "isproxy", "console"]),
-    ("trusted_proxies", &["http", "isproxy", "console"]),
-    ("proxy_protocol", &["http", "isproxy", "console"]),
-    ("allow_list", &["http", "isproxy", "console"]),
-    ("allow_list_file", &["http", "isproxy", "console"]),
+    ("tls", PROTECTED),
+    ("plaintext_credentials", PROTECTED),
+    ("trusted_proxies", PROTECTED),
+    ("proxy_protocol", PROTECTED),
+    ("allow_list", PROTECTED),
+    ("allow_list_file", PROTECTED),
     ("routes", &["http"]),
     ("upstream", &["isproxy"]),
     ("public_url", &["console"]),
+    ("identity_headers", &["forward_auth"]),
 ];
 
 /// The largest `allow_list_file`, in bytes: some 400,000 networks.
@@ -111,6 +118,10 @@ fn listener(
             ListenerProtocol::Console(console?)
         }
         RawProtocol::Ops => ListenerProtocol::Ops,
+        RawProtocol::ForwardAuth => {
+            let asked = forward_auth_listener(raw.identity_headers, shared, path, review);
+            ListenerProtocol::ForwardAuth(asked?)
+        }
     };
     Some(Listener { name: name?, address: address?, protocol })
 }
@@ -153,6 +164,7 @@ fn word(protocol: RawProtocol) -> &'static str {
         RawProtocol::IsProxy => "isproxy",
         RawProtocol::Console => "console",
         RawProtocol::Ops => "ops",
+        RawProtocol::ForwardAuth => "forward_auth",
     }
 }
 
@@ -597,9 +609,9 @@ mod tests {
         let misplaced =
             BASE.replacen("protocol: http", "protocol: ops\n    trusted_proxies: [10.0.0.0/8]", 1);
         assert!(
-            folder
-                .faults(&misplaced)
-                .contains("key `trusted_proxies` belongs to protocol http, isproxy and console")
+            folder.faults(&misplaced).contains(
+                "key `trusted_proxies` belongs to protocol http, isproxy, console and forward_auth"
+            )
         );
     }
 

@@ -32,7 +32,7 @@ const BELONGING: &[(&str, &[&str])] = &[
 /// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
 ///
 /// Of these, `set_headers` may hold what is in [`SETTABLE_HEADERS`].
-const RESERVED_HEADERS: &[&str] = &[
+pub(super) const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
     "content-length",
@@ -153,7 +153,8 @@ fn upstream(
 }
 
 fn http_upstream(raw: RawUpstream, path: &KeyPath, review: &mut Review<'_>) -> Option<HttpUpstream> {
-    let identity_headers = identity_headers(raw.identity_headers, &path.key("identity_headers"), review);
+    let identity_headers =
+        identity_headers(raw.identity_headers, &path.key("identity_headers"), &[RESERVED_HEADERS], review);
     let set_headers = set_headers(raw.set_headers, &identity_headers, &path.key("set_headers"), review);
     let health_check = match raw.health_check {
         Some(check) => Some(health_check(&check, &path.key("health_check"), review)?),
@@ -247,7 +248,13 @@ fn tls_files(raw: RawUpstreamTlsFiles, path: &KeyPath, review: &mut Review<'_>) 
     Some(UpstreamTls { ca: ca?, client, server_name: raw.server_name })
 }
 
-fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review<'_>) -> IdentityHeaders {
+/// The headers that tell who calls. None may have a name that one of the lists in `reserved` holds.
+pub(super) fn identity_headers(
+    raw: RawIdentityHeaders,
+    path: &KeyPath,
+    reserved: &[&[&str]],
+    review: &mut Review<'_>,
+) -> IdentityHeaders {
     let mut taken = Vec::new();
     let mut header = |key: &str, text: Option<String>| {
         let path = path.key(key);
@@ -256,7 +263,7 @@ fn identity_headers(raw: RawIdentityHeaders, path: &KeyPath, review: &mut Review
             review.refuse(&path, "must be the name of a header, or null for none", None);
             return None;
         };
-        if RESERVED_HEADERS.contains(&name.as_str()) {
+        if reserved.iter().any(|names| names.contains(&name.as_str())) {
             review.refuse(&path, "this header steers the exchange itself; choose another", None);
         } else if taken.contains(&name) {
             review.refuse(&path, "another part of the identity has this header; choose another", None);

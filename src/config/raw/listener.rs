@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Required;
+use super::{RawIdentityHeaders, Required};
 use crate::config::{PlaintextCredentials, ProxyProtocol, Upgrade};
 
 /// One listener.
@@ -17,25 +17,24 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) protocol: Required<RawProtocol>,
     /// ADDRESS:PORT; port 0 takes any free port.
     pub(in crate::config) address: Required<String>,
-    /// http, isproxy, console: certificate and key. http and console speak TLS from the first byte, isproxy offers it
-    /// through STARTTLS.
+    /// All but ops: certificate and key. isproxy offers TLS through STARTTLS, the others speak it from the first byte.
     pub(in crate::config) tls: Option<RawTls>,
-    /// http, isproxy, console: are credentials taken where there is no TLS? A console without TLS that is not at a
-    /// loopback address needs `allow`, and something trusted in front that ends TLS.
+    /// All but ops: are credentials taken where there is no TLS? A console without TLS that is not at a loopback
+    /// address needs `allow`, and something trusted in front that ends TLS.
     #[serde(default)]
     pub(in crate::config) plaintext_credentials: PlaintextCredentials,
-    /// http, isproxy, console: networks of the proxies whose `X-Forwarded-For` or PROXY protocol header is believed;
-    /// default: none.
+    /// All but ops: networks of the proxies whose `X-Forwarded-For` or PROXY protocol header is believed; default: none.
+    /// Proxies that ask at `forward_auth` belong here: whatever they ask about counts as their own otherwise.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<Required<String>>,
-    /// http, isproxy, console: is a PROXY protocol header read, before TLS? `accept` needs `trusted_proxies`.
+    /// All but ops: is a PROXY protocol header read, before TLS? `accept` needs `trusted_proxies`.
     #[serde(default)]
     pub(in crate::config) proxy_protocol: ProxyProtocol,
-    /// http, isproxy, console: networks that may come in at all; an empty list narrows nothing.
+    /// All but ops: networks of the clients that may come in at all; an empty list narrows nothing.
     #[serde(default)]
     pub(in crate::config) allow_list: Vec<Required<String>>,
-    /// http, isproxy, console: more networks for `allow_list`, one a line, at least one; blank lines and what follows
-    /// `#` are ignored.
+    /// All but ops: more networks for `allow_list`, one a line, at least one; blank lines and what follows `#` are
+    /// ignored.
     pub(in crate::config) allow_list_file: Option<String>,
     /// http: where requests go; at least one.
     #[serde(default)]
@@ -45,6 +44,9 @@ pub(in crate::config) struct RawListener {
     /// console: what browsers call it by, `https://HOST[:PORT]` or `http://localhost[:PORT]`, without a path. Security
     /// keys are bound to the host; browsers refuse them where it is an IP address, and everything else works there.
     pub(in crate::config) public_url: Option<String>,
+    /// `forward_auth`: names of the headers that tell the asking proxy who the caller is; `null` drops one.
+    #[serde(default)]
+    pub(in crate::config) identity_headers: RawIdentityHeaders,
 }
 
 /// What a listener speaks.
@@ -60,6 +62,10 @@ pub(in crate::config) enum RawProtocol {
     Console,
     /// `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
     Ops,
+    /// Answers proxies that ask whether a request may pass, and forward it themselves: nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz`, Traefik `forwardAuth`.
+    #[serde(rename = "forward_auth")]
+    ForwardAuth,
 }
 
 /// A certificate chain and its key, both PEM files.

@@ -37,7 +37,7 @@ pub async fn begin(
     watch: &Rc<ConnectionWatch>,
 ) -> Option<(Begun, SocketAddr)> {
     let within = Duration::from_secs(door.limits.proxy_protocol_header_seconds.into());
-    match read_source(&mut stream, peer, &door.listener.client_address, within).await {
+    match read_source(&mut stream, peer, &door.entrance.client_address, within).await {
         Ok(source) => Some((begin_http(&door, stream, watch).await?, source)),
         Err(error) => {
             tracing::debug!(listener = door.name, %peer, %error, "a connection is closed");

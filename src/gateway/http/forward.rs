@@ -25,7 +25,7 @@ use super::headers::{
 };
 use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
-use super::routes::Resolved;
+use super::routes::{Resolved, Routes};
 use super::target::host_name;
 use super::upgrade::{Answer, Asked};
 use super::upstream::{HttpUpstream, UpstreamBody};
@@ -38,13 +38,14 @@ const READ_THE_ANSWER: Duration = Duration::from_secs(1);
 #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, and a request is large")]
 pub fn forward_request(
     door: &HttpDoor,
+    routes: &Routes<HttpUpstream>,
     origin: &Origin,
     permit: Permit,
     mut request: Request<Incoming>,
     mut record: Box<RequestRecord>,
 ) -> impl Future<Output = Response<DoorBody>> {
     async move {
-        let route = route(door, &request);
+        let route = route(routes, &request);
         let id = record.id_value();
         let permit = record.admitted(permit, route.map(|route| &route.upstream));
         let Some(Resolved { upstream, upgrades, .. }) = route else {
@@ -92,9 +93,12 @@ pub fn forward_request(
 }
 
 /// Where the request goes, by its settled host and its path as it was sent.
-fn route<'a>(door: &'a HttpDoor, request: &Request<Incoming>) -> Option<&'a Resolved<HttpUpstream>> {
+fn route<'a>(
+    routes: &'a Routes<HttpUpstream>,
+    request: &Request<Incoming>,
+) -> Option<&'a Resolved<HttpUpstream>> {
     let host = || request.headers().get(HOST).and_then(|host| host_name(host.as_bytes()));
-    door.routes.find(host, request.uri().path())
+    routes.find(host, request.uri().path())
 }
 
 /// Is the request meant for us and nobody behind us (RFC 9110 §7.6.2)?

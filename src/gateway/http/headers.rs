@@ -231,18 +231,7 @@ impl Told<'_> {
         has_te: bool,
         mut put: impl FnMut(&HeaderName, &[u8]),
     ) {
-        let names = &self.rules.names;
-        for (name, text) in [(&names.customer, self.permit.customer()), (&names.user, self.permit.login())] {
-            if let Some(name) = name.as_ref().filter(|_| is_plain_value(text)) {
-                put(name, text.as_bytes());
-            }
-        }
-        if let (Some(name), Some(id)) = (&names.key_id, self.permit.key_id()) {
-            put(name, &id.to_ascii());
-        }
-        if let Some(name) = &names.method {
-            put(name, self.permit.method().as_str().as_bytes());
-        }
+        each_of_identity(self.permit, &self.rules.names, &mut put);
         if let Some(host) = host {
             put(&X_FORWARDED_HOST, host.as_bytes());
         }
@@ -254,6 +243,21 @@ impl Told<'_> {
             put(&CONNECTION, b"te");
         }
         put(&VIA, via(self.received).as_bytes());
+    }
+}
+
+/// Calls `put` with each field that tells who calls, in `names`.
+pub fn each_of_identity(permit: &Permit, names: &IdentityHeaders, mut put: impl FnMut(&HeaderName, &[u8])) {
+    for (name, text) in [(&names.customer, permit.customer()), (&names.user, permit.login())] {
+        if let Some(name) = name.as_ref().filter(|_| is_plain_value(text)) {
+            put(name, text.as_bytes());
+        }
+    }
+    if let (Some(name), Some(id)) = (&names.key_id, permit.key_id()) {
+        put(name, &id.to_ascii());
+    }
+    if let Some(name) = &names.method {
+        put(name, permit.method().as_str().as_bytes());
     }
 }
 

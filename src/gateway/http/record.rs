@@ -94,6 +94,17 @@ impl RequestRecord {
         self.client_ip = client_ip;
     }
 
+    /// The request is about another one, which a proxy forwards: that one's method and target are written down, as far
+    /// as they are known.
+    pub fn is_about(&mut self, method: Option<Method>, target: Option<PathAndQuery>) {
+        if let Some(method) = method {
+            self.method = method;
+        }
+        if target.is_some() {
+            self.target = target;
+        }
+    }
+
     /// Does the request come over HTTP/2?
     pub const fn spoken(&self) -> Spoken {
         self.spoken

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -20,7 +20,6 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::HttpDoor;
 use super::api_session::{answer_session_request, is_session_path};
 use super::authorization::parse_authorization;
 use super::beginning::{Begun, begin};
@@ -32,10 +31,12 @@ use super::door_body::DoorBody;
 use super::doorway::HttpDoorway;
 use super::drive::{Driven, drive};
 use super::forward::{discard, forward_request};
+use super::forward_auth::answer_asker;
 use super::headers::X_REQUEST_ID;
 use super::record::RequestRecord;
 use super::target::settle_head;
 use super::upgrade::Detached;
+use super::{HttpDoor, Purpose};
 use crate::auth::{Attempt, Decision, DenialReason};
 use crate::config::{Limits, PlaintextCredentials, Upgrade};
 use crate::model::{ClientIp, Service};
@@ -84,7 +85,10 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let ClientConnection { watch, drain, tunnels, .. } = &*client;
     let present = doorway.present();
     let limits = Arc::clone(&present.limits);
-    let takes_websockets = present.routes.allow(Upgrade::WebSocket);
+    let takes_websockets = match &present.purpose {
+        Purpose::Forward(routes) => routes.allow(Upgrade::WebSocket),
+        Purpose::Answer(_) => false,
+    };
     drop(present);
     let answer = |request| handle_request(doorway.present(), Rc::clone(&client), request);
     match spoken {
@@ -197,7 +201,13 @@ fn handle_request(
 ) -> impl Future<Output = Result<Response<DoorBody>, Infallible>> {
     async move {
         let mut record = RequestRecord::begin(&door, &client, &request);
-        let origin = match client.origin(request.headers(), &door.listener.client_address.trusted_proxies) {
+        let routes = match &door.purpose {
+            Purpose::Forward(routes) => routes,
+            Purpose::Answer(names) => {
+                return Ok(Box::pin(answer_asker(&door, names, &client, request, record)).await);
+            }
+        };
+        let origin = match client.origin(request.headers(), &door.entrance.client_address.trusted_proxies) {
             Ok(origin) => origin,
             Err(fault) => return Ok(door.refuse(fault, request, record)),
         };
@@ -219,7 +229,8 @@ fn handle_request(
             // Boxed: its state is large, and needed only while an upstream is asked.
             Decision::Allow(permit) => {
                 let quota = permit.quota();
-                let mut response = Box::pin(forward_request(&door, &origin, permit, request, record)).await;
+                let mut response =
+                    Box::pin(forward_request(&door, routes, &origin, permit, request, record)).await;
                 if let Some(quota) = quota {
                     put_quota(response.headers_mut(), quota);
                 }
@@ -230,30 +241,41 @@ fn handle_request(
     }
 }
 
-/// What stands before any credential: the listener's list, credentials in clear, and the rules of HTTP.
+/// What stands before any credential: what the listener demands, and the rules of HTTP.
 fn check_manners(
     door: &HttpDoor,
     client: &ClientConnection,
     client_ip: ClientIp,
     request: &mut Request<Incoming>,
 ) -> Result<(), Fault> {
-    if !door.listener.allow_list.admits(client_ip) {
-        return Err(Fault::forbidden(DenialReason::AddressOutsideListenerList));
-    }
-    let in_clear = client.transport == Transport::Plaintext
-        && door.listener.plaintext_credentials == PlaintextCredentials::Refuse;
-    if in_clear && request.headers().contains_key(AUTHORIZATION) {
-        return Err(exposed(door, request));
-    }
+    check_entrance(door, client, client_ip, request.headers())?;
     if client.watch.saw_fragment() {
         return Err(Fault::Malformed("The request's target holds a fragment."));
     }
     settle_head(request, &door.limits)
 }
 
+/// What the listener demands before any credential: its list, and none in clear.
+pub(super) fn check_entrance(
+    door: &HttpDoor,
+    client: &ClientConnection,
+    client_ip: ClientIp,
+    headers: &HeaderMap,
+) -> Result<(), Fault> {
+    if !door.entrance.allow_list.admits(client_ip) {
+        return Err(Fault::forbidden(DenialReason::AddressOutsideListenerList));
+    }
+    let in_clear = client.transport == Transport::Plaintext
+        && door.entrance.plaintext_credentials == PlaintextCredentials::Refuse;
+    if in_clear && headers.contains_key(AUTHORIZATION) {
+        return Err(exposed(door, headers));
+    }
+    Ok(())
+}
+
 /// Refuses what came in clear, and names a key that exists.
-fn exposed(door: &HttpDoor, request: &Request<Incoming>) -> Fault {
-    match parse_authorization(request.headers()) {
+fn exposed(door: &HttpDoor, headers: &HeaderMap) -> Fault {
+    match parse_authorization(headers) {
         Some(authorization) => door.authenticator.refuse_exposed(&authorization.credential()).into(),
         None => Fault::forbidden(DenialReason::PlaintextCredential),
     }

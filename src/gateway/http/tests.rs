@@ -3,6 +3,7 @@
 mod admission;
 mod balancing;
 mod clients;
+mod forward_auth;
 mod framing;
 pub(super) mod harness;
 mod http1_upstreams;

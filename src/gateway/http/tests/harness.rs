@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::testing::World;
 use crate::clock::Clock;
 use crate::config::{
-    ClientAddressRules, Http2Use, HttpListener, HttpServer, IdentityHeaders, Limits, PlaintextCredentials,
-    Route, Scheme, SetHeaders, Upgrade, UpstreamTls,
+    ClientAddressRules, Http2Use, HttpServer, IdentityHeaders, Limits, PlaintextCredentials, Route, Scheme,
+    SetHeaders, Upgrade, UpstreamTls,
 };
-use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies};
+use crate::gateway::http::{
+    Entrance, HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies, Purpose, Routes,
+};
 use crate::model::{AllowList, Service};
 use crate::net::upstream::UpstreamServers;
 use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections};
@@ -32,7 +34,9 @@ pub fn on_door_thread(test: impl Future<Output = ()>) {
 /// What a test may change about a door.
 pub struct Setting {
     pub limits: Limits,
-    pub listener: HttpListener,
+    pub listener: Entrance,
+    /// Is the door asked by proxies, and in which headers are they told?
+    pub answers_in: Option<IdentityHeaders>,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub http2: Http2Use,
     pub upgrades: Vec<Upgrade>,
@@ -61,16 +65,15 @@ impl TestDoor {
 
     /// A door before an upstream with these servers.
     pub async fn before_several(upstreams: &[SocketAddr], change: impl FnOnce(&mut Setting)) -> Self {
-        let listener = HttpListener {
-            tls: None,
+        let listener = Entrance {
             plaintext_credentials: PlaintextCredentials::Allow,
             client_address: ClientAddressRules::default(),
             allow_list: AllowList::default(),
-            routes: Vec::new(),
         };
         let mut setting = Setting {
             limits: Limits::default(),
             listener,
+            answers_in: None,
             tls: None,
             http2: Http2Use::Auto,
             upgrades: Vec::new(),
@@ -100,16 +103,20 @@ impl TestDoor {
             upstream: "registry".into(),
             upgrades: setting.upgrades,
         };
+        let purpose = match setting.answers_in {
+            Some(names) => Purpose::Answer(names),
+            None => Purpose::Forward(Routes::new([(route, Rc::clone(&upstream))])),
+        };
         let folder = tempfile::tempdir().unwrap();
         let log = AccessLog::open(&folder.path().join("access.jsonl")).unwrap();
         let writer = Rc::new(log.writer());
         let doorway = HttpDoorway::new(HttpDoor::new(HttpDoorParts {
             name: "api".into(),
-            listener: setting.listener,
+            entrance: setting.listener,
             limits,
             tls: setting.tls,
             authenticator: Arc::clone(&world.authenticator),
-            routes: vec![(route, Rc::clone(&upstream))],
+            purpose,
             open_bodies: OpenBodies::new(Arc::clone(&world.authenticator)),
             metrics: Metrics::new(&[]).door(Service::Api),
             access_log: Rc::clone(&writer),
