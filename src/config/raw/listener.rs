@@ -58,7 +58,7 @@ pub(in crate::config) enum RawProtocol {
     IsProxy,
     /// The web console and the management API.
     Console,
-    /// `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
+    /// The live page at `/`, `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
     Ops,
 }
 
