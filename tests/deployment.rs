@@ -1,6 +1,8 @@
-//! `Dockerfile`, `.dockerignore` and `deploy/` stay true to the package.
+//! `Dockerfile`, `.dockerignore`, `deploy/` and `docs/metrics.md` stay true to the package.
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic; what it reads is this package")]
 
+#[path = "deployment/observing.rs"]
+mod observing;
 #[path = "deployment/several_gateways.rs"]
 mod several_gateways;
 #[path = "deployment/yaml.rs"]
