@@ -3,6 +3,7 @@
 //! This file is the table of contents. Each layer may name only the ones above it in this list;
 //! `tests/layers.rs` keeps it so, and `ARCHITECTURE.md` says why.
 
+pub mod figures;
 pub mod model;
 
 pub mod clock;

@@ -1,12 +1,14 @@
-//! What machines ask the gateway about itself: `/livez`, `/readyz`, `/metrics`.
+//! What machines ask the gateway about itself, `/livez`, `/readyz`, `/metrics`, and the live page for people at `/`.
 //!
 //! Runs on the control runtime, beside the doors. Judges no credential and shows no secret: the operator chooses an
 //! address that only the monitoring reaches. Called by `app`.
 
 mod answer;
+mod live;
 
 use std::io;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -18,13 +20,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::answer::TooSlow;
+pub use self::live::Live;
 use crate::telemetry::{AccessLog, Metrics};
 
 /// Connections at once; further ones wait in the system's queue until one ends.
 const CONNECTIONS: usize = 64;
 /// From accept to the end of a request's head.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-/// From accept to the end of the answer.
+/// From accept to the end of the answer; events of the live page go on for as long as they are taken.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 /// What a probe's head may take, in bytes.
 const HEADER_MAX_BYTES: usize = 16 * 1024;
@@ -62,11 +66,27 @@ pub struct OpsState {
     pub metrics: Arc<Metrics>,
     /// Whose dropped lines `/metrics` shows.
     pub access_log: AccessLog,
+    /// What `/` shows.
+    pub live: Arc<Live>,
+}
+
+impl Readiness {
+    /// The state's name in `/readyz` and in metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded { .. } => "degraded",
+            Self::Unready(_) => "unready",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// Answers on `listener` until `stop`; then gives open connections a second to end.
 ///
-/// Each connection carries one request and has ten seconds, so that no client can hold a place.
+/// Each connection carries one request and has ten seconds, so that no client can hold a place; those who listen to the
+/// live page's events, sixteen at most, have theirs for as long as they take them.
 pub async fn serve_ops(listener: TcpListener, state: OpsState, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -90,20 +110,34 @@ pub async fn serve_ops(listener: TcpListener, state: OpsState, stop: Cancellatio
 }
 
 async fn serve_connection(stream: TcpStream, state: OpsState) {
+    let listens = OnceLock::new();
     let service = service_fn(|request| {
-        let response = answer::answer(&request, &state);
+        let mut response = answer::answer(&request, &state);
+        if let Some(TooSlow(token)) = response.extensions_mut().remove() {
+            // A connection carries one request, so that it is set once.
+            let _ = listens.set(token);
+        }
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
-        .max_buf_size(HEADER_MAX_BYTES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_DEADLINE, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an ops connection broke off"),
-        Err(_) => tracing::debug!("an ops connection took too long"),
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_DEADLINE)
+            .max_buf_size(HEADER_MAX_BYTES)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let served = match tokio::time::timeout(CONNECTION_DEADLINE, connection.as_mut()).await {
+        Ok(served) => Some(served),
+        Err(_) => match listens.get() {
+            Some(too_slow) => too_slow.run_until_cancelled(connection).await,
+            None => None,
+        },
+    };
+    match served {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "an ops connection broke off"),
+        None => tracing::debug!("an ops connection took too long"),
     }
 }
 
@@ -138,8 +172,10 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (sender, readiness) = watch::channel(Readiness::Starting);
         let metrics = Arc::new(Metrics::new(&["unknown_key"]));
-        let state = OpsState { readiness, metrics: Arc::clone(&metrics), access_log: AccessLog::off() };
+        let live = Live::new(&metrics, readiness.clone());
         let stop = CancellationToken::new();
+        tokio::spawn(Arc::clone(&live).take_samples(stop.clone()));
+        let state = OpsState { readiness, metrics: Arc::clone(&metrics), access_log: AccessLog::off(), live };
         let task = tokio::spawn(serve_ops(listener, state, stop.clone()));
         Served { address, readiness: sender, metrics, stop, task }
     }
@@ -215,6 +251,54 @@ mod tests {
             silent.push(TcpStream::connect(served.address).await.unwrap());
         }
         assert!(ask(&served, "GET", "/livez").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    const LISTEN: &str = "GET /live/events HTTP/1.1\r\nHost: ops\r\n\r\n";
+
+    /// Reads until `count` events have begun.
+    async fn read_events(stream: &mut TcpStream, count: usize) -> String {
+        let mut read = Vec::new();
+        while String::from_utf8_lossy(&read).matches("\ndata: {").count() < count {
+            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "{}", String::from_utf8_lossy(&read));
+        }
+        String::from_utf8_lossy(&read).into_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_go_on_beyond_the_deadline_of_a_connection_and_end_when_it_drains() {
+        let served = serve().await;
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(LISTEN.as_bytes()).await.unwrap();
+        let began = Instant::now();
+        let head = read_events(&mut stream, 1).await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/event-stream"), "{head}");
+        read_events(&mut stream, 10).await;
+        assert!(began.elapsed() > CONNECTION_DEADLINE, "{:?}", began.elapsed());
+        served.readiness.send_replace(Readiness::Draining);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+        assert!(ask(&served, "GET", "/live/events").await.starts_with("HTTP/1.1 503 "));
+    }
+
+    #[tokio::test]
+    async fn a_listener_more_than_there_are_places_is_refused_and_the_probes_answer() {
+        let served = serve().await;
+        let mut listening = Vec::new();
+        for _ in 0..16 {
+            let mut stream = TcpStream::connect(served.address).await.unwrap();
+            stream.write_all(LISTEN.as_bytes()).await.unwrap();
+            read_events(&mut stream, 1).await;
+            listening.push(stream);
+        }
+        let answer = ask(&served, "GET", "/live/events").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("16 pages listen already"),
+            "{answer}"
+        );
+        for path in ["/livez", "/metrics", "/"] {
+            assert!(ask(&served, "GET", path).await.starts_with("HTTP/1.1 200 "), "{path}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! `Dockerfile`, `.dockerignore` and `deploy/` stay true to the package.
+//! `Dockerfile`, `.dockerignore`, `deploy/` and `docs/metrics.md` stay true to the package.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,6 +7,8 @@
 
 #[path = "deployment/forward_auth.rs"]
 mod forward_auth;
+#[path = "deployment/observing.rs"]
+mod observing;
 #[path = "deployment/packages.rs"]
 mod packages;
 #[path = "deployment/several_gateways.rs"]
@@ -54,7 +56,36 @@ fn the_image_runs_as_nobody_in_particular_and_tells_its_health() {
 fn nothing_but_the_sources_goes_into_an_image() {
     let text = read(".dockerignore");
     let rules: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(rules, ["*", "!Cargo.toml", "!Cargo.lock", "!src", "!config", "!benches"]);
+    let sources =
+        ["Cargo.toml", "Cargo.lock", "src", "askama.toml", "templates", "assets", "config", "benches"];
+    let allowed: Vec<String> = sources.iter().map(|source| format!("!{source}")).collect();
+    assert_eq!((rules[0], &rules[1..]), ("*", &allowed.iter().map(String::as_str).collect::<Vec<_>>()[..]));
+    // Whatever the program is made of is within them.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![manifest.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = fs::read_to_string(&entry).unwrap_or_default();
+            for included in
+                ["include_str!(\"", "include_bytes!(\""].iter().flat_map(|verb| text.split(verb).skip(1))
+            {
+                let path = entry.parent().unwrap().join(included.split('"').next().unwrap());
+                let path = path
+                    .canonicalize()
+                    .unwrap_or_else(|_| panic!("{} of {}", path.display(), entry.display()));
+                let of_package = path.strip_prefix(manifest).unwrap();
+                assert!(
+                    sources.iter().any(|source| of_package.starts_with(source)),
+                    "{}",
+                    of_package.display()
+                );
+            }
+        }
+    }
 }
 
 #[test]

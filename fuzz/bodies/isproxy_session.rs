@@ -246,7 +246,10 @@ impl Play {
 
     fn take_upstream_line(&mut self) -> bool {
         match self.upstream.reader.next_line() {
-            NextLine::Complete(line, _) => self.session.on_upstream_line(line, self.now),
+            NextLine::Complete(line, _) => {
+                let asked = self.session.on_upstream_line(line, self.now);
+                assert!(asked.is_none_or(|asked| asked <= self.now));
+            }
             NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(self.now),
             NextLine::Incomplete => return false,
         }

@@ -24,7 +24,7 @@ use crate::crypto::random;
 use crate::gateway::{http, isproxy};
 use crate::model::Timestamp;
 use crate::net::BoundListener;
-use crate::ops::{OpsState, Readiness, serve_ops};
+use crate::ops::{Live, OpsState, Readiness, serve_ops};
 use crate::store::{
     Follower, FollowerEvents, KeyUse, NewGateway, SnapshotKeeper, Store, StoreError, Subject,
 };
@@ -133,12 +133,29 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     if let Some(counter) = failure_counter {
         tasks.spawn(counter.run(stop.clone()));
     }
-    for socket in ops {
+    if !ops.is_empty() {
+        serve_all_ops(ops, &shared, &readiness, &stop, &tasks)?;
+    }
+    Ok(())
+}
+
+/// Serves the ops listeners, which show one live page.
+fn serve_all_ops(
+    sockets: Vec<TcpListener>,
+    shared: &Shared,
+    readiness: &watch::Sender<Readiness>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<()> {
+    let live = Live::new(&shared.metrics, readiness.subscribe());
+    tasks.spawn(Arc::clone(&live).take_samples(stop.clone()));
+    for socket in sockets {
         let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;
         let state = OpsState {
             readiness: readiness.subscribe(),
             metrics: shared.metrics.clone(),
             access_log: shared.access_log.clone(),
+            live: Arc::clone(&live),
         };
         tasks.spawn(serve_ops(listener, state, stop.clone()));
     }

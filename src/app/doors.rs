@@ -68,6 +68,7 @@ pub(super) fn spawn(
     let config = &generation.config;
     let threads = config.threads.get();
     let gauges = (0..threads).map(|number| shared.metrics.thread(number)).collect();
+    shared.metrics.set_connections_limit(config.limits.connections);
     let slots = ConnectionSlots::new(connection_limits(&config.limits), generation.doors.len(), gauges);
     let mut sockets: Vec<Vec<TcpListener>> = Vec::new();
     sockets.resize_with(threads, Vec::new);

@@ -129,6 +129,7 @@ impl Reloader {
     async fn put_in_force(&mut self, next: Arc<Generation>, asked_by: &'static str) {
         let limits = &next.limits;
         self.slots.set_limits(connection_limits(limits));
+        self.shared.metrics.set_connections_limit(limits.connections);
         let ended = self.shared.authenticator.reconfigure(&next.config.policy, limits);
         if let Some(consoles) = &self.consoles {
             consoles.put_in_force(&next);

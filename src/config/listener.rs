@@ -29,7 +29,7 @@ pub enum ListenerProtocol {
     IsProxy(IsProxyListener),
     /// The web console and the management API.
     Console(ConsoleListener),
-    /// `/livez`, `/readyz`, `/metrics`.
+    /// The live page, `/livez`, `/readyz`, `/metrics`.
     Ops,
     /// Answers proxies that ask whether a request may pass.
     ForwardAuth(ForwardAuthListener),

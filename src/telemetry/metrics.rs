@@ -5,10 +5,14 @@
 //! peer sends becomes a label.
 
 mod exposition;
+mod histogram;
 mod process;
+mod reading;
+mod upstreams;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -17,13 +21,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use self::histogram::Times;
+use self::histogram::{Histogram, Measured};
 use self::process::ThisProcess;
+pub use self::reading::{DoorReading, Reading, UpstreamReading};
+use self::upstreams::{ShownServers, ShownTimes};
+pub use self::upstreams::{UpstreamGauge, UpstreamTimer, UpstreamTimers};
 use crate::model::{AccessPoint, Revision};
 
 /// 1xx to 5xx.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Counts refusals for a reason that was not named at the start.
 const OTHER_REASON: &str = "other";
+/// What a gateway can say of its readiness.
+const READINESS: [&str; 5] = ["starting", "ready", "degraded", "unready", "draining"];
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -38,6 +49,9 @@ pub struct Metrics {
     uncounted_uses: Counter,
     /// By upstream and server, which come from the configuration alone.
     upstream_servers: Arc<ShownServers>,
+    upstream_times: Arc<ShownTimes>,
+    connections_limit: Gauge,
+    readiness: Family<[(&'static str, &'static str); 1], Gauge>,
     thread_connections: Family<[(&'static str, String); 1], Gauge>,
     config_reloads: Family<[(&'static str, &'static str); 1], Counter>,
 }
@@ -50,10 +64,6 @@ pub struct UnkeptRefusals(Counter);
 #[derive(Clone, Debug, Default)]
 pub struct UncountedUses(Counter);
 
-/// Whether one server of an upstream is asked; clones show the same. It is shown while one of them lives.
-#[derive(Clone, Debug)]
-pub struct UpstreamGauge(Arc<AtomicBool>);
-
 /// The open connections of one door thread; clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadGauge(Gauge);
@@ -65,17 +75,6 @@ pub enum ReloadOutcome {
     Applied,
     /// It is broken; the one before stays.
     Refused,
-}
-
-/// The servers of all upstreams that somebody holds a gauge of, in the order they were asked for.
-#[derive(Debug, Default)]
-struct ShownServers(Mutex<Vec<ShownServer>>);
-
-#[derive(Clone, Debug)]
-struct ShownServer {
-    upstream: String,
-    server: String,
-    healthy: Weak<AtomicBool>,
 }
 
 /// The handles of one door, for one of its threads; clones count into the same set.
@@ -101,6 +100,8 @@ struct DoorCounts {
     answers: [AtomicU64; STATUS_CLASSES.len()],
     /// In the order of the reasons' names.
     denials: Box<[AtomicU64]>,
+    decisions: Histogram,
+    added_latency: Histogram,
 }
 
 impl Metrics {
@@ -134,6 +135,17 @@ impl Metrics {
         registry.register("uncounted_uses", help, uncounted_uses.clone());
         let upstream_servers = Arc::new(ShownServers::default());
         registry.register_collector(Box::new(Arc::clone(&upstream_servers)));
+        let upstream_times = Arc::new(ShownTimes::default());
+        registry.register_collector(Box::new(Arc::clone(&upstream_times)));
+        let connections_limit = Gauge::default();
+        let help = "Connections that may be open at the doors (limits.connections)";
+        registry.register("connections_limit", help, connections_limit.clone());
+        let readiness = Family::default();
+        registry.register("readiness", "What /readyz says: 1 for the present state", readiness.clone());
+        for state in READINESS {
+            // So that the series is there from the start.
+            drop(readiness.get_or_create(&[("state", state)]));
+        }
         let thread_connections = Family::default();
         registry.register(
             "thread_connections",
@@ -159,6 +171,9 @@ impl Metrics {
             unkept_refusals,
             uncounted_uses,
             upstream_servers,
+            upstream_times,
+            connections_limit,
+            readiness,
             thread_connections,
             config_reloads,
         }
@@ -177,15 +192,12 @@ impl Metrics {
     /// A gauge of the server `server` of the upstream `upstream`, at first unhealthy. Of several that live, the latest
     /// is shown: a reload makes new ones, and what is under way goes on with the old.
     pub fn upstream_server(&self, upstream: &str, server: &str) -> UpstreamGauge {
-        let healthy = Arc::new(AtomicBool::new(false));
-        let mut servers = self.upstream_servers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.retain(|server| server.healthy.strong_count() > 0);
-        servers.push(ShownServer {
-            upstream: upstream.to_owned(),
-            server: server.to_owned(),
-            healthy: Arc::downgrade(&healthy),
-        });
-        UpstreamGauge(healthy)
+        self.upstream_servers.gauge(upstream, server)
+    }
+
+    /// Where the threads that ask the upstream `upstream` count how long it takes.
+    pub fn upstream_timers(&self, upstream: &str) -> UpstreamTimers {
+        UpstreamTimers::new(&self.upstream_times, upstream)
     }
 
     /// The gauge of the door thread `number`, counted from 0. Asked for once each, at the start.
@@ -206,6 +218,8 @@ impl Metrics {
             connections_closed: AtomicU64::new(0),
             answers: Default::default(),
             denials: reasons.iter().map(|_| AtomicU64::new(0)).collect(),
+            decisions: Histogram::new(Measured::Decision),
+            added_latency: Histogram::new(Measured::AddedLatency),
         });
         // A poisoned list is still whole: a push is all that ever happens to it.
         let mut sets = self.doors.sets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,6 +232,18 @@ impl Metrics {
         self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
         self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
         self.feed_revision.set(revision.0);
+    }
+
+    /// So many connections may be open at the doors; whoever puts a configuration in force calls this.
+    pub fn set_connections_limit(&self, connections: u32) {
+        self.connections_limit.set(connections.into());
+    }
+
+    /// The gateway's present `state`: `starting`, `ready`, `degraded`, `unready` or `draining`.
+    pub fn set_readiness(&self, state: &'static str) {
+        for known in READINESS {
+            self.readiness.get_or_create(&[("state", known)]).set(i64::from(known == state));
+        }
     }
 
     /// Takes over [`AccessLog::dropped_lines`](super::AccessLog::dropped_lines): lines since the start of the process.
@@ -271,6 +297,16 @@ impl DoorMetrics {
             count(denials);
         }
     }
+
+    /// A credential was judged, which took so long.
+    pub fn decided(&self, took: Duration) {
+        self.counts.decisions.count(took);
+    }
+
+    /// A request that was passed on spent so long in the gateway.
+    pub fn added_latency(&self, spent: Duration) {
+        self.counts.added_latency.count(spent);
+    }
 }
 
 impl UnkeptRefusals {
@@ -289,18 +325,6 @@ impl UncountedUses {
     /// So many more are missing.
     pub fn add(&self, uses: u64) {
         self.0.inc_by(uses);
-    }
-}
-
-impl UpstreamGauge {
-    /// The server is asked.
-    pub fn set_healthy(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// The server is left out.
-    pub fn set_unhealthy(&self) {
-        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -333,6 +357,10 @@ impl ReloadOutcome {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -425,20 +453,67 @@ mod tests {
         door.answered(418);
         door.denied("unknown_key");
         door.denied("something else");
+        door.decided(Duration::from_micros(2));
+        door.added_latency(Duration::from_micros(50));
+        metrics.set_readiness("ready");
+        metrics.set_connections_limit(9);
         metrics.set_index(1, 2, Revision(3));
         metrics.set_access_log_dropped_lines(4);
         metrics.unkept_refusals().add(5);
         metrics.uncounted_uses().add(6);
         assert_eq!(names(&metrics.render()), before);
-        // By door, and of the console, 2 connections, 5 answers, 2 reasons; then 6 single ones, 2 outcomes of reloads, the
-        // build, and 3 of the process.
-        assert_eq!(before.len(), 3 * (2 + 5 + 2) + 6 + 2 + 1 + 3);
+        // By door, and of the console, 2 connections, 5 answers, 2 reasons; decisions at 2 doors and the added latency of
+        // one, with 13 buckets, sum and count; then 7 single ones, 5 states, 2 outcomes of reloads, the build, and 3 of
+        // the process.
+        assert_eq!(before.len(), 3 * (2 + 5 + 2) + (2 + 1) * 15 + 7 + 5 + 2 + 1 + 3);
+    }
+
+    #[test]
+    fn times_of_threads_are_added_up_in_buckets_that_hold_those_below() {
+        let metrics = Metrics::default();
+        for _ in 0..2 {
+            let door = metrics.door(AccessPoint::Api);
+            door.decided(Duration::from_micros(2));
+            door.decided(Duration::from_secs(5));
+            door.added_latency(Duration::from_micros(70));
+        }
+        let text = metrics.render();
+        // The bound stands first, as a number that can be written in several ways.
+        let bucket = |name: &str, bound: f64| -> Option<u64> {
+            let rest = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("_bucket{le=\""));
+            let of_door = rest.filter_map(|rest| rest.split_once("\",door=\"api\"} "));
+            let mut found = of_door.filter(|(le, _)| le.parse() == Ok(bound));
+            found.next().map(|(_, count)| count.parse().unwrap())
+        };
+        assert_eq!(value(&text, "latchkey_decision_seconds_count{door=\"api\"}"), Some(4));
+        assert_eq!(value(&text, "latchkey_decision_seconds_count{door=\"isproxy\"}"), Some(0));
+        for (bound, expected) in [(1e-6, 0), (3e-6, 2), (0.3, 2), (f64::INFINITY, 4)] {
+            assert_eq!(bucket("latchkey_decision_seconds", bound), Some(expected), "{bound} in\n{text}");
+        }
+        for (bound, expected) in [(3e-5, 0), (1e-4, 2)] {
+            assert_eq!(bucket("latchkey_added_latency_seconds", bound), Some(expected), "{bound} in\n{text}");
+        }
+        assert!(text.contains("latchkey_added_latency_seconds_sum{door=\"api\"} 0.00014\n"), "{text}");
+    }
+
+    #[test]
+    fn of_the_states_of_readiness_one_is_shown() {
+        let metrics = Metrics::default();
+        for state in READINESS {
+            metrics.set_readiness(state);
+            let text = metrics.render();
+            for other in READINESS {
+                let series = format!("latchkey_readiness{{state=\"{other}\"}}");
+                assert_eq!(value(&text, &series), Some(u64::from(other == state)), "{series} in {state}");
+            }
+        }
     }
 
     #[test]
     fn what_others_feed_is_shown() {
         let metrics = Metrics::default();
         metrics.set_index(10_000, 12, Revision(345));
+        metrics.set_connections_limit(10_000);
         metrics.set_access_log_dropped_lines(7);
         metrics.set_access_log_dropped_lines(6);
         metrics.unkept_refusals().add(3);
@@ -448,47 +523,12 @@ mod tests {
         assert_eq!(value(&text, "latchkey_keys"), Some(10_000));
         assert_eq!(value(&text, "latchkey_users"), Some(12));
         assert_eq!(value(&text, "latchkey_feed_revision"), Some(345));
+        assert_eq!(value(&text, "latchkey_connections_limit"), Some(10_000));
         assert_eq!(value(&text, "latchkey_access_log_dropped_lines_total"), Some(7));
         assert_eq!(value(&text, "latchkey_unkept_refusals_total"), Some(5));
         assert_eq!(value(&text, "latchkey_uncounted_uses_total"), Some(6));
         let build = format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         assert_eq!(value(&text, &build), Some(1));
-    }
-
-    #[test]
-    fn servers_of_upstreams_are_shown_by_both_names() {
-        let metrics = Metrics::default();
-        let one = metrics.upstream_server("registry", "http://a:80");
-        let other = metrics.upstream_server("registry", "http://b:80");
-        one.set_healthy();
-        other.set_healthy();
-        other.clone().set_unhealthy();
-        let text = metrics.render();
-        let series =
-            |server| format!("latchkey_upstream_healthy{{upstream=\"registry\",server=\"{server}\"}}");
-        assert_eq!(value(&text, &series("http://a:80")), Some(1));
-        assert_eq!(value(&text, &series("http://b:80")), Some(0));
-    }
-
-    #[test]
-    fn a_server_is_shown_once_and_while_somebody_asks_it() {
-        let metrics = Metrics::default();
-        let series = "latchkey_upstream_healthy{upstream=\"registry\",server=\"http://a:80\"}";
-        let before = metrics.upstream_server("registry", "http://a:80");
-        before.set_healthy();
-        let after = metrics.upstream_server("registry", "http://a:80");
-        before.set_healthy();
-        let text = metrics.render();
-        assert_eq!(value(&text, series), Some(0), "the latest counts");
-        assert_eq!(text.matches(series).count(), 1);
-        drop(after);
-        assert_eq!(
-            value(&metrics.render(), series),
-            Some(1),
-            "a reload that came to nothing changes nothing"
-        );
-        drop(before);
-        assert!(!metrics.render().contains("http://a:80"));
     }
 
     #[test]

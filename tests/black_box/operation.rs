@@ -8,6 +8,7 @@ mod exhausted;
 mod explaining;
 mod healthcheck;
 mod init;
+mod live_page;
 mod newcomer;
 mod observing;
 mod probing;

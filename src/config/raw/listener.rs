@@ -60,7 +60,7 @@ pub(in crate::config) enum RawProtocol {
     IsProxy,
     /// The web console and the management API.
     Console,
-    /// `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
+    /// The live page at `/`, `/livez`, `/readyz`, `/metrics`, without a credential: for a loopback or internal address.
     Ops,
     /// Answers proxies that ask whether a request may pass, and forward it themselves: nginx `auth_request`, Caddy
     /// `forward_auth`, Envoy `ext_authz`, Traefik `forwardAuth`.

@@ -3,7 +3,6 @@
 //! A login name is one of the viewer's own customer, so that nobody else's user has an address (S25). Used by the
 //! handlers of users.
 
-use super::super::chart::grouped;
 use super::super::failure::Failure;
 use super::super::frame::Moment;
 use super::super::pages::user::RequiredBy;
@@ -15,6 +14,7 @@ use crate::auth::{
     AccessTable, CredentialEvidence, Evidence as UserEvidence, KeyEvidence, KeysEvidence, OpenedBy, Presence,
     UserRecord, mfa_state,
 };
+use crate::figures::grouped;
 use crate::model::{AccessPoint, MfaRequirement, MfaState, Service};
 
 /// The user of that login name, if the viewer may see it.

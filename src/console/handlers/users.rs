@@ -6,7 +6,6 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use super::super::ConsoleState;
-use super::super::chart::grouped;
 use super::super::failure::Failure;
 use super::super::form::Queried;
 use super::super::frame::{Moment, Place};
@@ -18,6 +17,7 @@ use super::account_user::{standing, state};
 use crate::auth::{
     Action, ListedUser, NewRights, Presence, USERS_OF_A_PART, UserList, UserListQuery, UserSelection,
 };
+use crate::figures::grouped;
 use crate::model::{Permission, Timestamp};
 
 pub(super) fn routes() -> Router<ConsoleState> {

@@ -5,9 +5,10 @@
 
 use askama::Template;
 
-use crate::console::chart::{Chart, grouped};
+use crate::console::chart::Chart;
 use crate::console::frame::{Frame, Link};
 use crate::console::parts::LastUse;
+use crate::figures::grouped;
 
 /// How far back the page looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

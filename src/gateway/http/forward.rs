@@ -12,7 +12,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, TRANSF
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::HttpDoor;
 use super::client::Origin;
@@ -70,21 +70,29 @@ pub fn forward_request(
             request_id: &id,
             received,
         };
+        let mut waited = Duration::ZERO;
         let answer = match asked {
-            None => upstream.send(&told, &mut Some(request), progress).await,
+            None => upstream.send(&told, &mut Some(request), progress, &mut waited).await,
             // Boxed: hardly any request is one of these.
-            Some(asked) => match Box::pin(asked.ask(upstream, &told, request)).await {
-                Ok(Answer::Switched(switched)) => {
-                    let permit = permit.clone();
-                    return asked.open(door, &permit, switched, record);
+            Some(asked) => {
+                let began = Instant::now();
+                let answer = Box::pin(asked.ask(upstream, &told, request)).await;
+                waited = began.elapsed();
+                match answer {
+                    Ok(Answer::Switched(switched)) => {
+                        let permit = permit.clone();
+                        record.passed_on(waited);
+                        return asked.open(door, &permit, switched, record);
+                    }
+                    Ok(Answer::Ordinary(response)) => Ok(response),
+                    Err(fault) => Err(fault),
                 }
-                Ok(Answer::Ordinary(response)) => Ok(response),
-                Err(fault) => Err(fault),
-            },
+            }
         };
         match answer {
-            Ok(response) => pass_back(response, id, record),
+            Ok(response) => pass_back(response, id, record, waited),
             Err(fault) => {
+                record.passed_on(waited);
                 record.leaves_unread();
                 super::server::render_refusal(fault, record)
             }
@@ -180,11 +188,12 @@ fn count_hop(method: &Method, headers: &mut HeaderMap) {
     }
 }
 
-/// Makes the upstream's answer the client's.
+/// Makes the upstream's answer, which the request waited for, the client's.
 fn pass_back(
     response: Response<UpstreamBody>,
     id: HeaderValue,
     mut record: Box<RequestRecord>,
+    waited: Duration,
 ) -> Response<DoorBody> {
     let (mut head, mut body) = response.into_parts();
     let received = head.version;
@@ -200,6 +209,7 @@ fn pass_back(
     head.headers.insert(X_REQUEST_ID, id);
     append_via(&mut head.headers, received);
     record.answered(head.status);
+    record.passed_on(waited);
     body.release_if_empty();
     Response::from_parts(head, DoorBody::upstream(body, record))
 }

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::task::Context;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request};
@@ -119,6 +120,20 @@ impl RequestRecord {
     pub fn admitted(&mut self, permit: Permit, upstream: Option<&Rc<HttpUpstream>>) -> &Permit {
         self.upstream = upstream.map(Rc::clone);
         self.permit.insert(permit)
+    }
+
+    /// The request's credential was judged, for it or against it.
+    pub fn judged(&self) {
+        self.door.metrics.decided(self.began.elapsed());
+    }
+
+    /// The head of the answer is ready, for which the upstream let the request wait for so long. The rest of its time was
+    /// spent here.
+    pub fn passed_on(&self, waited: Duration) {
+        self.door.metrics.added_latency(self.began.elapsed().saturating_sub(waited));
+        if let Some(upstream) = &self.upstream {
+            upstream.count_time(waited);
+        }
     }
 
     /// The answer's status.

@@ -40,7 +40,9 @@ use super::headers::{IdentityRules, Told};
 use super::request_body::{RequestBody, SendProgress};
 use super::upgrade::Answer;
 use crate::config::Limits;
+use crate::net::turn::end_of_turn;
 use crate::net::upstream::{Draws, UpstreamServers};
+use crate::telemetry::UpstreamTimer;
 
 /// One upstream with its connections, for one thread.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub struct HttpUpstream {
     /// In the order of `servers`.
     pools: Box<[Rc<ServerPool>]>,
     draws: Draws,
+    timer: UpstreamTimer,
 }
 
 /// Where a connection came from, and with it who is to blame if it turns out closed.
@@ -75,12 +78,18 @@ impl HttpUpstream {
             identity: IdentityRules::new(config.identity_headers.clone(), config.set_headers.clone()),
             limits,
             draws: Draws::new(seed),
+            timer: servers.timer(),
         })
     }
 
     /// Its name in the configuration and the logs.
     pub fn name(&self) -> &str {
         self.servers.name()
+    }
+
+    /// It let a request wait for so long.
+    pub fn count_time(&self, waited: Duration) {
+        self.timer.count(waited);
     }
 
     /// How it is told who calls.
@@ -111,24 +120,37 @@ impl HttpUpstream {
     /// and a server to which none comes about by another server, once. A request that a server says it did nothing
     /// with (HTTP/2) goes to it again, once, on another connection; nothing else is ever sent twice (S73). Dropping the
     /// future closes the connection or resets the stream that it uses (S72).
+    ///
+    /// Adds to `waited` what of the time was spent on connecting and on waiting for the answer.
     pub async fn send(
         self: &Rc<Self>,
         told: &Told<'_>,
         unsent: &mut Unsent,
         progress: Option<Rc<SendProgress>>,
+        waited: &mut Duration,
     ) -> Result<Response<UpstreamBody>, Fault> {
         let total_due = self.total_due();
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let mut second = Some(());
         loop {
-            let (connection, origin) = match pool.take_kept() {
-                Some(kept) => (Ok(kept), Origin::Kept),
+            let kept = pool.take_kept();
+            let origin = if kept.is_some() { Origin::Kept } else { Origin::Fresh };
+            let connection = if let Some(kept) = kept {
+                Ok(kept)
+            } else {
+                let began = Instant::now();
                 // Boxed, so that the many requests that find one have no room to keep for it.
-                None => (Box::pin(pool.connect()).await, Origin::Fresh),
+                let connection = Box::pin(pool.connect()).await;
+                *waited += began.elapsed();
+                connection
             };
             let fault = match connection {
                 Err(fault) => fault,
                 Ok(connection) => {
+                    if matches!(connection, Connection::Http1(_)) {
+                        end_of_turn().await;
+                    }
+                    let began = Instant::now();
                     let outcome = match connection {
                         Connection::Http1(connection) => {
                             connection.exchange(self, told, unsent, progress.as_ref(), total_due).await
@@ -137,6 +159,7 @@ impl HttpUpstream {
                             Box::pin(place.exchange(self, told, unsent, progress.as_ref(), total_due)).await
                         }
                     };
+                    *waited += began.elapsed();
                     match outcome {
                         Outcome::Answered(response) => {
                             pool.note_head();

@@ -234,7 +234,11 @@ impl<'d> Connection<'d> {
     /// `true`: there was one.
     fn take_upstream_line(&mut self, now: Instant) -> bool {
         match self.upstream.next_line() {
-            NextLine::Complete(line, _) => self.session.on_upstream_line(line, now),
+            NextLine::Complete(line, _) => {
+                if let Some(asked) = self.session.on_upstream_line(line, now) {
+                    self.door.upstream.count_time(now.saturating_duration_since(asked));
+                }
+            }
             NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(now),
             NextLine::Incomplete => return false,
         }
@@ -329,8 +333,9 @@ impl<'d> Connection<'d> {
     fn refuse_exposed(&mut self, presented: &Presented) {
         self.reader.wipe_taken();
         self.tell_journal();
+        let began = Instant::now();
         let denial = self.door.authenticator.refuse_exposed(&credential_of(presented));
-        self.journal.judged(self.door, verb_of(presented), Err(denial), Instant::now());
+        self.journal.judged(self.door, verb_of(presented), Err(denial), began);
         self.session.on_decision(Verdict::Refused, Instant::now());
     }
 

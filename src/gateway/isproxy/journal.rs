@@ -64,13 +64,15 @@ impl Journal {
         if let Some(reason) = reason {
             door.metrics.denied(reason);
         }
+        let took = began.elapsed();
+        door.metrics.decided(took);
         let line = Line {
             at: door.clock.now(),
             verb,
             status: if judged.is_ok() { 100 } else { 400 },
             reason,
             permit: judged.ok(),
-            took: began.elapsed(),
+            took,
             bytes: 0,
         };
         match judged {

@@ -12,6 +12,15 @@ use tokio::time::Instant;
 const KEPT_NAME_BYTES: usize = 4_096;
 const KEPT_ENTRIES: usize = 128;
 
+/// A request that waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The name as it was asked.
+    pub name: &'a [u8],
+    /// When.
+    pub at: Instant,
+}
+
 /// Waiting requests.
 #[derive(Debug, Default)]
 pub struct Pending {
@@ -83,9 +92,9 @@ impl Pending {
         self.waiting_bytes += name.len();
     }
 
-    /// Takes out the request that a reply for `name` answers, and gives the name as it was asked: the oldest with
-    /// this very text, else the oldest that differs in case only (to the upstream they are one domain).
-    pub fn take(&mut self, name: &[u8]) -> Option<&[u8]> {
+    /// Takes out the request that a reply for `name` answers, and gives it: the oldest with this very text, else the
+    /// oldest that differs in case only (to the upstream they are one domain).
+    pub fn take(&mut self, name: &[u8]) -> Option<Asked<'_>> {
         let hash = caseless_hash(name);
         let mut found = None;
         for (position, entry) in self.entries.iter().enumerate() {
@@ -114,7 +123,7 @@ impl Pending {
         if self.entries.is_empty() {
             self.entries.shrink_to(KEPT_ENTRIES);
         }
-        Some(name_of(&self.names, &entry))
+        Some(Asked { name: name_of(&self.names, &entry), at: entry.asked })
     }
 
     /// Takes out all that were asked at `until` or before, oldest first.
@@ -193,6 +202,10 @@ mod tests {
         pending
     }
 
+    fn take<'a>(pending: &'a mut Pending, name: &[u8]) -> Option<&'a [u8]> {
+        pending.take(name).map(|asked| asked.name)
+    }
+
     fn rest(pending: &mut Pending) -> Vec<String> {
         let mut names = Vec::new();
         pending.take_all(|name| names.push(String::from_utf8(name.to_vec()).unwrap()));
@@ -202,18 +215,18 @@ mod tests {
     #[test]
     fn a_name_asked_twice_is_answered_twice() {
         let mut pending = pending(&["a.com", "b.com", "a.com"]);
-        assert_eq!(pending.take(b"a.com"), Some(b"a.com".as_slice()));
-        assert_eq!(pending.take(b"a.com"), Some(b"a.com".as_slice()));
-        assert_eq!(pending.take(b"a.com"), None);
+        assert_eq!(take(&mut pending, b"a.com"), Some(b"a.com".as_slice()));
+        assert_eq!(take(&mut pending, b"a.com"), Some(b"a.com".as_slice()));
+        assert_eq!(take(&mut pending, b"a.com"), None);
         assert_eq!(rest(&mut pending), ["b.com"]);
     }
 
     #[test]
     fn the_very_text_goes_before_another_case() {
         let mut pending = pending(&["A.com", "a.com", "a.COM"]);
-        assert_eq!(pending.take(b"a.com"), Some(b"a.com".as_slice()));
-        assert_eq!(pending.take(b"a.com"), Some(b"A.com".as_slice()));
-        assert_eq!(pending.take(b"a.com"), Some(b"a.COM".as_slice()));
+        assert_eq!(take(&mut pending, b"a.com"), Some(b"a.com".as_slice()));
+        assert_eq!(take(&mut pending, b"a.com"), Some(b"A.com".as_slice()));
+        assert_eq!(take(&mut pending, b"a.com"), Some(b"a.COM".as_slice()));
         assert!(pending.is_empty());
     }
 
@@ -221,7 +234,8 @@ mod tests {
     fn the_overdue_leave_in_order() {
         let mut pending = pending(&["a", "b", "c", "d"]);
         let start = pending.oldest().unwrap();
-        pending.take(b"c");
+        let asked = pending.take(b"c").unwrap();
+        assert_eq!(asked, Asked { name: b"c", at: start + Duration::from_secs(2) });
         let mut overdue = Vec::new();
         pending.take_asked_until(start + Duration::from_secs(1), |name| overdue.extend_from_slice(name));
         assert_eq!(overdue, b"ab");
@@ -257,7 +271,7 @@ mod tests {
                     *model.entry(name).or_default() += 1;
                 } else {
                     let waits = model.get(&name).copied().unwrap_or(0);
-                    prop_assert_eq!(pending.take(name.as_bytes()), (waits > 0).then_some(name.as_bytes()));
+                    prop_assert_eq!(take(&mut pending, name.as_bytes()), (waits > 0).then_some(name.as_bytes()));
                     model.insert(name, waits.saturating_sub(1));
                 }
                 prop_assert_eq!(pending.len(), model.values().sum::<usize>());

@@ -13,6 +13,7 @@ use super::opening::{OpenError, open};
 use crate::config::Limits;
 use crate::model::Secret;
 use crate::net::upstream::{Draws, ServerState, UpstreamServers, UpstreamStream};
+use crate::telemetry::UpstreamTimer;
 
 /// One upstream, for one thread.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct IsProxyUpstream {
     /// Sessions of this thread at each server, in the order of `servers`.
     sessions: Box<[Cell<u32>]>,
     draws: Draws,
+    timer: UpstreamTimer,
 }
 
 /// A connection for one session, ready for its lines.
@@ -69,12 +71,18 @@ impl IsProxyUpstream {
             connect_within: Duration::from_millis(limits.upstream_connect_milliseconds.into()),
             sessions: servers.all().iter().map(|_| Cell::new(0)).collect(),
             draws: Draws::new(seed),
+            timer: servers.timer(),
         })
     }
 
     /// Its name in the configuration and the logs.
     pub fn name(&self) -> &str {
         self.servers.name()
+    }
+
+    /// It let a request wait for so long.
+    pub fn count_time(&self, waited: Duration) {
+        self.timer.count(waited);
     }
 
     /// A connection to one of the servers; where that does not get ready, to another one, once. Each has

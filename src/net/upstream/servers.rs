@@ -21,7 +21,7 @@ use crate::config::{
     HealthCheckSchedule, Http2Use, HttpUpstream, IsProxyServer, IsProxyUpstream, Limits, Scheme,
 };
 use crate::net::{TlsError, client_config};
-use crate::telemetry::{Metrics, UpstreamGauge};
+use crate::telemetry::{Metrics, UpstreamGauge, UpstreamTimer, UpstreamTimers};
 
 /// What is offered in the TLS handshake to servers that must speak HTTP/1.1.
 const ALPN: [&[u8]; 1] = [b"http/1.1"];
@@ -38,6 +38,7 @@ pub struct UpstreamServers {
     retry_after_seconds: NonZeroU32,
     /// Times are kept as milliseconds since then.
     began: Instant,
+    timers: UpstreamTimers,
 }
 
 /// One server: where it is, and how it does.
@@ -153,6 +154,7 @@ impl UpstreamServers {
                 .and_then(|checks| NonZeroU32::new(checks.interval_seconds))
                 .unwrap_or(NonZeroU32::MIN),
             began: Instant::now(),
+            timers: metrics.upstream_timers(name),
         })
     }
 
@@ -177,6 +179,11 @@ impl UpstreamServers {
     /// The upstream's name in the configuration and the logs.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Counts how long the upstream takes, for one thread that asks it.
+    pub fn timer(&self) -> UpstreamTimer {
+        self.timers.for_thread()
     }
 
     /// All servers in the configuration's order.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{PASSWORD, Request, TestGateway};
+use crate::harness::{PASSWORD, Request, TestGateway, wait_for};
 
 /// All members of a line, in their order.
 const MEMBERS: [&str; 16] = [
@@ -149,11 +149,77 @@ fn metrics_count_answers_and_refusals_and_never_name_a_peer() {
     }
 }
 
+/// The names of all series, labels included.
+fn series(gateway: &TestGateway) -> Vec<String> {
+    let text = gateway.ask_ops("/metrics").text();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut names: Vec<String> =
+        lines.map(|line| line.rsplit_once(' ').expect("a value").0.to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn there_are_as_many_series_with_ten_thousand_keys_and_many_users_as_with_ten() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let create = |count: &str, output: &str| {
+        let scopes = ["--scope", "api", "--description", "One of many", "--yes"];
+        let file = gateway.path(output);
+        let many = ["--count", count, "--output", file.to_str().unwrap()];
+        gateway.cli(&[&["key", "create", "acme/admin"][..], &scopes, &many].concat()).expect_success();
+    };
+    create("10", "ten.keys");
+    let before = series(&gateway);
+    assert!(before.len() > 100, "{before:?}");
+    create("10000", "many.keys");
+    for customer in ["globex", "initech", "umbrella"] {
+        gateway.create_customer(customer);
+        let user = gateway.create_user(&format!("{customer}/alex"));
+        let key = gateway.create_key(&user.name);
+        for target in ["/v2/a", "/v2/b?x=1", "/v3/nowhere"] {
+            assert_eq!(gateway.api_get(target, &key.authorization()).status, 200);
+            gateway.api_get(target, &user.authorization());
+            gateway.api_get_from("127.0.0.2", target, &format!("ApiKey {customer}"));
+        }
+        let mut session = gateway.isproxy_session(&key.login());
+        assert_eq!(session.ask(&format!("IS {customer}.example")), format!("{customer}.example available"));
+    }
+    wait_for("all keys in the index", || gateway.metric("latchkey_keys").filter(|keys| *keys >= 10_010));
+    assert_eq!(series(&gateway), before);
+}
+
+#[test]
+fn times_are_measured_at_both_doors() {
+    let gateway = TestGateway::configured(|config| config["limits"]["connections"] = 1_234.into());
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    for _ in 0..3 {
+        assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+    }
+    assert_eq!(gateway.api_get("/", "ApiKey wrong").status, 401);
+    let mut session = gateway.isproxy_session(&key.login());
+    for name in ["a.example", "b.example"] {
+        assert_eq!(session.ask(&format!("IS {name}")), format!("{name} available"));
+    }
+    for (series, count) in [
+        ("latchkey_decision_seconds_count{door=\"api\"}", 4),
+        ("latchkey_decision_seconds_count{door=\"isproxy\"}", 1),
+        ("latchkey_added_latency_seconds_count{door=\"api\"}", 3),
+        ("latchkey_upstream_seconds_count{upstream=\"registry\"}", 3),
+        ("latchkey_upstream_seconds_count{upstream=\"availability\"}", 2),
+    ] {
+        assert_eq!(gateway.metric(series), Some(count), "{series}");
+    }
+    assert_eq!(gateway.metric("latchkey_readiness{state=\"ready\"}"), Some(1));
+    assert_eq!(gateway.metric("latchkey_connections_limit"), Some(1_234));
+}
+
 #[test]
 fn the_probes_answer_and_the_ops_listener_serves_nothing_else() {
     let gateway = TestGateway::start();
     for (target, status) in
-        [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/v2/domains", 404)]
+        [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/live", 404), ("/v2/domains", 404)]
     {
         assert_eq!(gateway.ask_ops(target).status, status, "{target}");
     }

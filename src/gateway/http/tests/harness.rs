@@ -48,6 +48,7 @@ pub struct TestDoor {
     /// A key of scope `api`.
     pub api_key: String,
     pub upstream: Rc<HttpUpstream>,
+    pub metrics: Metrics,
     pub drain: CancellationToken,
     log: Option<(AccessLog, Rc<crate::telemetry::AccessLogWriter>)>,
     folder: tempfile::TempDir,
@@ -95,7 +96,8 @@ impl TestDoor {
             tls: UpstreamTls::default(),
             http2: setting.http2,
         };
-        let servers = UpstreamServers::for_http("registry", &config, &limits, &Metrics::default()).unwrap();
+        let metrics = Metrics::new(&[]);
+        let servers = UpstreamServers::for_http("registry", &config, &limits, &metrics).unwrap();
         let upstream = HttpUpstream::new(&servers, &config, Arc::clone(&limits), 1);
         let route = Route {
             hosts: Vec::new(),
@@ -118,7 +120,7 @@ impl TestDoor {
             authenticator: Arc::clone(&world.authenticator),
             purpose,
             open_bodies: OpenBodies::new(Arc::clone(&world.authenticator)),
-            metrics: Metrics::new(&[]).door(Service::Api),
+            metrics: metrics.door(Service::Api),
             access_log: Rc::clone(&writer),
             refusals: RefusalRecorder::new(Clock::system(), UnkeptRefusals::default()).0,
             request_ids: Rc::new(RequestIds::new(1)),
@@ -141,7 +143,17 @@ impl TestDoor {
                 });
             },
         ));
-        Self { address, world, api_key, upstream, drain, log: Some((log, writer)), folder, accepting }
+        Self {
+            address,
+            world,
+            api_key,
+            upstream,
+            metrics,
+            drain,
+            log: Some((log, writer)),
+            folder,
+            accepting,
+        }
     }
 
     pub async fn connect(&self) -> Client {

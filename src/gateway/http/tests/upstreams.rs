@@ -33,6 +33,39 @@ fn connections_are_kept_and_used_again() {
 }
 
 #[test]
+fn the_wait_for_a_slow_upstream_is_its_own_and_not_the_gateways() {
+    const SLOW: Duration = Duration::from_millis(100);
+    on_door_thread(async {
+        let upstream = RawUpstream::start(async |mut session: Session| {
+            session.request().await;
+            tokio::time::sleep(SLOW).await;
+            session.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        })
+        .await;
+        let door = TestDoor::before(&upstream).await;
+        assert_eq!(door.ask(GET).await.status, 200);
+        assert_eq!(door.ask(&GET.replace("{key}", "wrong")).await.status, 401);
+        let read = door.metrics.read();
+        let (added, upstream) = (read.added_latency(), read.upstream_times());
+        assert_eq!((added.count(), upstream.count()), (1, 1), "what is refused adds nothing to anything");
+        assert!(u128::from(upstream.sum_nanoseconds()) >= SLOW.as_nanos(), "{upstream:?}");
+        assert!(added.sum_nanoseconds() < upstream.sum_nanoseconds(), "{added:?}");
+        assert_eq!(read.doors[0].1.decisions.count(), 2);
+    });
+}
+
+#[test]
+fn an_upstream_that_cannot_be_asked_is_measured_too() {
+    on_door_thread(async {
+        let upstream = RawUpstream::answering("no HTTP at all\r\n\r\n").await;
+        let door = TestDoor::before(&upstream).await;
+        assert_eq!(door.ask(GET).await.status, 502);
+        let read = door.metrics.read();
+        assert_eq!((read.added_latency().count(), read.upstream_times().count()), (1, 1));
+    });
+}
+
+#[test]
 fn head_has_the_length_and_no_body() {
     on_door_thread(async {
         let upstream = RawUpstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n").await;

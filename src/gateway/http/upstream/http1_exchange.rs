@@ -16,7 +16,6 @@ use super::http1_connection::{Sent, UpstreamConnection};
 use crate::gateway::http::denial::Fault;
 use crate::gateway::http::headers::Told;
 use crate::gateway::http::request_body::SendProgress;
-use crate::net::turn::end_of_turn;
 
 /// May the connection become something else than HTTP?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +72,6 @@ impl UpstreamConnection {
         unsent: &mut Unsent,
         Sending { progress, total_due, switch }: Sending<'_>,
     ) -> Outcome {
-        end_of_turn().await;
         if !self.is_ready() {
             return Outcome::NothingSent;
         }

@@ -35,16 +35,17 @@ impl Session {
         self.finish_enable(Answer::Ok, now);
     }
 
-    /// A line of the upstream, without its end. What answers no request is dropped.
-    pub fn on_upstream_line(&mut self, line: &[u8], now: Instant) {
+    /// A line of the upstream, without its end. What answers no request is dropped. Gives when the request was asked
+    /// that it replies to.
+    pub fn on_upstream_line(&mut self, line: &[u8], now: Instant) -> Option<Instant> {
         self.upstream_heard_at = now;
         match UpstreamLine::parse(line) {
             UpstreamLine::Reply { name, availability, detail } => {
                 self.note_write(now);
-                if let Some(asked) = self.pending.take(name) {
-                    self.tally.succeeded += 1;
-                    reply::write_reply(&mut self.to_client, asked, availability, detail);
-                }
+                let asked = self.pending.take(name)?;
+                self.tally.succeeded += 1;
+                reply::write_reply(&mut self.to_client, asked.name, availability, detail);
+                return Some(asked.at);
             }
             UpstreamLine::Done | UpstreamLine::Refused if self.replays_unanswered > 0 => {
                 self.replays_unanswered -= 1;
@@ -57,6 +58,7 @@ impl Session {
             UpstreamLine::Refused if !self.pending.is_empty() => self.drop_upstream(GivenUp::Refused, now),
             UpstreamLine::Refused | UpstreamLine::Garbled => {}
         }
+        None
     }
 
     /// The upstream sent what is no line of the protocol: nothing it says can be trusted to be whole.
