@@ -66,7 +66,7 @@ pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
-pub use snapshot::{Snapshot, SnapshotError, SnapshotKeeper};
+pub use snapshot::{Snapshot, SnapshotError, SnapshotFacts, SnapshotKeeper};
 pub use status::{FollowingGateway, StoreStatus};
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,

@@ -37,8 +37,7 @@ pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
     let keeper = match &config.store {
         StoreLocation::Sqlite(_) => None,
         StoreLocation::Postgres(_) => {
-            let wrapped = store.key_ring().await?;
-            Some(Arc::new(SnapshotKeeper::new(config.snapshot.clone(), Arc::clone(&key_ring), wrapped)?))
+            Some(Arc::new(SnapshotKeeper::new(config.snapshot.clone(), Arc::clone(&key_ring))?))
         }
     };
     Ok(Loaded { store, key_ring, index, snapshots: Snapshots { keeper, age: None, relying_party: None } })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::actor::Actor;
 use super::hashing::HashingLane;
 use super::key_ring::{KeyRingError, open_key_ring};
+use super::master_key_rotation::RotationError;
 use super::passwords::PasswordFault;
 use super::rights::Forbidden;
 use crate::clock::Clock;
@@ -140,6 +141,9 @@ pub enum ControlError {
     /// The data keys cannot be opened.
     #[error(transparent)]
     KeyRing(#[from] KeyRingError),
+    /// The master key was not rotated.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// The store was not copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -246,7 +250,7 @@ pub(super) mod tests {
         Secret::new("correct horse battery".to_owned())
     }
 
-    async fn config(folder: &std::path::Path) -> Config {
+    pub(in crate::auth) async fn config(folder: &std::path::Path) -> Config {
         Config {
             store: crate::store::testing::new_location(folder).await,
             snapshot: folder.join("latchkey.snapshot"),

@@ -11,7 +11,7 @@ use super::{UsageError, output};
 use crate::app::{ConfigSource, find_unusable};
 use crate::auth::{Actor, ControlPlane, FirstPassword, MissingStore};
 use crate::clock::Clock;
-use crate::config::{self, Config, PublicUrl};
+use crate::config::{self, Config, MasterKeySource, PublicUrl};
 use crate::model::{Revision, Secret};
 use crate::store::Acknowledgement;
 
@@ -70,6 +70,7 @@ pub(super) struct Operator {
     runtime: Runtime,
     pub(super) control: ControlPlane,
     public_url: Option<PublicUrl>,
+    master_key: MasterKeySource,
 }
 
 impl Operator {
@@ -82,7 +83,13 @@ impl Operator {
             .context("the runtime could not be started")?;
         let control =
             runtime.block_on(ControlPlane::open(&config, Clock::system(), missing, Actor::operator()))?;
-        Ok(Self { runtime, control, public_url: config.public_url().cloned() })
+        let public_url = config.public_url().cloned();
+        Ok(Self { runtime, control, public_url, master_key: config.master_key })
+    }
+
+    /// Where the configured master key is.
+    pub(super) const fn master_key(&self) -> &MasterKeySource {
+        &self.master_key
     }
 
     /// How somebody without a password comes to one: by a link where there is a console, and not at all where there is

@@ -41,8 +41,13 @@ const fn table(name: &'static str, key_columns: usize, columns: &'static [(&'sta
 }
 
 /// In an order in which each row's references are there before it.
-pub(super) static TABLES: [Table; 15] = [
+pub(super) static TABLES: [Table; 16] = [
     table("key_ring", 2, &[("purpose", Text), ("id", Integer), ("wrapped", Bytes), ("created_at", Integer)]),
+    table(
+        "next_key_ring",
+        2,
+        &[("purpose", Text), ("id", Integer), ("wrapped", Bytes), ("created_at", Integer)],
+    ),
     // The other two marks are about this one store, and not about what it holds.
     Table { only: "WHERE mark NOT IN ('moved', 'unfinished')", ..table("store_marks", 1, &[("mark", Text)]) },
     table("store_facts", 1, &[("name", Text), ("value", Text)]),
