@@ -10,13 +10,16 @@ use super::hashing::HashingLane;
 use super::key_ring::{KeyRingError, open_key_ring};
 use super::master_key_rotation::RotationError;
 use super::passwords::PasswordFault;
+use super::restoring::UntrustedBackup;
 use super::rights::Forbidden;
 use crate::clock::Clock;
 use crate::config::{Config, Policy};
 use crate::crypto::random::RandomError;
 use crate::crypto::{KeyRing, SealError};
 use crate::model::{CustomerHandle, KeyId, TokenDigest, UserName};
-use crate::store::{CopyError, CustomerRecord, Mutation, Store, StoreError, UserRecord};
+use crate::store::{
+    BackupError, CopyError, CustomerRecord, Mutation, RestoreError, Store, StoreError, UserRecord,
+};
 
 /// Everything that reading and changing customers, users and keys needs. Clones share the store.
 #[derive(Clone, Debug)]
@@ -144,6 +147,15 @@ pub enum ControlError {
     /// The master key was not rotated.
     #[error(transparent)]
     Rotation(#[from] RotationError),
+    /// The store was not backed up, or the backup cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The store was not put back to a backup.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The backup is not put in force.
+    #[error(transparent)]
+    UntrustedBackup(#[from] UntrustedBackup),
     /// The store was not copied.
     #[error(transparent)]
     Copy(#[from] CopyError),

@@ -65,6 +65,12 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What a command's use cases run on.
+pub(super) fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime could not be started")
+}
+
 /// An operator at the command line: acts with the rights of whoever may read the master key and write the store.
 pub(super) struct Operator {
     runtime: Runtime,
@@ -77,10 +83,7 @@ impl Operator {
     /// Opens the store that the configuration names.
     pub(super) fn open(config: &ConfigArgument, missing: MissingStore) -> Result<Self> {
         let config = config.load()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("the runtime could not be started")?;
+        let runtime = runtime()?;
         let control =
             runtime.block_on(ControlPlane::open(&config, Clock::system(), missing, Actor::operator()))?;
         let public_url = config.public_url().cloned();

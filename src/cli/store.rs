@@ -1,6 +1,8 @@
 //! `latchkey store`: how the store stands, moving it, backing it up, putting it back, and its master key.
 
+mod backup;
 mod copy;
+mod restore;
 mod rotate_master_key;
 mod status;
 
@@ -9,7 +11,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use self::backup::BackupArguments;
 use self::copy::CopyArguments;
+use self::restore::RestoreArguments;
 use self::rotate_master_key::RotateArguments;
 use super::operator::{ConfigArgument, Operator};
 use crate::auth::MissingStore;
@@ -39,6 +43,18 @@ enum StoreCommand {
     /// keep the master key, and start the gateways anew. Sessions and one-time links are not copied.
     #[command(after_help = "Example: latchkey store copy --to postgres://latchkey@db.example.com/latchkey")]
     Copy(CopyArguments),
+    /// Write everything that lasts in the embedded store into one file, while gateways run, and check it
+    ///
+    /// The master key is not in it. Sessions and one-time links are not in it either. A PostgreSQL database is backed up by
+    /// its own tools.
+    #[command(after_help = "Example: latchkey store backup latchkey-2027-01-31.backup")]
+    Backup(BackupArguments),
+    /// Put the embedded store back to a backup, while gateways run, or make it anew where it is lost
+    ///
+    /// What was deleted, disabled, deactivated, used or replaced since stays so, unless --accept-revival brings it back; each
+    /// of it is named. Sessions and one-time links end. The audit trail goes on.
+    #[command(after_help = "Example: latchkey store restore latchkey-2027-01-31.backup")]
+    Restore(RestoreArguments),
     /// Put a new master key in the place of the present one, while gateways run
     ///
     /// Begun with --to, both open the store; put the new key in place wherever the store is opened, and give --finish. On one
@@ -52,6 +68,8 @@ pub(super) fn run(arguments: &StoreArguments) -> Result<()> {
     match &arguments.command {
         StoreCommand::Status { json } => status::run(&Operator::open(config, MissingStore::Refuse)?, *json),
         StoreCommand::Copy(copied) => copy::run(config, copied),
+        StoreCommand::Backup(made) => backup::run(config, made),
+        StoreCommand::Restore(restored) => restore::run(config, restored),
         StoreCommand::RotateMasterKey(rotated) => rotate_master_key::run(config, rotated),
     }
 }

@@ -4,7 +4,9 @@ use sqlx::AnyConnection;
 use sqlx::{Any, Transaction};
 
 use super::feed::{self, Subject};
+use super::open::Place;
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
+use super::tombstones::{self, Tombstone};
 use super::{Store, StoreError, marks, queries, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
@@ -25,6 +27,8 @@ pub struct Mutation {
     store: Store,
     transaction: Transaction<'static, Any>,
     touched: Vec<Subject>,
+    /// What is deleted for good.
+    buried: Vec<Tombstone>,
 }
 
 impl Store {
@@ -33,7 +37,7 @@ impl Store {
     pub async fn mutate(&self) -> Result<Mutation, StoreError> {
         let mut transaction = self.begin_write().await?;
         marks::require_open_to_changes(&mut transaction).await?;
-        Ok(Mutation { store: self.clone(), transaction, touched: Vec::new() })
+        Ok(Mutation { store: self.clone(), transaction, touched: Vec::new(), buried: Vec::new() })
     }
 }
 
@@ -47,8 +51,21 @@ impl Mutation {
         let subjects = std::mem::take(&mut self.touched);
         let revision = feed::append(&mut self.transaction, &subjects).await?;
         self.store.require_in_place()?;
+        self.note_buried()?;
         self.transaction.commit().await?;
         Ok(revision)
+    }
+
+    /// Notes beside an embedded store what is deleted for good, before it is committed.
+    fn note_buried(&self) -> Result<(), StoreError> {
+        match &*self.store.place {
+            Place::File(file) => tombstones::append(file.path(), tombstones::Word::Deleted, &self.buried),
+            Place::Server(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn bury(&mut self, tombstone: Tombstone) {
+        self.buried.push(tombstone);
     }
 
     /// What was touched, or [`Subject::Everything`] where that is too much to name.
@@ -149,6 +166,7 @@ impl Mutation {
             sqlx::query(statement).bind(id.0).execute(&mut *self.transaction).await?;
         }
         sqlx::query("DELETE FROM customers WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
+        self.bury(Tombstone::Customer(id));
         self.touch(Subject::Customer(id));
         Ok(())
     }
@@ -238,6 +256,7 @@ impl Mutation {
         self.delete_api_sessions_of(id).await?;
         usage::delete_of_user(&mut self.transaction, id).await?;
         sqlx::query("DELETE FROM users WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
+        self.bury(Tombstone::User(id));
         self.touch(Subject::User(id));
         Ok(())
     }
@@ -297,6 +316,7 @@ impl Mutation {
         .bind(now.unix_milliseconds())
         .execute(&mut *self.transaction)
         .await?;
+        self.bury(Tombstone::Key(key.digest));
         self.touch(Subject::Key(key.digest));
         Ok(())
     }
