@@ -79,6 +79,7 @@ pub use restore::{
 };
 pub use snapshot::{Snapshot, SnapshotError, SnapshotFacts, SnapshotKeeper};
 pub use status::{FollowingGateway, StoreStatus};
+pub use tombstones::Risen;
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
 };

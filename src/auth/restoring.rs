@@ -134,7 +134,7 @@ impl RestorePlan {
         let order = RestoreOrder { revival, present, tell, audit_key, now };
         let restored = self.image.put_into(self.into.store(), order).await?;
         if let Target::New(new) = self.into {
-            new.publish(&restored).await?;
+            new.publish().await?;
         }
         self.image.remove().await;
         Ok(restored)

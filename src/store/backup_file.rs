@@ -8,7 +8,7 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 
 use super::audit::{AuditEnd, AuditRow, last_row};
-use super::{StoreError, feed, sqlite};
+use super::{StoreError, sqlite};
 use crate::model::Revision;
 
 /// What a backup holds.

@@ -6,7 +6,7 @@ use sqlx::{Any, Transaction};
 use super::feed::{self, Subject};
 use super::open::Place;
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
-use super::tombstones::{self, Tombstone};
+use super::tombstones::{self, Born, Tombstone};
 use super::{Store, StoreError, marks, queries, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
@@ -51,17 +51,14 @@ impl Mutation {
         let subjects = std::mem::take(&mut self.touched);
         let revision = feed::append(&mut self.transaction, &subjects).await?;
         self.store.require_in_place()?;
-        self.note_buried()?;
         self.transaction.commit().await?;
-        Ok(revision)
-    }
-
-    /// Notes beside an embedded store what is deleted for good, before it is committed.
-    fn note_buried(&self) -> Result<(), StoreError> {
-        match &*self.store.place {
-            Place::File(file) => tombstones::append(file.path(), tombstones::Word::Deleted, &self.buried),
-            Place::Server(_) => Ok(()),
+        // It holds; what cannot be noted beside it is noted when a gateway is started.
+        if let Place::File(file) = &*self.store.place
+            && let Err(error) = tombstones::append(file.path(), tombstones::Word::Deleted, &self.buried)
+        {
+            tracing::warn!(%error, "a deletion could not be noted for a restore");
         }
+        Ok(revision)
     }
 
     pub(super) fn bury(&mut self, tombstone: Tombstone) {
@@ -165,8 +162,13 @@ impl Mutation {
         ] {
             sqlx::query(statement).bind(id.0).execute(&mut *self.transaction).await?;
         }
-        sqlx::query("DELETE FROM customers WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
-        self.bury(Tombstone::Customer(id));
+        let created_at = sqlx::query_scalar("DELETE FROM customers WHERE id = $1 RETURNING created_at")
+            .bind(id.0)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        if let Some(created_at) = created_at {
+            self.bury(Tombstone::Customer(Born { id, created_at }));
+        }
         self.touch(Subject::Customer(id));
         Ok(())
     }
@@ -255,8 +257,13 @@ impl Mutation {
             .await?;
         self.delete_api_sessions_of(id).await?;
         usage::delete_of_user(&mut self.transaction, id).await?;
-        sqlx::query("DELETE FROM users WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
-        self.bury(Tombstone::User(id));
+        let created_at = sqlx::query_scalar("DELETE FROM users WHERE id = $1 RETURNING created_at")
+            .bind(id.0)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        if let Some(created_at) = created_at {
+            self.bury(Tombstone::User(Born { id, created_at }));
+        }
         self.touch(Subject::User(id));
         Ok(())
     }

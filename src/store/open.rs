@@ -111,7 +111,7 @@ pub enum StoreError {
         "the store {0} is an unfinished copy, which nothing may be served from; drop it, and run `latchkey store copy` anew"
     )]
     Unfinished(StoreLocation),
-    /// What is deleted for good cannot be noted beside the store, so that a restore would bring it back.
+    /// Where deletions are noted cannot be used.
     #[error("{path}, where deletions are noted for a restore, cannot be used: {source}")]
     Tombstones {
         /// The file.
@@ -144,11 +144,7 @@ impl StoreError {
     /// changed or that is not in its place, a database that is away or only a replica, a store that was copied to another?
     pub fn is_unwritable(&self) -> bool {
         match self {
-            Self::NotInPlace(_)
-            | Self::Moved
-            | Self::Tombstones { .. }
-            | Self::Unreachable { .. }
-            | Self::Unanswered(_) => true,
+            Self::NotInPlace(_) | Self::Moved | Self::Unreachable { .. } | Self::Unanswered(_) => true,
             Self::Engine(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| is_unwritable_by_code(&code))
             }

@@ -20,8 +20,8 @@ use super::backup::{self, PASSING};
 use super::backup_file::{BackupContents, BackupError, BackupFile, contents};
 use super::copy::tables::TABLES;
 use super::feed::{self, Subject};
-use super::new_file::NewFile;
-use super::tombstones::{self, Tombstone, Word};
+use super::new_file::{NewFile, with_ending};
+use super::tombstones::{self, Word};
 use super::{AuditEntry, Store, StoreError, audit, import, marks, sqlite};
 use crate::config::StoreLocation;
 use crate::crypto::DigestKey;
@@ -67,7 +67,6 @@ pub struct Restored {
     pub differences: Vec<Difference>,
     /// The revision at which every gateway has it.
     pub revision: Revision,
-    revived: Vec<Tombstone>,
 }
 
 /// Why a store was not put back; it is as it was.
@@ -80,6 +79,11 @@ pub enum RestoreError {
          `latchkey store copy --to URL` from there"
     )]
     Shared,
+    /// The engine would take it for a part of the new store.
+    #[error(
+        "{0} is left of the store that is lost, and would be taken for a part of the new one; move it away"
+    )]
+    Remains(PathBuf),
     /// Nothing can be read from the backup, or it is no backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -159,17 +163,16 @@ impl Image {
             Revival::Accepted => comparison::dead(&mut writing).await?,
         };
         take_over(&mut writing, &order).await?;
-        let present_store = order.present;
         let told = (order.tell)(&differences);
         audit::append(&mut writing, &[told], order.audit_key).await?;
         let revision = feed::append(&mut writing, &[Subject::Everything]).await?;
         present.require_in_place()?;
+        // Before it is there, so that no gateway that is started now buries it again. Where it comes to nothing, the store
+        // still knows what is deleted.
+        tombstones::append(&self.of_store, Word::Revived, &revived)?;
         writing.commit().await?;
         connection.close().await?;
-        if present_store == Present::Kept {
-            tombstones::append(&self.of_store, Word::Revived, &revived)?;
-        }
-        Ok(Restored { differences, revision, revived })
+        Ok(Restored { differences, revision })
     }
 
     /// Removes the copy.
@@ -202,6 +205,10 @@ impl NewStore {
     /// An empty store, for the file that is not there at `path`.
     pub async fn create(path: &Path) -> Result<Self, RestoreError> {
         sqlite::create_folder(path)?;
+        let remains = ["-wal", "-journal"].map(|ending| with_ending(path, ending));
+        if let Some(remains) = remains.into_iter().find(|file| file.symlink_metadata().is_ok()) {
+            return Err(RestoreError::Remains(remains));
+        }
         let new = NewFile::create(path);
         let new = new.map_err(|source| BackupError::File { path: path.to_owned(), source })?;
         let store = Store::open(&StoreLocation::Sqlite(new.part().to_owned())).await?;
@@ -209,12 +216,11 @@ impl NewStore {
     }
 
     /// Gives it its name, with what a restore has put into it; only now is it there.
-    pub async fn publish(self, restored: &Restored) -> Result<(), RestoreError> {
+    pub async fn publish(self) -> Result<(), RestoreError> {
         let Self { new, path, store } = self;
         // Folds the log into the file.
         store.close().await;
-        new.publish().map_err(|source| BackupError::File { path: path.clone(), source })?;
-        Ok(tombstones::append(&path, Word::Revived, &restored.revived)?)
+        Ok(new.publish().map_err(|source| BackupError::File { path, source })?)
     }
 }
 

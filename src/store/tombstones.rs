@@ -1,9 +1,9 @@
 //! What was deleted for good, in a file beside the embedded store, so that a restore knows it where the store itself is lost
 //! or was put back by hand (S98).
 //!
-//! Appended within the change, on the disk before it is committed: a change that fails may leave a line that says too much,
-//! which a restore names and `--accept-revival` takes back. The file holds digests and numbers, and nothing that opens
-//! anything. A shared database has none: its own tools restore it.
+//! Appended behind each commit, on the disk before it is answered; what a kill in between has left out, a gateway adds when
+//! it is started. The file holds digests and numbers, and nothing that opens anything. A shared database has none: its own
+//! tools restore it.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -12,11 +12,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use sqlx::Row;
+
 use super::engine::hex;
 use super::new_file::with_ending;
+use super::open::Place;
+use super::{DigestOrigin, ROWS_PER_BATCH, Store, StoreError, records};
 use crate::crypto::{Checksum, RecoveryHash};
-use crate::model::{CustomerId, KeyDigest, UserId};
+use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, UserId};
 
 /// Something that was deleted for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,8 +27,25 @@ pub(super) enum Tombstone {
     Key(KeyDigest),
     /// A code that was used, or whose set was replaced; by the checksum of its hash.
     RecoveryCode([u8; 32]),
-    User(UserId),
-    Customer(CustomerId),
+    User(Born<UserId>),
+    Customer(Born<CustomerId>),
+}
+
+/// Whose number it is: another store may have given the same one to somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Born<T> {
+    pub(super) id: T,
+    /// When it was made, in milliseconds since 1970.
+    pub(super) created_at: i64,
+}
+
+/// What lives in a store although it was deleted there: the store was put back by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Risen {
+    /// Keys.
+    pub keys: Vec<ApiKeyRecord>,
+    /// Recovery codes, with their user.
+    pub codes: Vec<(UserId, RecoveryHash)>,
 }
 
 /// What a line tells of it.
@@ -47,8 +67,8 @@ impl Tombstone {
         match self {
             Self::Key(KeyDigest(digest)) => format!("key {}", hex(&digest)),
             Self::RecoveryCode(checksum) => format!("code {}", hex(&checksum)),
-            Self::User(UserId(id)) => format!("user {id}"),
-            Self::Customer(CustomerId(id)) => format!("customer {id}"),
+            Self::User(Born { id: UserId(id), created_at }) => format!("user {id} {created_at}"),
+            Self::Customer(Born { id: CustomerId(id), created_at }) => format!("customer {id} {created_at}"),
         }
     }
 
@@ -57,11 +77,18 @@ impl Tombstone {
         match kind {
             "key" => digest(value).map(|digest| Self::Key(KeyDigest(digest))),
             "code" => digest(value).map(Self::RecoveryCode),
-            "user" => value.parse().ok().map(|id| Self::User(UserId(id))),
-            "customer" => value.parse().ok().map(|id| Self::Customer(CustomerId(id))),
+            "user" => born(value).map(|(id, created_at)| Self::User(Born { id: UserId(id), created_at })),
+            "customer" => {
+                born(value).map(|(id, created_at)| Self::Customer(Born { id: CustomerId(id), created_at }))
+            }
             _ => None,
         }
     }
+}
+
+fn born(value: &str) -> Option<(i64, i64)> {
+    let (id, created_at) = value.split_once(' ')?;
+    Some((id.parse().ok()?, created_at.parse().ok()?))
 }
 
 fn digest(hexadecimal: &str) -> Option<[u8; 32]> {
@@ -80,7 +107,7 @@ pub(super) fn path_of(store: &Path) -> PathBuf {
     with_ending(store, ".tombstones")
 }
 
-/// Adds a line for each of `tombstones`, which are on the disk when it returns. Whoever calls holds the writer's lock.
+/// Adds a line for each of `tombstones`, which are on the disk when it returns. Each call is one write at the file's end.
 pub(super) fn append(store: &Path, word: Word, tombstones: &[Tombstone]) -> Result<(), StoreError> {
     if tombstones.is_empty() {
         return Ok(());
@@ -138,6 +165,49 @@ pub(super) fn read(store: &Path) -> Result<HashSet<Tombstone>, StoreError> {
     Ok(dead)
 }
 
+impl Store {
+    /// What lives although it was deleted; beside that, adds to the file what it has missed. Nothing in a shared database.
+    pub async fn risen(&self) -> Result<Risen, StoreError> {
+        let Place::File(file) = &*self.place else { return Ok(Risen::default()) };
+        let dead = read(file.path())?;
+        self.note_missed(file.path(), &dead).await?;
+        let mut risen = Risen::default();
+        let digests = dead.iter().filter_map(|tombstone| match tombstone {
+            Tombstone::Key(digest) => Some(*digest),
+            _ => None,
+        });
+        let digests: Vec<KeyDigest> = digests.collect();
+        for batch in digests.chunks(ROWS_PER_BATCH) {
+            for (place, origin) in self.known_digests(batch).await? {
+                if origin == DigestOrigin::Exists
+                    && let Some(digest) = batch.get(place)
+                {
+                    risen.keys.extend(self.key_by_digest(digest).await?);
+                }
+            }
+        }
+        if dead.iter().any(|tombstone| matches!(tombstone, Tombstone::RecoveryCode(_))) {
+            let codes: Vec<(i64, String)> =
+                sqlx::query_as("SELECT user_id, hash FROM recovery_codes").fetch_all(&self.readers).await?;
+            let codes = codes.into_iter().map(|(user, hash)| (UserId(user), RecoveryHash::from_stored(hash)));
+            risen.codes = codes.filter(|(_, hash)| dead.contains(&Tombstone::of_code(hash))).collect();
+        }
+        Ok(risen)
+    }
+
+    async fn note_missed(&self, path: &Path, dead: &HashSet<Tombstone>) -> Result<(), StoreError> {
+        let rows = sqlx::query("SELECT digest FROM deleted_keys").fetch_all(&self.readers).await?;
+        let mut missed = Vec::new();
+        for row in &rows {
+            let tombstone = Tombstone::Key(records::digest(row.try_get("digest")?)?);
+            if !dead.contains(&tombstone) {
+                missed.push(tombstone);
+            }
+        }
+        append(path, Word::Deleted, &missed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,8 +221,8 @@ mod tests {
         let all = [
             Tombstone::Key(KeyDigest([0xa5; 32])),
             code,
-            Tombstone::User(UserId(7)),
-            Tombstone::Customer(CustomerId(2)),
+            Tombstone::User(Born { id: UserId(7), created_at: 5 }),
+            Tombstone::Customer(Born { id: CustomerId(2), created_at: -5 }),
         ];
         append(&store, Word::Deleted, &all).unwrap();
         assert_eq!(read(&store).unwrap(), HashSet::from(all));

@@ -1,5 +1,6 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
+mod backup;
 mod balance;
 mod check;
 mod completions;
@@ -8,6 +9,7 @@ mod exhausted;
 mod explaining;
 mod healthcheck;
 mod init;
+mod master_key;
 mod observing;
 mod probing;
 mod reloading;

@@ -1,6 +1,6 @@
 //! `latchkey store rotate-master-key`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{ArgGroup, Args};
@@ -9,6 +9,10 @@ use crate::auth::{MissingStore, RotationBegun};
 use crate::cli::operator::{ConfigArgument, Operator};
 use crate::cli::{output, prompt};
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line; at most one step is given"
+)]
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("step").required(true))]
 pub(super) struct RotateArguments {
@@ -42,7 +46,7 @@ pub(super) fn run(config: &ConfigArgument, arguments: &RotateArguments) -> Resul
     }
 }
 
-fn begin(operator: &Operator, new: &PathBuf) -> Result<()> {
+fn begin(operator: &Operator, new: &Path) -> Result<()> {
     let control = &operator.control;
     let begun = operator.run(control.begin_master_key_rotation(operator.master_key(), new))?;
     let file = new.display();

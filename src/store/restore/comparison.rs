@@ -15,14 +15,15 @@ use crate::crypto::RecoveryHash;
 use crate::model::{CustomerId, KeyDigest, KeyId, UserId};
 use crate::store::engine::{Dialect, Kind as Column, hex, rows};
 use crate::store::records::digest;
-use crate::store::tombstones::{self, Tombstone};
+use crate::store::tombstones::{self, Born, Tombstone};
 
 /// Rows that are handed over at once.
 const ROWS_AT_ONCE: usize = 5_000;
 
 /// Tables that go with the transaction's connection.
 const TABLES: &[&str] = &[
-    "CREATE TEMP TABLE gone (kind TEXT NOT NULL, id INTEGER NOT NULL, digest BLOB NOT NULL)",
+    "CREATE TEMP TABLE gone (kind TEXT NOT NULL, id INTEGER NOT NULL, created_at INTEGER NOT NULL, \
+     digest BLOB NOT NULL)",
     "CREATE TEMP TABLE dead_codes (user_id INTEGER NOT NULL, hash TEXT NOT NULL, PRIMARY KEY (user_id, hash))",
     "CREATE TEMP TABLE same_customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
     "CREATE TEMP TABLE same_users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
@@ -43,12 +44,14 @@ const FILL: &[&str] = &[
     "INSERT INTO dead_customers SELECT b.id, b.handle FROM backup.customers b \
      WHERE b.id NOT IN (SELECT id FROM same_customers) \
      AND (EXISTS (SELECT 1 FROM main.audit a WHERE a.customer_id = b.id AND a.event = 'customer.deleted' \
-     AND a.subject = b.handle) OR b.id IN (SELECT id FROM gone WHERE kind = 'customer'))",
+     AND a.subject = b.handle) OR (b.id, b.created_at) IN (SELECT id, created_at FROM gone \
+     WHERE kind = 'customer'))",
     "INSERT INTO dead_users SELECT b.id, c.handle || '/' || b.login FROM backup.users b \
      JOIN backup.customers c ON c.id = b.customer_id \
      WHERE b.id NOT IN (SELECT id FROM same_users) AND c.id NOT IN (SELECT id FROM dead_customers) \
      AND (EXISTS (SELECT 1 FROM main.audit a WHERE a.subject_id = b.id AND a.event = 'user.deleted' \
-     AND a.subject = c.handle || '/' || b.login) OR b.id IN (SELECT id FROM gone WHERE kind = 'user'))",
+     AND a.subject = c.handle || '/' || b.login) OR (b.id, b.created_at) IN (SELECT id, created_at FROM gone \
+     WHERE kind = 'user'))",
     "INSERT INTO dropped_users SELECT id FROM dead_users \
      UNION SELECT id FROM backup.users WHERE customer_id IN (SELECT id FROM dead_customers)",
     "CREATE INDEX temp.gone_digests ON gone (digest)",
@@ -164,13 +167,20 @@ pub(super) async fn prepare(connection: &mut AnyConnection, store: &Path) -> Res
 
 async fn note_gone(connection: &mut AnyConnection, dead: &HashSet<Tombstone>) -> Result<(), RestoreError> {
     let insert = format!(
-        "{}INSERT INTO gone SELECT kind, id, digest FROM given",
-        Dialect::Sqlite.given(&[("kind", Column::Text), ("id", Column::Integer), ("digest", Column::Bytes)])
+        "{}INSERT INTO gone SELECT kind, id, created_at, digest FROM given",
+        Dialect::Sqlite.given(&[
+            ("kind", Column::Text),
+            ("id", Column::Integer),
+            ("created_at", Column::Integer),
+            ("digest", Column::Bytes),
+        ])
     );
     let gone = dead.iter().filter_map(|tombstone| match tombstone {
-        Tombstone::Key(KeyDigest(digest)) => Some(json!(["key", 0, hex(digest)])),
-        Tombstone::User(UserId(id)) => Some(json!(["user", id, ""])),
-        Tombstone::Customer(CustomerId(id)) => Some(json!(["customer", id, ""])),
+        Tombstone::Key(KeyDigest(digest)) => Some(json!(["key", 0, 0, hex(digest)])),
+        Tombstone::User(Born { id: UserId(id), created_at }) => Some(json!(["user", id, created_at, ""])),
+        Tombstone::Customer(Born { id: CustomerId(id), created_at }) => {
+            Some(json!(["customer", id, created_at, ""]))
+        }
         Tombstone::RecoveryCode(_) => None,
     });
     let gone: Vec<_> = gone.collect();
@@ -236,11 +246,15 @@ pub(super) async fn dead(connection: &mut AnyConnection) -> Result<Vec<Tombstone
     {
         dead.push(Tombstone::of_code(&RecoveryHash::from_stored(hash)));
     }
-    let ids = |statement: &'static str| sqlx::query_scalar::<_, i64>(statement);
-    let users = ids("SELECT id FROM dropped_users").fetch_all(&mut *connection).await?;
-    dead.extend(users.into_iter().map(|id| Tombstone::User(UserId(id))));
-    let customers = ids("SELECT id FROM dead_customers").fetch_all(connection).await?;
-    dead.extend(customers.into_iter().map(|id| Tombstone::Customer(CustomerId(id))));
+    let born = |statement: &'static str| sqlx::query_as::<_, (i64, i64)>(statement);
+    let users = "SELECT id, created_at FROM backup.users WHERE id IN (SELECT id FROM dropped_users)";
+    for (id, created_at) in born(users).fetch_all(&mut *connection).await? {
+        dead.push(Tombstone::User(Born { id: UserId(id), created_at }));
+    }
+    let customers = "SELECT id, created_at FROM backup.customers WHERE id IN (SELECT id FROM dead_customers)";
+    for (id, created_at) in born(customers).fetch_all(connection).await? {
+        dead.push(Tombstone::Customer(Born { id: CustomerId(id), created_at }));
+    }
     Ok(dead)
 }
 

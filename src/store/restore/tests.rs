@@ -293,9 +293,9 @@ async fn s98_where_the_store_is_lost_the_file_beside_it_knows_what_was_deleted()
         std::fs::remove_file(&path).unwrap();
         let image = world.image().await;
         let new = NewStore::create(&path).await.unwrap();
-        let restored = image.put_into(&new.store, order(revival, Present::Lost)).await.unwrap();
+        image.put_into(&new.store, order(revival, Present::Lost)).await.unwrap();
         assert!(!path.exists(), "it is not there before it is whole");
-        new.publish(&restored).await.unwrap();
+        new.publish().await.unwrap();
         image.remove().await;
         let store = Store::open(&world.location()).await.unwrap();
         let lost = World { folder: tempfile::tempdir().unwrap(), store, ..world_ids(&world) };
@@ -317,7 +317,7 @@ async fn s98_where_the_store_is_lost_the_file_beside_it_knows_what_was_deleted()
     let left: Vec<_> = std::fs::read_dir(world.folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".part") || name.ends_with(".copy"))
+        .filter(|name| name.contains(&format!(".{}.", std::process::id())))
         .collect();
     assert!(left.is_empty() && backup.exists(), "{left:?}");
 }
