@@ -7,6 +7,8 @@ mod acknowledgement;
 mod api_sessions;
 mod audit;
 mod audit_reading;
+mod backup;
+mod backup_file;
 mod ceremonies;
 mod console_sessions;
 mod copy;
@@ -25,6 +27,7 @@ mod links;
 mod marks;
 mod mfa_methods;
 mod mutation;
+mod new_file;
 mod notices;
 mod open;
 mod postgres;
@@ -32,11 +35,13 @@ mod queries;
 mod records;
 mod recovery_codes;
 mod refusals;
+mod restore;
 mod snapshot;
 mod sqlite;
 mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tombstones;
 mod usage;
 mod usage_queries;
 mod used_tokens;
@@ -46,6 +51,8 @@ pub use acknowledgement::{Acknowledgement, GatewayRegistration, NewGateway};
 pub use api_sessions::SessionUse;
 pub use audit::{AuditEnd, AuditEntry, AuditRow};
 pub use audit_reading::{Among, AuditFilter};
+pub use backup::Backup;
+pub use backup_file::{BackupContents, BackupError};
 pub use ceremonies::CeremonyRecord;
 pub use copy::{AfterCopy, CopiedTable, CopyError, CopyOrder, CopyProgress, CopyReport, CopyStep};
 pub use facts::StoreFact;
@@ -66,8 +73,13 @@ pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
-pub use snapshot::{Snapshot, SnapshotError, SnapshotKeeper};
+pub use restore::{
+    Difference, DifferenceKind, Effect, Image, NewStore, Present, RestoreError, RestoreOrder, Restored,
+    Revival,
+};
+pub use snapshot::{Snapshot, SnapshotError, SnapshotFacts, SnapshotKeeper};
 pub use status::{FollowingGateway, StoreStatus};
+pub use tombstones::Risen;
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::snapshots::Snapshots;
-use crate::auth::{open_key_ring, open_stored_key_ring};
+use crate::auth::{BuriedAgain, bury_risen, open_key_ring, open_stored_key_ring};
 use crate::clock::Clock;
 use crate::config::{Config, PostgresUrl, StoreLocation};
 use crate::crypto::KeyRing;
@@ -33,12 +33,18 @@ pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
     let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
     refuse_demo_beyond_loopback(&store, config).await?;
     warn_of_moved_store(&store).await?;
+    if let Some(BuriedAgain { keys, codes }) = bury_risen(&store, &key_ring, clock.now()).await? {
+        tracing::warn!(
+            keys,
+            codes,
+            "the store was put back by hand: keys that were deleted, and recovery codes that were used, are deleted again"
+        );
+    }
     let index = Arc::new(Index::load(&store).await?);
     let keeper = match &config.store {
         StoreLocation::Sqlite(_) => None,
         StoreLocation::Postgres(_) => {
-            let wrapped = store.key_ring().await?;
-            Some(Arc::new(SnapshotKeeper::new(config.snapshot.clone(), Arc::clone(&key_ring), wrapped)?))
+            Some(Arc::new(SnapshotKeeper::new(config.snapshot.clone(), Arc::clone(&key_ring))?))
         }
     };
     Ok(Loaded { store, key_ring, index, snapshots: Snapshots { keeper, age: None, relying_party: None } })

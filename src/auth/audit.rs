@@ -93,11 +93,21 @@ pub enum EventKind {
     ConfigurationRefused,
     /// The whole store was copied; told in the copy.
     StoreCopied,
+    /// The whole store was backed up.
+    StoreBackedUp,
+    /// The store was put back to a backup.
+    StoreRestored,
+    /// A further master key opens the store.
+    MasterKeyRotationBegun,
+    /// The further master key opens the store no more.
+    MasterKeyRotationAbandoned,
+    /// The further master key alone opens the store.
+    MasterKeyRotated,
 }
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 45] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -138,6 +148,11 @@ impl EventKind {
         Self::ConfigurationApplied,
         Self::ConfigurationRefused,
         Self::StoreCopied,
+        Self::StoreBackedUp,
+        Self::StoreRestored,
+        Self::MasterKeyRotationBegun,
+        Self::MasterKeyRotationAbandoned,
+        Self::MasterKeyRotated,
     ];
 
     /// The name in the store, in lists and in JSON.
@@ -183,6 +198,11 @@ impl EventKind {
             Self::ConfigurationApplied => "configuration.applied",
             Self::ConfigurationRefused => "configuration.refused",
             Self::StoreCopied => "store.copied",
+            Self::StoreBackedUp => "store.backed_up",
+            Self::StoreRestored => "store.restored",
+            Self::MasterKeyRotationBegun => "store.rotation_begun",
+            Self::MasterKeyRotationAbandoned => "store.rotation_abandoned",
+            Self::MasterKeyRotated => "store.rotation_finished",
         }
     }
 

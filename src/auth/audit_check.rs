@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
-use crate::store::{AuditEnd, AuditFilter, AuditRow};
+use crate::crypto::DigestKey;
+use crate::store::{AuditEnd, AuditFilter, AuditRow, StoreError};
 
 /// Rows that are read and checked at once.
 const ROWS_AT_ONCE: u32 = 2_000;
@@ -72,20 +73,24 @@ impl ControlPlane {
         progress: &mut impl FnMut(AuditProgress),
     ) -> Result<Result<AuditHead, AuditFault>, ControlError> {
         self.require(Action::Operate).await?;
-        let of = count(self.store.audit_end().await?.sequence);
-        let mut walk = Walk { end: AuditEnd::EMPTY, expected, plane: self };
-        let mut filter = AuditFilter::default();
-        loop {
-            let rows = self.store.oldest_audit_rows(&filter, ROWS_AT_ONCE).await?;
-            let Some(last) = rows.last() else { break };
-            filter.after = last.sequence;
-            if let Err(fault) = rows.iter().try_for_each(|row| walk.pass(row)) {
-                return Ok(Err(fault));
-            }
-            progress(AuditProgress { checked: count(walk.end.sequence), of });
-        }
-        Ok(walk.finish())
+        let of = self.store.audit_end().await?;
+        let walk = Walk { end: AuditEnd::EMPTY, expected, key: &self.key_ring.audit };
+        let rows = async |after, count| {
+            self.store.oldest_audit_rows(&AuditFilter { after, ..AuditFilter::default() }, count).await
+        };
+        Ok(walk.along(rows, of, progress).await?)
     }
+}
+
+/// Checks a whole trail, wherever its `rows` are: those behind a row, so many of them. It ends at `of`.
+pub(super) async fn check_trail(
+    key: &DigestKey,
+    of: AuditEnd,
+    rows: impl AsyncFnMut(i64, u32) -> Result<Vec<AuditRow>, StoreError>,
+    progress: &mut impl FnMut(AuditProgress),
+) -> Result<Result<AuditHead, AuditFault>, StoreError> {
+    let expected = Some(AuditHead(of));
+    Walk { end: AuditEnd::EMPTY, expected, key }.along(rows, of, progress).await
 }
 
 /// The check on its way along the rows.
@@ -93,10 +98,29 @@ struct Walk<'a> {
     /// The row that was passed last.
     end: AuditEnd,
     expected: Option<AuditHead>,
-    plane: &'a ControlPlane,
+    key: &'a DigestKey,
 }
 
 impl Walk<'_> {
+    async fn along(
+        mut self,
+        mut rows: impl AsyncFnMut(i64, u32) -> Result<Vec<AuditRow>, StoreError>,
+        of: AuditEnd,
+        progress: &mut impl FnMut(AuditProgress),
+    ) -> Result<Result<AuditHead, AuditFault>, StoreError> {
+        let mut after = i64::MIN;
+        loop {
+            let rows = rows(after, ROWS_AT_ONCE).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.sequence;
+            if let Err(fault) = rows.iter().try_for_each(|row| self.pass(row)) {
+                return Ok(Err(fault));
+            }
+            progress(AuditProgress { checked: count(self.end.sequence), of: count(of.sequence) });
+        }
+        Ok(self.finish())
+    }
+
     fn pass(&mut self, row: &AuditRow) -> Result<(), AuditFault> {
         let sequence = self.end.sequence + 1;
         if row.sequence < sequence {
@@ -105,7 +129,7 @@ impl Walk<'_> {
         if row.sequence > sequence {
             return Err(AuditFault::Missing(sequence));
         }
-        let mac = row.entry.mac(&self.plane.key_ring.audit, sequence, &self.end.mac);
+        let mac = row.entry.mac(self.key, sequence, &self.end.mac);
         if mac != row.mac {
             return Err(AuditFault::Changed(sequence));
         }
@@ -134,6 +158,12 @@ impl Walk<'_> {
 
 fn count(sequence: i64) -> u64 {
     u64::try_from(sequence).unwrap_or(0)
+}
+
+impl From<AuditEnd> for AuditHead {
+    fn from(end: AuditEnd) -> Self {
+        Self(end)
+    }
 }
 
 impl AuditHead {
@@ -211,7 +241,7 @@ mod tests {
         let (_folder, plane) = plane().await;
         let rows = plane.store.oldest_audit_rows(&AuditFilter::default(), 100).await.unwrap();
         let walked = |rows: &[AuditRow]| {
-            let mut walk = Walk { end: AuditEnd::EMPTY, expected: None, plane: &plane };
+            let mut walk = Walk { end: AuditEnd::EMPTY, expected: None, key: &plane.key_ring.audit };
             rows.iter().try_for_each(|row| walk.pass(row)).and_then(|()| walk.finish())
         };
         assert!(rows.len() >= 3 && walked(&rows).is_ok());

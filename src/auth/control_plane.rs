@@ -8,14 +8,18 @@ use std::sync::Arc;
 use super::actor::Actor;
 use super::hashing::HashingLane;
 use super::key_ring::{KeyRingError, open_key_ring};
+use super::master_key_rotation::RotationError;
 use super::passwords::PasswordFault;
+use super::restoring::UntrustedBackup;
 use super::rights::Forbidden;
 use crate::clock::Clock;
 use crate::config::{Config, Policy};
 use crate::crypto::random::RandomError;
 use crate::crypto::{KeyRing, SealError};
 use crate::model::{CustomerHandle, KeyId, TokenDigest, UserName};
-use crate::store::{CopyError, CustomerRecord, Mutation, Store, StoreError, UserRecord};
+use crate::store::{
+    BackupError, CopyError, CustomerRecord, Mutation, RestoreError, Store, StoreError, UserRecord,
+};
 
 /// Everything that reading and changing customers, users and keys needs. Clones share the store.
 #[derive(Clone, Debug)]
@@ -140,6 +144,18 @@ pub enum ControlError {
     /// The data keys cannot be opened.
     #[error(transparent)]
     KeyRing(#[from] KeyRingError),
+    /// The master key was not rotated.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+    /// The store was not backed up, or the backup cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The store was not put back to a backup.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The backup is not put in force.
+    #[error(transparent)]
+    UntrustedBackup(#[from] UntrustedBackup),
     /// The store was not copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -246,7 +262,7 @@ pub(super) mod tests {
         Secret::new("correct horse battery".to_owned())
     }
 
-    async fn config(folder: &std::path::Path) -> Config {
+    pub(in crate::auth) async fn config(folder: &std::path::Path) -> Config {
         Config {
             store: crate::store::testing::new_location(folder).await,
             snapshot: folder.join("latchkey.snapshot"),

@@ -2,21 +2,20 @@
 //!
 //! Beside a store that is not empty nothing is ever invented: a missing or another master key refuses to start (S99).
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::config::{MasterKeySource, mode_for_strangers};
+use super::master_key_file::{read, read_or_make};
+use crate::config::MasterKeySource;
 use crate::crypto::random::{self, RandomError};
 use crate::crypto::{KeyPurpose, KeyRing, MasterKey, MasterKeyError, WrapError};
-use crate::model::{Secret, Timestamp};
+use crate::model::Timestamp;
 use crate::store::{Store, StoreError, WrappedKey};
 
 /// A known value that shows whether the master key fits.
-const CHECK: &str = "check";
+pub(super) const CHECK: &str = "check";
 
 /// The data keys cannot be opened; the gateway must not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,9 +120,17 @@ async fn make_data_keys(
     Ok(())
 }
 
-fn unwrap(stored: &[WrappedKey], master: &MasterKey, purpose: &str) -> Result<[u8; 32], KeyRingError> {
-    let key = stored.iter().find(|key| key.purpose == purpose).ok_or(StoreError::Corrupt("key ring"))?;
-    Ok(master.unwrap(&key.wrapped, purpose)?)
+/// The data key for `purpose`, from whichever of its wraps the master key opens.
+pub(super) fn unwrap(
+    stored: &[WrappedKey],
+    master: &MasterKey,
+    purpose: &str,
+) -> Result<[u8; 32], KeyRingError> {
+    let mut wraps = stored.iter().filter(|key| key.purpose == purpose).peekable();
+    if wraps.peek().is_none() {
+        return Err(StoreError::Corrupt("key ring").into());
+    }
+    wraps.find_map(|key| master.unwrap(&key.wrapped, purpose).ok()).ok_or(KeyRingError::DoesNotFit)
 }
 
 fn unwrap_all(stored: &[WrappedKey], master: &MasterKey) -> Result<KeyRing, KeyRingError> {
@@ -131,55 +138,10 @@ fn unwrap_all(stored: &[WrappedKey], master: &MasterKey) -> Result<KeyRing, KeyR
     KeyRing::fill(|purpose| unwrap(stored, master, purpose.as_str()))
 }
 
-fn read_or_make(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
-    if let MasterKeySource::File(path) = source {
-        let file_error = |source| KeyRingError::File { path: path.clone(), source };
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                let master = MasterKey::draw()?;
-                let text = Secret::new(format!("{}\n", master.to_text().expose()));
-                file.write_all(text.expose().as_bytes())
-                    .and_then(|()| file.sync_all())
-                    .map_err(file_error)?;
-                sync_folder(path).map_err(file_error)?;
-                return Ok(master);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(file_error(error)),
-        }
-    }
-    read(source)
-}
-
-fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
-    let path = match source {
-        MasterKeySource::Text(text) => return Ok(MasterKey::parse(text)?),
-        MasterKeySource::File(path) => path,
-    };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(KeyRingError::Missing(path.clone()));
-        }
-        Err(source) => return Err(KeyRingError::File { path: path.clone(), source }),
-    };
-    if let Some(mode) = mode_for_strangers(&metadata) {
-        return Err(KeyRingError::Readable { path: path.clone(), mode });
-    }
-    let text =
-        std::fs::read_to_string(path).map_err(|source| KeyRingError::File { path: path.clone(), source })?;
-    Ok(MasterKey::parse(&Secret::new(text))?)
-}
-
-/// Makes a new file's name durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
 
     use super::*;
 

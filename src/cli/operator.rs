@@ -11,7 +11,7 @@ use super::{UsageError, output};
 use crate::app::{ConfigSource, find_unusable};
 use crate::auth::{Actor, ControlPlane, FirstPassword, MissingStore};
 use crate::clock::Clock;
-use crate::config::{self, Config, PublicUrl};
+use crate::config::{self, Config, MasterKeySource, PublicUrl};
 use crate::model::{Revision, Secret};
 use crate::store::Acknowledgement;
 
@@ -65,24 +65,34 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What a command's use cases run on.
+pub(super) fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime could not be started")
+}
+
 /// An operator at the command line: acts with the rights of whoever may read the master key and write the store.
 pub(super) struct Operator {
     runtime: Runtime,
     pub(super) control: ControlPlane,
     public_url: Option<PublicUrl>,
+    master_key: MasterKeySource,
 }
 
 impl Operator {
     /// Opens the store that the configuration names.
     pub(super) fn open(config: &ConfigArgument, missing: MissingStore) -> Result<Self> {
         let config = config.load()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("the runtime could not be started")?;
+        let runtime = runtime()?;
         let control =
             runtime.block_on(ControlPlane::open(&config, Clock::system(), missing, Actor::operator()))?;
-        Ok(Self { runtime, control, public_url: config.public_url().cloned() })
+        let public_url = config.public_url().cloned();
+        Ok(Self { runtime, control, public_url, master_key: config.master_key })
+    }
+
+    /// Where the configured master key is.
+    pub(super) const fn master_key(&self) -> &MasterKeySource {
+        &self.master_key
     }
 
     /// How somebody without a password comes to one: by a link where there is a console, and not at all where there is

@@ -1,19 +1,24 @@
-//! `latchkey store`: how the store stands, and moving it into another one.
+//! `latchkey store`: how the store stands, moving it, backing it up, putting it back, and its master key.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod backup;
+mod copy;
+mod restore;
+mod rotate_master_key;
+mod status;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
+use self::backup::BackupArguments;
+use self::copy::CopyArguments;
+use self::restore::RestoreArguments;
+use self::rotate_master_key::RotateArguments;
 use super::operator::{ConfigArgument, Operator};
-use super::{UsageError, output};
 use crate::auth::MissingStore;
-use crate::config::StoreLocation;
-use crate::store::{AfterCopy, CopyProgress, CopyStep, FollowingGateway, StoreStatus};
 
-/// See how the store stands, and copy it into another one
+/// See how the store stands, back it up and restore it, copy it into another one, rotate its master key
 #[derive(Args, Debug)]
 #[command(after_help = "Example: latchkey store status")]
 pub(super) struct StoreArguments {
@@ -38,131 +43,34 @@ enum StoreCommand {
     /// keep the master key, and start the gateways anew. Sessions and one-time links are not copied.
     #[command(after_help = "Example: latchkey store copy --to postgres://latchkey@db.example.com/latchkey")]
     Copy(CopyArguments),
-}
-
-#[derive(Args, Debug)]
-struct CopyArguments {
-    /// The empty store, as `store.url` names one; a database's password may be in PGPASSWORD or ~/.pgpass
-    #[arg(long, value_name = "URL")]
-    to: String,
-    /// Let this store take changes afterwards; what is changed in it is not in the copy
-    #[arg(long)]
-    leave_open: bool,
+    /// Write everything that lasts in the embedded store into one file, while gateways run, and check it
+    ///
+    /// The master key is not in it. Sessions and one-time links are not in it either. A PostgreSQL database is backed up by
+    /// its own tools.
+    #[command(after_help = "Example: latchkey store backup latchkey-2027-01-31.backup")]
+    Backup(BackupArguments),
+    /// Put the embedded store back to a backup, while gateways run, or make it anew where it is lost
+    ///
+    /// What was deleted, disabled, deactivated, used or replaced since stays so, unless --accept-revival brings it back; each
+    /// of it is named. Sessions and one-time links end. The audit trail goes on.
+    #[command(after_help = "Example: latchkey store restore latchkey-2027-01-31.backup")]
+    Restore(RestoreArguments),
+    /// Put a new master key in the place of the present one, while gateways run
+    ///
+    /// Begun with --to, both open the store; put the new key in place wherever the store is opened, and give --finish. On one
+    /// machine --in-place does all of it. API keys, passwords and sessions go on as they are.
+    #[command(after_help = "Example: latchkey store rotate-master-key --to new-master.key")]
+    RotateMasterKey(RotateArguments),
 }
 
 pub(super) fn run(arguments: &StoreArguments) -> Result<()> {
+    let config = &arguments.config;
     match &arguments.command {
-        StoreCommand::Status { json } => {
-            status(&Operator::open(&arguments.config, MissingStore::Refuse)?, *json)
-        }
-        StoreCommand::Copy(copied) => {
-            let folder = arguments.config.path()?.parent().unwrap_or(Path::new(""));
-            let to = StoreLocation::parse(&copied.to, folder)
-                .map_err(|fault| UsageError(format!("--to {fault}; {}", StoreLocation::ALLOWED)))?;
-            let after = if copied.leave_open { AfterCopy::LeaveOpen } else { AfterCopy::Close };
-            copy(&Operator::open(&arguments.config, MissingStore::Refuse)?, &to, after)
-        }
-    }
-}
-
-fn copy(operator: &Operator, to: &StoreLocation, after: AfterCopy) -> Result<()> {
-    let began = Instant::now();
-    let bar = output::progress_bar();
-    let copied = operator.run(operator.control.copy_store(to, after, &mut |progress| {
-        let CopyProgress { step, table, done, of } = progress;
-        let verb = match step {
-            CopyStep::Writing => "written",
-            CopyStep::Checking => "checked",
-        };
-        bar.set_length(of.max(done));
-        bar.set_position(done);
-        bar.set_message(format!("{table}: {done} of {of} rows {verb}"));
-    }));
-    bar.finish_and_clear();
-    let tables = copied?.tables;
-    let rows: u64 = tables.iter().map(|table| table.rows).sum();
-    output::table(
-        ["TABLE", "ROWS"],
-        tables.iter().map(|table| [table.name.to_owned(), table.rows.to_string()]).collect(),
-    )?;
-    let rows = output::count(usize::try_from(rows).unwrap_or(usize::MAX), "row");
-    output::note(&format!("copied {rows} to {to} and checked them in {}", shown_seconds(began.elapsed())));
-    output::note(match after {
-        AfterCopy::Close => {
-            "this store takes no changes any more; point `store.url` at the copy, keep the master key, and start the \
-             gateways anew"
-        }
-        AfterCopy::LeaveOpen => "this store goes on; what is changed in it from now on is not in the copy",
-    });
-    Ok(())
-}
-
-fn status(operator: &Operator, json: bool) -> Result<()> {
-    let status = operator.run(operator.control.store_status())?;
-    if json {
-        return output::data(&as_json(&status).to_string());
-    }
-    output::data(&describe(&status))?;
-    if status.gateways.is_empty() {
-        return output::data("gateways      none");
-    }
-    output::data("")?;
-    let rows = status.gateways.iter().map(|gateway| {
-        [
-            gateway.name.clone(),
-            gateway.since.to_string(),
-            gateway.applied.0.to_string(),
-            gateway.behind.to_string(),
-            gateway.heard_of.map_or_else(|| String::from("-"), |ago| format!("{} ago", shown_seconds(ago))),
-        ]
-    });
-    output::table(["GATEWAY", "SINCE", "APPLIED", "BEHIND", "HEARD OF"], rows.collect())
-}
-
-fn describe(status: &StoreStatus) -> String {
-    let changes = if status.moved { "refused: it was copied to another store" } else { "taken" };
-    format!(
-        "store         {}\nengine        {}\nchanges       {changes}\nrevision      {}\ncustomers     {}\nusers         {}\n\
-         keys          {}\nAPI sessions  {}\nsize          {}",
-        status.location,
-        engine(status),
-        status.revision.0,
-        status.customers,
-        status.users,
-        status.keys,
-        status.api_sessions,
-        shown_size(status.size_bytes),
-    )
-}
-
-fn as_json(status: &StoreStatus) -> Value {
-    let gateway = |gateway: &FollowingGateway| {
-        json!({
-            "name": gateway.name,
-            "since": gateway.since.to_string(),
-            "applied_revision": gateway.applied.0,
-            "behind": gateway.behind,
-            "heard_of_ms_ago": gateway.heard_of.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
-        })
-    };
-    json!({
-        "location": status.location.to_string(),
-        "engine": engine(status),
-        "moved": status.moved,
-        "revision": status.revision.0,
-        "customers": status.customers,
-        "users": status.users,
-        "keys": status.keys,
-        "api_sessions": status.api_sessions,
-        "size_bytes": status.size_bytes,
-        "gateways": status.gateways.iter().map(gateway).collect::<Value>(),
-    })
-}
-
-const fn engine(status: &StoreStatus) -> &'static str {
-    match status.location {
-        StoreLocation::Sqlite(_) => "sqlite",
-        StoreLocation::Postgres(_) => "postgres",
+        StoreCommand::Status { json } => status::run(&Operator::open(config, MissingStore::Refuse)?, *json),
+        StoreCommand::Copy(copied) => copy::run(config, copied),
+        StoreCommand::Backup(made) => backup::run(config, made),
+        StoreCommand::Restore(restored) => restore::run(config, restored),
+        StoreCommand::RotateMasterKey(rotated) => rotate_master_key::run(config, rotated),
     }
 }
 

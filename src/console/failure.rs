@@ -108,6 +108,10 @@ fn of_control(error: &ControlError, visit: &Visit) -> Response {
         ControlError::Store(error) if error.is_unwritable() => page(ErrorPage::read_only(frame())),
         ControlError::Store(_)
         | ControlError::Copy(_)
+        | ControlError::Backup(_)
+        | ControlError::Restore(_)
+        | ControlError::UntrustedBackup(_)
+        | ControlError::Rotation(_)
         | ControlError::Hashing(_)
         | ControlError::Random(_)
         | ControlError::KeyRing(_)

@@ -4,7 +4,7 @@
 //! was acknowledged is missing. The target is marked as unfinished until all that was read has been read back from it;
 //! nothing is served from it before. Who may copy, and what the audit trail tells of it, is `auth`'s, the only caller.
 
-mod tables;
+pub(super) mod tables;
 #[cfg(test)]
 mod tests;
 mod transfer;

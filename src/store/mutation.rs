@@ -4,7 +4,9 @@ use sqlx::AnyConnection;
 use sqlx::{Any, Transaction};
 
 use super::feed::{self, Subject};
+use super::open::Place;
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
+use super::tombstones::{self, Born, Tombstone};
 use super::{Store, StoreError, marks, queries, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
@@ -25,6 +27,8 @@ pub struct Mutation {
     store: Store,
     transaction: Transaction<'static, Any>,
     touched: Vec<Subject>,
+    /// What is deleted for good.
+    buried: Vec<Tombstone>,
 }
 
 impl Store {
@@ -33,7 +37,7 @@ impl Store {
     pub async fn mutate(&self) -> Result<Mutation, StoreError> {
         let mut transaction = self.begin_write().await?;
         marks::require_open_to_changes(&mut transaction).await?;
-        Ok(Mutation { store: self.clone(), transaction, touched: Vec::new() })
+        Ok(Mutation { store: self.clone(), transaction, touched: Vec::new(), buried: Vec::new() })
     }
 }
 
@@ -48,7 +52,17 @@ impl Mutation {
         let revision = feed::append(&mut self.transaction, &subjects).await?;
         self.store.require_in_place()?;
         self.transaction.commit().await?;
+        // It holds; what cannot be noted beside it is noted when a gateway is started.
+        if let Place::File(file) = &*self.store.place
+            && let Err(error) = tombstones::append(file.path(), tombstones::Word::Deleted, &self.buried)
+        {
+            tracing::warn!(%error, "a deletion could not be noted for a restore");
+        }
         Ok(revision)
+    }
+
+    pub(super) fn bury(&mut self, tombstone: Tombstone) {
+        self.buried.push(tombstone);
     }
 
     /// What was touched, or [`Subject::Everything`] where that is too much to name.
@@ -148,7 +162,13 @@ impl Mutation {
         ] {
             sqlx::query(statement).bind(id.0).execute(&mut *self.transaction).await?;
         }
-        sqlx::query("DELETE FROM customers WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
+        let created_at = sqlx::query_scalar("DELETE FROM customers WHERE id = $1 RETURNING created_at")
+            .bind(id.0)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        if let Some(created_at) = created_at {
+            self.bury(Tombstone::Customer(Born { id, created_at }));
+        }
         self.touch(Subject::Customer(id));
         Ok(())
     }
@@ -237,7 +257,13 @@ impl Mutation {
             .await?;
         self.delete_api_sessions_of(id).await?;
         usage::delete_of_user(&mut self.transaction, id).await?;
-        sqlx::query("DELETE FROM users WHERE id = $1").bind(id.0).execute(&mut *self.transaction).await?;
+        let created_at = sqlx::query_scalar("DELETE FROM users WHERE id = $1 RETURNING created_at")
+            .bind(id.0)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        if let Some(created_at) = created_at {
+            self.bury(Tombstone::User(Born { id, created_at }));
+        }
         self.touch(Subject::User(id));
         Ok(())
     }
@@ -297,6 +323,7 @@ impl Mutation {
         .bind(now.unix_milliseconds())
         .execute(&mut *self.transaction)
         .await?;
+        self.bury(Tombstone::Key(key.digest));
         self.touch(Subject::Key(key.digest));
         Ok(())
     }

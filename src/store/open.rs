@@ -111,6 +111,14 @@ pub enum StoreError {
         "the store {0} is an unfinished copy, which nothing may be served from; drop it, and run `latchkey store copy` anew"
     )]
     Unfinished(StoreLocation),
+    /// Where deletions are noted cannot be used.
+    #[error("{path}, where deletions are noted for a restore, cannot be used: {source}")]
+    Tombstones {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),

@@ -4,6 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 
 use super::mfa_methods::failures_from_row;
+use super::tombstones::Tombstone;
 use super::{Mutation, Store, StoreError};
 use crate::crypto::RecoveryHash;
 use crate::model::{FactorFailures, Timestamp, UserId};
@@ -59,8 +60,11 @@ impl Mutation {
         Ok(())
     }
 
-    /// Removes a user's set.
+    /// Removes a user's set; none of its codes is good any more.
     pub async fn delete_recovery_set(&mut self, user: UserId) -> Result<(), StoreError> {
+        if let Some(set) = self.recovery_set_of(user).await? {
+            set.hashes.iter().for_each(|hash| self.bury(Tombstone::of_code(hash)));
+        }
         sqlx::query("DELETE FROM recovery_sets WHERE user_id = $1")
             .bind(user.0)
             .execute(self.connection())
@@ -76,7 +80,11 @@ impl Mutation {
             .bind(hash.as_stored())
             .execute(self.connection())
             .await?;
-        Ok(gone.rows_affected() > 0)
+        let was_there = gone.rows_affected() > 0;
+        if was_there {
+            self.bury(Tombstone::of_code(hash));
+        }
+        Ok(was_there)
     }
 
     /// Notes what failed.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use writing::SnapshotKeeper;
+pub use writing::{SnapshotFacts, SnapshotKeeper};
 
 use super::index::{Index, RowsFault};
 use super::{Subject, WrappedKey};
@@ -109,7 +109,7 @@ pub struct Snapshot {
     id: String,
     /// Of when it is.
     pub written_at: Timestamp,
-    /// The data keys, wrapped by the master key.
+    /// The data keys, as every master key wraps them that opened the store.
     pub key_ring: Vec<WrappedKey>,
     /// What security keys were registered for (`WebAuthn` §4), if any were.
     pub relying_party: Option<String>,
@@ -168,7 +168,7 @@ impl Snapshot {
                 break;
             }
         }
-        let keeper = SnapshotKeeper::adopt(path, &self.id, Arc::clone(key_ring), self.key_ring)?;
+        let keeper = SnapshotKeeper::adopt(path, &self.id, Arc::clone(key_ring))?;
         Ok((index, keeper))
     }
 

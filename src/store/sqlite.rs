@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sqlx::AnyConnection;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
@@ -35,12 +36,45 @@ pub(super) fn log_path(path: &Path) -> PathBuf {
     PathBuf::from(log)
 }
 
+/// What the driver opens the file at `path` by, in a `mode` of its own: no letter of a path can mean anything else there.
+pub(super) fn url_of(path: &Path, mode: &str) -> String {
+    use std::fmt::Write;
+    // Whole, so that no `..` in it is read as a part of an address.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut url = String::from("sqlite:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
+            url.push(char::from(*byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(url, "?mode={mode}");
+    url
+}
+
+/// The newest schema that this version knows.
+pub(super) fn newest_schema() -> i64 {
+    migrations().iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn migrations() -> Migrator {
+    sqlx::migrate!("src/store/migrations/sqlite")
+}
+
+/// Makes the folder of the file at `path` if need be.
+pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| StoreError::File { path: path.to_owned(), source })
+}
+
 /// Makes the file and its folder if need be.
 pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    create_folder(path)?;
     let file_error = |source| StoreError::File { path: path.to_owned(), source };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file_error)?;
-    }
     // Made by us rather than by the engine, so that nobody else can read it for a moment.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
@@ -57,7 +91,7 @@ impl StoreFile {
             SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
         let mut connection = options.connect().await?;
         sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await?;
-        sqlx::migrate!("src/store/migrations/sqlite").run(&mut connection).await?;
+        migrations().run(&mut connection).await?;
         connection.close().await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
         let identity = FileIdentity::of(path).map_err(source)?;
@@ -68,22 +102,9 @@ impl StoreFile {
         &self.path
     }
 
-    /// What the driver opens it by: no letter of a path can mean anything else there.
+    /// What the driver opens it by.
     pub(super) fn url(&self) -> String {
-        use std::fmt::Write;
-        // Whole, so that no `..` in it is read as a part of an address.
-        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let mut url = String::from("sqlite:");
-        for byte in path.as_os_str().as_bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
-                url.push(char::from(*byte));
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
-        url.push_str("?mode=rw");
-        url
+        url_of(&self.path, "rw")
     }
 
     /// Is what was opened still what stands at its path?

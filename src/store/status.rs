@@ -22,6 +22,8 @@ pub struct StoreStatus {
     pub location: StoreLocation,
     /// Was it copied to another one, so that it takes no changes any more?
     pub moved: bool,
+    /// Does another master key open it as well, which is to take the present one's place?
+    pub rotates_master_key: bool,
     /// The newest revision.
     pub revision: Revision,
     /// Customers.
@@ -59,9 +61,10 @@ impl Store {
         let moved = self.is_marked(StoreMark::Moved).await?;
         let mut reading = self.begin_read().await?;
         let revision = feed::position(&mut reading).await?.revision;
-        let (customers, users, keys, api_sessions): (i64, i64, i64, i64) = sqlx::query_as(
+        let (customers, users, keys, api_sessions, wraps): (i64, i64, i64, i64, i64) = sqlx::query_as(
             "SELECT (SELECT COUNT(*) FROM visible_customers), (SELECT COUNT(*) FROM visible_users), \
-             (SELECT COUNT(*) FROM visible_keys), (SELECT COUNT(*) FROM api_sessions)",
+             (SELECT COUNT(*) FROM visible_keys), (SELECT COUNT(*) FROM api_sessions), \
+             (SELECT COUNT(*) FROM next_key_ring)",
         )
         .fetch_one(&mut *reading)
         .await?;
@@ -82,6 +85,7 @@ impl Store {
         Ok(StoreStatus {
             location: self.location(),
             moved,
+            rotates_master_key: wraps != 0,
             revision,
             customers: customers.unsigned_abs(),
             users: users.unsigned_abs(),

@@ -1,5 +1,6 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
+mod backup;
 mod balance;
 mod check;
 mod completions;
@@ -9,6 +10,7 @@ mod explaining;
 mod healthcheck;
 mod init;
 mod live_page;
+mod master_key;
 mod newcomer;
 mod observing;
 mod probing;

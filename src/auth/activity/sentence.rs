@@ -85,9 +85,32 @@ impl Told<'_> {
             Kind::ConfigurationRefused => {
                 format!("refused a changed configuration{}", self.counted("faults", "fault", " with "))
             }
-            Kind::StoreCopied => {
-                format!("copied the store{}{}", self.with("from", " from "), self.with("to", " to "))
+            Kind::StoreCopied
+            | Kind::StoreBackedUp
+            | Kind::StoreRestored
+            | Kind::MasterKeyRotationBegun
+            | Kind::MasterKeyRotationAbandoned
+            | Kind::MasterKeyRotated => self.of_store(kind),
+        }
+    }
+
+    fn of_store(self, kind: EventKind) -> String {
+        match kind {
+            EventKind::StoreBackedUp => format!("backed the store up{}", self.with("file", " to ")),
+            EventKind::StoreRestored => {
+                let revived = self.with("revived", ", with what was dead: ");
+                format!("restored the store{}{revived}", self.with("file", " from "))
             }
+            EventKind::MasterKeyRotationBegun => {
+                String::from("let a new master key open the store beside the present one")
+            }
+            EventKind::MasterKeyRotationAbandoned => {
+                String::from("gave up a new master key: the old one alone opens the store")
+            }
+            EventKind::MasterKeyRotated => {
+                String::from("rotated the master key: the new one alone opens the store")
+            }
+            _ => format!("copied the store{}{}", self.with("from", " from "), self.with("to", " to ")),
         }
     }
 
@@ -436,6 +459,36 @@ mod tests {
             "",
             &[("from", "data/latchkey.db"), ("to", "postgres://lk@db/lk")],
             "copied the store from data/latchkey.db to postgres://lk@db/lk",
+        ),
+        ("store.backed_up", OPERATOR, "", &[("file", "lk.backup")], "backed the store up to lk.backup"),
+        ("store.restored", OPERATOR, "", &[("file", "lk.backup")], "restored the store from lk.backup"),
+        (
+            "store.restored",
+            OPERATOR,
+            "",
+            &[("file", "lk.backup"), ("revived", "key_1 of acme/alex")],
+            "restored the store from lk.backup, with what was dead: key_1 of acme/alex",
+        ),
+        (
+            "store.rotation_begun",
+            OPERATOR,
+            "",
+            &[],
+            "let a new master key open the store beside the present one",
+        ),
+        (
+            "store.rotation_abandoned",
+            OPERATOR,
+            "",
+            &[],
+            "gave up a new master key: the old one alone opens the store",
+        ),
+        (
+            "store.rotation_finished",
+            OPERATOR,
+            "",
+            &[],
+            "rotated the master key: the new one alone opens the store",
         ),
     ];
 

@@ -247,6 +247,10 @@ impl From<ControlError> for Problem {
             }
             ControlError::Store(_)
             | ControlError::Copy(_)
+            | ControlError::Backup(_)
+            | ControlError::Restore(_)
+            | ControlError::UntrustedBackup(_)
+            | ControlError::Rotation(_)
             | ControlError::Hashing(_)
             | ControlError::SetUp(_)
             | ControlError::Seal(_)

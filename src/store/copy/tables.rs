@@ -13,8 +13,8 @@ use crate::store::records::flag;
 
 /// A table that is copied.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) name: &'static str,
+pub(in crate::store) struct Table {
+    pub(in crate::store) name: &'static str,
     /// What is read: the table, or a view of what is visible of it.
     read_from: &'static str,
     /// Which rows are read; empty: all.
@@ -41,8 +41,13 @@ const fn table(name: &'static str, key_columns: usize, columns: &'static [(&'sta
 }
 
 /// In an order in which each row's references are there before it.
-pub(super) static TABLES: [Table; 15] = [
+pub(in crate::store) static TABLES: [Table; 16] = [
     table("key_ring", 2, &[("purpose", Text), ("id", Integer), ("wrapped", Bytes), ("created_at", Integer)]),
+    table(
+        "next_key_ring",
+        2,
+        &[("purpose", Text), ("id", Integer), ("wrapped", Bytes), ("created_at", Integer)],
+    ),
     // The other two marks are about this one store, and not about what it holds.
     Table { only: "WHERE mark NOT IN ('moved', 'unfinished')", ..table("store_marks", 1, &[("mark", Text)]) },
     table("store_facts", 1, &[("name", Text), ("value", Text)]),
@@ -228,6 +233,13 @@ impl Table {
     pub(super) fn insert(&self, dialect: Dialect) -> String {
         let (given, names) = (dialect.given(self.columns), self.names());
         format!("{given}INSERT INTO {} ({names}) SELECT {names} FROM given ORDER BY place", self.name)
+    }
+
+    /// Copies all rows between two attached databases of the embedded engine.
+    pub(in crate::store) fn insert_from(&self, from: &str, to: &str) -> String {
+        let names = self.names();
+        let (name, read_from, only) = (self.name, self.read_from, self.only);
+        format!("INSERT INTO {to}.{name} ({names}) SELECT {names} FROM {from}.{read_from} {only}")
     }
 
     fn names(&self) -> String {

@@ -116,6 +116,7 @@ async fn fill_world(store: &Store) -> UserId {
     change.commit().await.unwrap();
     for statement in [
         "INSERT INTO key_ring (purpose, id, wrapped, created_at) VALUES ('audit', 1, x'00ff', 5), ('Audit', 1, x'', 6)",
+        "INSERT INTO next_key_ring (purpose, id, wrapped, created_at) VALUES ('audit', 1, x'01', 7)",
         "INSERT INTO key_last_used (key_id, used_at, service, address) VALUES (-9223372036854775808, 5, 'api', '::1')",
         "INSERT INTO mfa_methods (id, user_id, kind, name, secret, credential_id, last_step, failures, burst, \
          burst_began_at, created_at, last_used_at) VALUES (7, 1, 'app', 'Phone', x'01', NULL, 9, 0, 0, 0, 5, NULL)",

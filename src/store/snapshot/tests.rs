@@ -67,11 +67,15 @@ async fn world() -> World {
     let key_ring =
         KeyRing::fill(|purpose| Ok::<_, std::convert::Infallible>([purpose as u8 + 1; 32])).unwrap();
     let key_ring = Arc::new(key_ring);
-    let wrapped = vec![WrappedKey { purpose: "check".into(), wrapped: vec![1, 2, 3] }];
     let path = folder.path().join("latchkey.snapshot");
-    let keeper = SnapshotKeeper::new(path, Arc::clone(&key_ring), wrapped).unwrap();
+    let keeper = SnapshotKeeper::new(path, Arc::clone(&key_ring)).unwrap();
     let index = Index::load(&store).await.unwrap();
     World { folder, store, index, keeper, key_ring, alex }
+}
+
+fn facts() -> SnapshotFacts {
+    let wrapped = |byte| WrappedKey { purpose: "check".into(), wrapped: vec![byte; 3] };
+    SnapshotFacts { key_ring: vec![wrapped(1), wrapped(2)], relying_party: Some("example.com".into()) }
 }
 
 impl World {
@@ -92,7 +96,7 @@ fn keys(index: &Index) -> Vec<u8> {
 #[tokio::test]
 async fn what_is_loaded_judges_keys_as_the_index_did_and_knows_no_password() {
     let world = world().await;
-    world.keeper.write(&world.index, NOW, None).unwrap();
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
     let loaded = world.load().unwrap();
     assert_eq!((loaded.size(), keys(&loaded)), (world.index.size(), vec![1, 2, 3, 4, 9]));
     for number in [1, 2, 3, 4, 9] {
@@ -114,9 +118,18 @@ async fn what_is_loaded_judges_keys_as_the_index_did_and_knows_no_password() {
 }
 
 #[tokio::test]
+async fn it_tells_the_wrapped_keys_of_the_moment_at_which_it_was_written() {
+    let world = world().await;
+    world.keeper.write(&world.index, NOW, SnapshotFacts::default()).unwrap();
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
+    let opened = Snapshot::open(&world.path(), NOW, 60).unwrap();
+    assert_eq!(SnapshotFacts { key_ring: opened.key_ring, relying_party: opened.relying_party }, facts());
+}
+
+#[tokio::test]
 async fn s80_what_was_changed_since_lets_in_nobody() {
     let world = world().await;
-    world.keeper.write(&world.index, NOW, None).unwrap();
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
     world
         .keeper
         .note(&[Subject::Key(KeyDigest([1; 32])), Subject::ApiSession(crate::model::SessionDigest([7; 32]))])
@@ -130,7 +143,7 @@ async fn s80_what_was_changed_since_lets_in_nobody() {
     world.keeper.note(&[Subject::Customer(customer)]).unwrap();
     assert!(!world.load().unwrap().lookup_user("acme/bo").unwrap().state().active);
     // A new snapshot knows what became of it all.
-    world.keeper.write(&world.index, NOW.plus_seconds(1), None).unwrap();
+    world.keeper.write(&world.index, NOW.plus_seconds(1), facts()).unwrap();
     assert_eq!(keys(&world.load().unwrap()), [1, 2, 3, 4, 9]);
     world.keeper.note(&[Subject::Everything]).unwrap();
     assert!(matches!(world.load(), Err(SnapshotError::Damaged { .. })));
@@ -144,7 +157,7 @@ async fn s80_what_was_changed_since_lets_in_nobody() {
 async fn s80_one_that_is_old_of_the_future_cut_off_or_of_other_keys_is_of_no_use() {
     let world = world().await;
     assert!(matches!(world.load(), Err(SnapshotError::Missing(_))));
-    world.keeper.write(&world.index, NOW, None).unwrap();
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
     let path = world.path();
     for (age, usable) in [(-1, false), (0, true), (3_599, true), (3_600, false)] {
         let opened = Snapshot::open(&path, NOW.plus_seconds(age), 3_600);
@@ -179,7 +192,7 @@ async fn s80_one_that_is_old_of_the_future_cut_off_or_of_other_keys_is_of_no_use
 async fn it_is_for_its_owner_only_and_shows_no_digest() {
     use std::os::unix::fs::MetadataExt;
     let world = world().await;
-    world.keeper.write(&world.index, NOW, None).unwrap();
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
     world.keeper.note(&[Subject::User(world.alex)]).unwrap();
     for entry in std::fs::read_dir(world.folder.path()).unwrap() {
         let entry = entry.unwrap();

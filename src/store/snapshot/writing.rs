@@ -16,8 +16,16 @@ use crate::store::{Index, Subject, WrappedKey};
 pub struct SnapshotKeeper {
     path: PathBuf,
     key_ring: Arc<KeyRing>,
-    wrapped: Vec<WrappedKey>,
     changes: Mutex<Changes>,
+}
+
+/// What a snapshot tells in clear.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotFacts {
+    /// The data keys, as every master key wraps them that opens the store.
+    pub key_ring: Vec<WrappedKey>,
+    /// What security keys were registered for (`WebAuthn` §4), if any were.
+    pub relying_party: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -29,30 +37,21 @@ struct Changes {
 }
 
 impl SnapshotKeeper {
-    /// A keeper of the snapshot at `path`, with the data keys and how the store has them wrapped. What an earlier process
-    /// left there is removed: nobody notes any more what was changed since.
-    pub fn new(
-        path: PathBuf,
-        key_ring: Arc<KeyRing>,
-        wrapped: Vec<WrappedKey>,
-    ) -> Result<Self, SnapshotError> {
+    /// A keeper of the snapshot at `path`, with the data keys. What an earlier process left there is removed: nobody notes
+    /// any more what was changed since.
+    pub fn new(path: PathBuf, key_ring: Arc<KeyRing>) -> Result<Self, SnapshotError> {
         remove(&path)?;
-        Ok(Self { path, key_ring, wrapped, changes: Mutex::default() })
+        Ok(Self { path, key_ring, changes: Mutex::default() })
     }
 
     /// A keeper of the snapshot `id` that stands at `path`.
-    pub(super) fn adopt(
-        path: PathBuf,
-        id: &str,
-        key_ring: Arc<KeyRing>,
-        wrapped: Vec<WrappedKey>,
-    ) -> Result<Self, SnapshotError> {
+    pub(super) fn adopt(path: PathBuf, id: &str, key_ring: Arc<KeyRing>) -> Result<Self, SnapshotError> {
         let journal = OpenOptions::new()
             .append(true)
             .open(journal::path_of(&path, id))
             .map_err(|source| SnapshotError::File { path: path.clone(), source })?;
         let changes = Mutex::new(Changes { journal: Some(journal), since_begun: None });
-        Ok(Self { path, key_ring, wrapped, changes })
+        Ok(Self { path, key_ring, changes })
     }
 
     /// Notes what was changed, before anybody is told that it holds. Where that fails the snapshot is removed.
@@ -71,14 +70,9 @@ impl SnapshotKeeper {
     }
 
     /// Writes what `index` holds, which is in step with the store at `now`. Blocks for as long as the disk takes.
-    pub fn write(
-        &self,
-        index: &Index,
-        now: Timestamp,
-        relying_party: Option<String>,
-    ) -> Result<(), SnapshotError> {
+    pub fn write(&self, index: &Index, now: Timestamp, facts: SnapshotFacts) -> Result<(), SnapshotError> {
         self.lock().since_begun = Some(Vec::new());
-        let written = self.write_begun(index, now, relying_party);
+        let written = self.write_begun(index, now, facts);
         self.lock().since_begun = None;
         written
     }
@@ -87,12 +81,7 @@ impl SnapshotKeeper {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_begun(
-        &self,
-        index: &Index,
-        now: Timestamp,
-        relying_party: Option<String>,
-    ) -> Result<(), SnapshotError> {
+    fn write_begun(&self, index: &Index, now: Timestamp, facts: SnapshotFacts) -> Result<(), SnapshotError> {
         let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
         let id = format!("{:016x}", random::bits()?);
         let mut new = self.path.as_os_str().to_owned();
@@ -100,7 +89,8 @@ impl SnapshotKeeper {
         let new = PathBuf::from(new);
         let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
         let mut file = BufWriter::new(options.map_err(file_error)?);
-        let key_ring = self.wrapped.iter().map(|key| (key.purpose.clone(), key.wrapped.clone())).collect();
+        let SnapshotFacts { key_ring, relying_party } = facts;
+        let key_ring = key_ring.into_iter().map(|key| (key.purpose, key.wrapped)).collect();
         let written_at = now.unix_milliseconds();
         let head = Head { format: FORMAT, id: id.clone(), written_at, key_ring, relying_party };
         write_head(&mut file, &head).map_err(file_error)?;

@@ -79,6 +79,18 @@ fn a_status_tells_what_a_shared_store_holds_and_how_far_its_gateways_are() {
 }
 
 #[test]
+fn a_databases_own_tools_back_it_up_and_restore_it() {
+    let server = PostgresServer::start();
+    let database = server.new_database();
+    let installation = Installation::configured(|config| config["store"]["url"] = database.clone().into());
+    installation.create_customer("acme");
+    let refused = installation.cli(&["store", "backup", "lk.backup"]).expect_failure(1);
+    assert!(refused.contains("pg_dump") && refused.contains("--leave-open"), "{refused}");
+    let refused = installation.cli(&["store", "restore", "lk.backup", "--yes"]).expect_failure(1);
+    assert!(refused.contains("pg_restore"), "{refused}");
+}
+
+#[test]
 fn a_copy_into_nowhere_is_a_wrong_usage_and_a_password_is_not_repeated() {
     let installation = Installation::new();
     for url in ["data.db", "sqlite:", "mysql://lk@db/lk"] {

@@ -59,6 +59,31 @@ fn s80_a_gateway_started_without_its_database_lets_in_the_keys_of_its_snapshot_a
 }
 
 #[test]
+fn s99_while_the_master_key_is_rotated_a_snapshot_opens_with_either_key() {
+    let mut fleet = Fleet::start(1);
+    let gateway = fleet.gateways.pop().unwrap();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    let new = gateway.path("new.key");
+    let new = new.to_str().unwrap();
+    gateway.cli(&["store", "rotate-master-key", "--to", new]).expect_success();
+    // A restart writes a snapshot at once.
+    let installation = gateway.kill();
+    let before = snapshot_of(&installation);
+    let gateway = serve_here(installation);
+    wait_for("a snapshot", || snapshot_of(&gateway).filter(|written| Some(*written) != before));
+    fleet.server.stop();
+    let gateway = serve_here(gateway.kill());
+    assert_readiness(&gateway, "degraded: the store cannot be read for ");
+    assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+    let mut installation = gateway.kill();
+    installation.reconfigure(|config| config["master_key_file"] = new.into());
+    let gateway = serve_here(installation);
+    assert_readiness(&gateway, "degraded: the store cannot be read for ");
+    assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+}
+
+#[test]
 fn s80_without_its_database_and_a_snapshot_a_gateway_does_not_start() {
     let fleet = Fleet::start(1);
     fleet.server.stop();

@@ -1,0 +1,160 @@
+//! The master key's file: read, made on the very first start, and put in the place of another one.
+//!
+//! Which key opens which store is told in `key_ring`. Called by that, and by `master_key_rotation`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::key_ring::KeyRingError;
+use crate::config::{MasterKeySource, mode_for_strangers};
+use crate::crypto::MasterKey;
+use crate::model::Secret;
+
+/// Reads the master key.
+pub(super) fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
+    let path = match source {
+        MasterKeySource::Text(text) => return Ok(MasterKey::parse(text)?),
+        MasterKeySource::File(path) => path,
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(KeyRingError::Missing(path.clone()));
+        }
+        Err(source) => return Err(KeyRingError::File { path: path.clone(), source }),
+    };
+    if let Some(mode) = mode_for_strangers(&metadata) {
+        return Err(KeyRingError::Readable { path: path.clone(), mode });
+    }
+    let text =
+        std::fs::read_to_string(path).map_err(|source| KeyRingError::File { path: path.clone(), source })?;
+    Ok(MasterKey::parse(&Secret::new(text))?)
+}
+
+/// Reads the master key; where it is a file and there is none, makes one.
+pub(super) fn read_or_make(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
+    if let MasterKeySource::File(path) = source
+        && let Made::Here(master) = make(path)?
+    {
+        return Ok(master);
+    }
+    read(source)
+}
+
+/// What became of a master key's file that was to be made.
+pub(super) enum Made {
+    /// It was made, and is on the disk.
+    Here(MasterKey),
+    /// There is a file already; it was left as it is.
+    ThereBefore,
+}
+
+/// Draws a master key into a new file at `path`, mode 0600, which is never there in part.
+pub(super) fn make(path: &Path) -> Result<Made, KeyRingError> {
+    let file_error = |source| KeyRingError::File { path: path.to_owned(), source };
+    if path.symlink_metadata().is_ok() {
+        return Ok(Made::ThereBefore);
+    }
+    let master = MasterKey::draw()?;
+    let text = Secret::new(format!("{}\n", master.to_text().expose()));
+    // Of this process alone, so that two of them cannot write the same one.
+    let part = beside(path, &format!(".{}.part", std::process::id()));
+    let linked = write_new(&part, text.expose()).and_then(|()| std::fs::hard_link(&part, path));
+    let removed = std::fs::remove_file(&part);
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Made::ThereBefore),
+        Err(error) => return Err(file_error(error)),
+    }
+    removed.and_then(|()| sync_folder(path)).map_err(file_error)?;
+    Ok(Made::Here(master))
+}
+
+/// Puts the file `new` in the place of `path`, and keeps what stood there at `kept`, which is never another key's.
+pub(super) fn replace(path: &Path, new: &Path, kept: &Path) -> Result<(), KeyRingError> {
+    let file_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KeyRingError::File { path, source }
+    };
+    match std::fs::hard_link(path, kept) {
+        Ok(()) => {}
+        // Of a replacement that was cut off here.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_key(path, kept)? => {}
+        Err(error) => return Err(file_error(kept)(error)),
+    }
+    sync_folder(path).map_err(file_error(path))?;
+    std::fs::rename(new, path).and_then(|()| sync_folder(path)).map_err(file_error(path))
+}
+
+fn is_same_key(one: &Path, other: &Path) -> Result<bool, KeyRingError> {
+    let [one, other] = [one, other].map(|path| read(&MasterKeySource::File(path.to_owned())));
+    Ok(one?.to_text() == other?.to_text())
+}
+
+/// A file's neighbour: its name with an `ending`.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    // What a process of the same number has left was cut off.
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Makes a new file's name durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn key_at(path: &Path) -> Secret<String> {
+        read(&MasterKeySource::File(path.to_owned())).unwrap().to_text()
+    }
+
+    #[test]
+    fn a_file_is_made_for_its_owner_alone_and_never_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let Ok(Made::Here(made)) = make(&path) else { panic!("it was not made") };
+        assert!(key_at(&path) == made.to_text());
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(matches!(make(&path), Ok(Made::ThereBefore)));
+        assert!(key_at(&path) == made.to_text());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_replaced_key_is_kept_and_no_other_one_is_lost_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, new, kept] = ["key", "key.new", "key.old"].map(|name| folder.path().join(name));
+        for path in [&path, &new] {
+            make(path).unwrap();
+        }
+        let (old, fresh) = (key_at(&path), key_at(&new));
+        // Cut off behind its first step, and begun again.
+        std::fs::hard_link(&path, &kept).unwrap();
+        replace(&path, &new, &kept).unwrap();
+        assert!(key_at(&path) == fresh && key_at(&kept) == old && !new.exists());
+        make(&new).unwrap();
+        let refused = replace(&path, &new, &kept).unwrap_err();
+        assert!(matches!(&refused, KeyRingError::File { path, .. } if *path == kept), "{refused}");
+        assert!(key_at(&path) == fresh && key_at(&kept) == old);
+    }
+}

@@ -1,0 +1,345 @@
+//! Another master key in the place of the present one, while gateways run (docs/decisions/0024).
+//!
+//! It is begun (both open the store), the new key is put in place wherever the store is opened, and it is finished (the
+//! new one alone opens it). The data keys stay, and running gateways hold them: no request notices anything. Operators
+//! alone may do it. Called by the command line.
+
+use std::path::{Path, PathBuf};
+
+use super::audit::{Event, EventKind};
+use super::change::Change;
+use super::control_plane::{ControlError, ControlPlane};
+use super::key_ring::{CHECK, KeyRingError, unwrap};
+use super::master_key_file::{self, Made, beside, read};
+use super::rights::Action;
+use crate::config::{MasterKeySource, StoreLocation};
+use crate::crypto::MasterKey;
+use crate::store::WrappedKey;
+
+/// How a rotation was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationBegun {
+    /// With a key that was drawn into a new file.
+    WithNewKey,
+    /// With the key of a file that was there.
+    WithGivenKey,
+    /// By an earlier command, with this key.
+    Before,
+}
+
+/// Why a master key was not rotated; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// The new key is the old one.
+    #[error("{0} holds the present master key; name a file that does not exist, and a new key is made")]
+    SameKey(PathBuf),
+    /// Another key is on its way already.
+    #[error(
+        "another master key is to take the place of the present one already: put that in place and give `--finish`, \
+         or give `--abandon` while the old one is configured"
+    )]
+    HalfWay,
+    /// Nothing to finish or to abandon.
+    #[error("no rotation of the master key is half way; give `--to FILE` to begin one")]
+    NotBegun,
+    /// The old key is still the one that is configured.
+    #[error(
+        "the configured master key is still the old one: put the new one in its place, wherever the store is opened, \
+         and then give `--finish`"
+    )]
+    StillOld,
+    /// The new key is the one that is configured.
+    #[error("the configured master key is the new one already; give `--finish`")]
+    AlreadyNew,
+    /// The configuration holds the key itself.
+    #[error(
+        "the master key is in no file that could be replaced (`master_key` names its text); give `--to FILE`, and then \
+         `--finish` with the new key's text"
+    )]
+    NotAFile,
+    /// Other machines have files of their own.
+    #[error(
+        "this store may be opened from several machines, each with a file of its own; give `--to FILE`, put the new key \
+         in place everywhere, and then give `--finish`"
+    )]
+    Shared,
+    /// A data key is missing among those that the new master key opens.
+    #[error(
+        "the new master key does not open every data key, because one was added since the rotation was begun; give \
+         `--abandon` with the old one configured, and begin anew"
+    )]
+    Incomplete,
+}
+
+/// Which key is configured, while a rotation is half way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Configured {
+    Old,
+    New,
+}
+
+/// The store's wraps inside one change.
+struct Wraps {
+    present: Vec<WrappedKey>,
+    next: Vec<WrappedKey>,
+}
+
+impl Wraps {
+    async fn of(change: &mut Change) -> Result<Self, ControlError> {
+        Ok(Self { present: change.present_key_ring().await?, next: change.next_key_ring().await? })
+    }
+
+    fn require_half_way(&self) -> Result<(), RotationError> {
+        if self.next.is_empty() { Err(RotationError::NotBegun) } else { Ok(()) }
+    }
+
+    /// Which of the two `master` is.
+    fn which(&self, master: &MasterKey) -> Result<Configured, KeyRingError> {
+        if unwrap(&self.present, master, CHECK).is_ok() {
+            return Ok(Configured::Old);
+        }
+        unwrap(&self.next, master, CHECK).map(|_| Configured::New)
+    }
+}
+
+/// The data keys of `present`, wrapped by `new`; `opens` opens each in `among`.
+fn wrap_all(
+    present: &[WrappedKey],
+    among: &[WrappedKey],
+    opens: &MasterKey,
+    new: &MasterKey,
+) -> Result<Vec<WrappedKey>, KeyRingError> {
+    let wrap = |WrappedKey { purpose, .. }: &WrappedKey| {
+        let data_key = zeroize::Zeroizing::new(unwrap(among, opens, purpose)?);
+        Ok(WrappedKey { wrapped: new.wrap(&data_key, purpose)?, purpose: purpose.clone() })
+    };
+    present.iter().map(wrap).collect()
+}
+
+impl ControlPlane {
+    /// Lets the master key of the file `new` open the store beside the one that is `configured`; draws it into that file,
+    /// mode 0600, where there is none.
+    pub async fn begin_master_key_rotation(
+        &self,
+        configured: &MasterKeySource,
+        new: &Path,
+    ) -> Result<RotationBegun, ControlError> {
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
+        let wraps = Wraps::of(&mut change).await?;
+        let old = read(configured)?;
+        if wraps.which(&old)? == Configured::New {
+            return Err(RotationError::AlreadyNew.into());
+        }
+        let source = MasterKeySource::File(new.to_owned());
+        if !wraps.next.is_empty() {
+            let is_same = new.exists() && unwrap(&wraps.next, &read(&source)?, CHECK).is_ok();
+            return if is_same { Ok(RotationBegun::Before) } else { Err(RotationError::HalfWay.into()) };
+        }
+        let (master, begun) = match master_key_file::make(new)? {
+            Made::Here(master) => (master, RotationBegun::WithNewKey),
+            Made::ThereBefore => (read(&source)?, RotationBegun::WithGivenKey),
+        };
+        if unwrap(&wraps.present, &master, CHECK).is_ok() {
+            return Err(RotationError::SameKey(new.to_owned()).into());
+        }
+        let next = wrap_all(&wraps.present, &wraps.present, &old, &master)?;
+        let now = change.now();
+        change.set_next_key_ring(&next, now).await?;
+        change.commit(Event::new(EventKind::MasterKeyRotationBegun)).await?;
+        Ok(begun)
+    }
+
+    /// Lets the master key that is `configured`, which must be the new one, alone open the store.
+    pub async fn finish_master_key_rotation(&self, configured: &MasterKeySource) -> Result<(), ControlError> {
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
+        let wraps = Wraps::of(&mut change).await?;
+        wraps.require_half_way()?;
+        let new = read(configured)?;
+        if wraps.which(&new)? == Configured::Old {
+            return Err(RotationError::StillOld.into());
+        }
+        let all = [wraps.present.as_slice(), &wraps.next].concat();
+        let wrapped = wrap_all(&wraps.present, &all, &new, &new).map_err(|_| RotationError::Incomplete)?;
+        change.set_key_ring(&wrapped).await?;
+        change.commit(Event::new(EventKind::MasterKeyRotated)).await?;
+        Ok(())
+    }
+
+    /// Lets the master key that is `configured`, which must be the old one, alone open the store.
+    pub async fn abandon_master_key_rotation(
+        &self,
+        configured: &MasterKeySource,
+    ) -> Result<(), ControlError> {
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
+        let wraps = Wraps::of(&mut change).await?;
+        wraps.require_half_way()?;
+        if wraps.which(&read(configured)?)? == Configured::New {
+            return Err(RotationError::AlreadyNew.into());
+        }
+        change.drop_next_key_ring().await?;
+        change.commit(Event::new(EventKind::MasterKeyRotationAbandoned)).await?;
+        Ok(())
+    }
+
+    /// Does all of it, and puts the new key in the place of the file that is `configured`; answers where the old one is kept.
+    /// What was cut off is gone on with.
+    pub async fn rotate_master_key_in_place(
+        &self,
+        configured: &MasterKeySource,
+    ) -> Result<PathBuf, ControlError> {
+        self.require(Action::Operate).await?;
+        let MasterKeySource::File(named) = configured else { return Err(RotationError::NotAFile.into()) };
+        if matches!(self.store.location(), StoreLocation::Postgres(_)) {
+            return Err(RotationError::Shared.into());
+        }
+        // A name that stands for another file goes on standing for it.
+        let path = std::fs::canonicalize(named)
+            .map_err(|source| KeyRingError::File { path: named.clone(), source })?;
+        let [new, kept] = [".new", ".old"].map(|ending| beside(&path, ending));
+        match self.begin_master_key_rotation(configured, &new).await {
+            Ok(_) => master_key_file::replace(&path, &new, &kept)?,
+            Err(ControlError::Rotation(RotationError::AlreadyNew)) => {}
+            Err(error) => return Err(error),
+        }
+        self.finish_master_key_rotation(configured).await?;
+        Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MissingStore;
+    use super::super::actor::Actor;
+    use super::super::key_ring::open_key_ring;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::model::Timestamp;
+    use crate::store::AuditFilter;
+
+    const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
+
+    struct World {
+        folder: tempfile::TempDir,
+        config: Config,
+        plane: ControlPlane,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let config = super::super::control_plane::tests::config(folder.path()).await;
+            let actor = Actor::Operator(String::from("tester"));
+            let plane =
+                ControlPlane::open(&config, Clock::given(NOW), MissingStore::Make, actor).await.unwrap();
+            Self { folder, config, plane }
+        }
+
+        fn source(&self, name: &str) -> MasterKeySource {
+            MasterKeySource::File(self.folder.path().join(name))
+        }
+
+        /// Does the key of that file open the store, with the data keys that it always had?
+        async fn opens(&self, name: &str) -> bool {
+            match open_key_ring(&self.plane.store, &self.source(name), NOW).await {
+                Ok(ring) => {
+                    let same = [&ring, &*self.plane.key_ring].map(|ring| ring.digest.digest(b"a key"));
+                    assert_eq!(same[0], same[1]);
+                    true
+                }
+                Err(KeyRingError::DoesNotFit) => false,
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        async fn begin(&self, configured: &str, new: &str) -> Result<RotationBegun, ControlError> {
+            let new = self.folder.path().join(new);
+            self.plane.begin_master_key_rotation(&self.source(configured), &new).await
+        }
+
+        async fn finish(&self, configured: &str) -> Result<(), ControlError> {
+            self.plane.finish_master_key_rotation(&self.source(configured)).await
+        }
+
+        async fn events(&self) -> Vec<String> {
+            let rows = self.plane.store.oldest_audit_rows(&AuditFilter::default(), 100).await.unwrap();
+            rows.into_iter().map(|row| row.entry.event).collect()
+        }
+    }
+
+    fn refusal<T: std::fmt::Debug>(result: Result<T, ControlError>) -> RotationError {
+        match result {
+            Err(ControlError::Rotation(refused)) => refused,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn s99_between_beginning_and_end_both_keys_open_the_store_and_afterwards_the_new_one_alone() {
+        let world = World::new().await;
+        assert!(!world.plane.store_status().await.unwrap().rotates_master_key);
+        assert_eq!(world.begin("master.key", "new.key").await.unwrap(), RotationBegun::WithNewKey);
+        assert!(world.plane.store_status().await.unwrap().rotates_master_key);
+        assert!(world.opens("master.key").await && world.opens("new.key").await);
+        assert_eq!(world.begin("master.key", "new.key").await.unwrap(), RotationBegun::Before);
+        world.finish("new.key").await.unwrap();
+        assert!(world.opens("new.key").await && !world.opens("master.key").await);
+        assert!(!world.plane.store_status().await.unwrap().rotates_master_key);
+        assert_eq!(world.events().await, ["store.rotation_begun", "store.rotation_finished"]);
+        assert!(world.plane.verify_audit(None, &mut |_| {}).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn s99_a_rotation_is_finished_by_the_new_key_and_given_up_by_the_old_one() {
+        let world = World::new().await;
+        assert!(matches!(refusal(world.finish("master.key").await), RotationError::NotBegun));
+        assert!(matches!(refusal(world.begin("master.key", "master.key").await), RotationError::SameKey(_)));
+        world.begin("master.key", "new.key").await.unwrap();
+        assert!(matches!(refusal(world.finish("master.key").await), RotationError::StillOld));
+        assert!(matches!(refusal(world.begin("master.key", "third.key").await), RotationError::HalfWay));
+        assert!(!world.folder.path().join("third.key").exists());
+        assert!(matches!(refusal(world.begin("new.key", "new.key").await), RotationError::AlreadyNew));
+        let by_new = world.plane.abandon_master_key_rotation(&world.source("new.key")).await;
+        assert!(matches!(refusal(by_new), RotationError::AlreadyNew));
+        world.plane.abandon_master_key_rotation(&world.source("master.key")).await.unwrap();
+        assert!(world.opens("master.key").await && !world.opens("new.key").await);
+        // The key of a file that is there is taken.
+        assert_eq!(world.begin("master.key", "new.key").await.unwrap(), RotationBegun::WithGivenKey);
+        assert!(world.opens("new.key").await);
+    }
+
+    #[tokio::test]
+    async fn s99_a_rotation_in_place_goes_on_wherever_it_was_cut_off() {
+        let world = World::new().await;
+        let StoreLocation::Sqlite(_) = world.config.store else {
+            let refused = world.plane.rotate_master_key_in_place(&world.config.master_key).await;
+            return assert!(matches!(refusal(refused), RotationError::Shared));
+        };
+        let path = world.folder.path().join("master.key");
+        let [new, kept] = [".new", ".old"].map(|ending| beside(&path, ending));
+        for cut_off_behind in 0..=4 {
+            let before = std::fs::read_to_string(&path).unwrap();
+            if cut_off_behind == 1 {
+                master_key_file::make(&new).unwrap();
+            }
+            if cut_off_behind >= 2 {
+                world.begin("master.key", "master.key.new").await.unwrap();
+            }
+            if cut_off_behind == 3 {
+                std::fs::hard_link(&path, &kept).unwrap();
+            }
+            if cut_off_behind == 4 {
+                master_key_file::replace(&path, &new, &kept).unwrap();
+            }
+            let told = world.plane.rotate_master_key_in_place(&world.config.master_key).await.unwrap();
+            assert_eq!(told, kept);
+            assert!(world.opens("master.key").await && !world.opens("master.key.old").await);
+            assert_eq!(std::fs::read_to_string(&kept).unwrap(), before);
+            assert!(!new.exists() && !world.plane.store_status().await.unwrap().rotates_master_key);
+            std::fs::remove_file(&kept).unwrap();
+        }
+    }
+}

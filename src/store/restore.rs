@@ -1,0 +1,257 @@
+//! Putting the embedded store back to a backup while gateways follow it (docs/decisions/0023).
+//!
+//! The backup is copied beside the store, brought up to date there and attached; one transaction of the live store compares
+//! the two, takes what must not come back out of the copy, and puts the copy's rows in the place of its own. A crash leaves
+//! the store as it was. Where there is no store any more, the same is done to a new one, which gets its name at the end. The
+//! audit trail is never put back. Who may restore, and whether a backup can be trusted, is `auth`'s, the only caller.
+
+mod comparison;
+mod difference;
+mod statements;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+
+pub use self::difference::{Difference, DifferenceKind, Effect};
+use super::backup::{self, PASSING};
+use super::backup_file::{BackupContents, BackupError, BackupFile, contents};
+use super::copy::tables::TABLES;
+use super::feed::{self, Subject};
+use super::new_file::{NewFile, with_ending};
+use super::tombstones::{self, Word};
+use super::{AuditEntry, Store, StoreError, audit, import, marks, sqlite};
+use crate::config::StoreLocation;
+use crate::crypto::DigestKey;
+use crate::model::{Revision, Timestamp};
+
+/// May come back what is dead by now?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revival {
+    /// It stays dead.
+    Refused,
+    /// It comes back as it was.
+    Accepted,
+}
+
+/// Is there a store that is put back, or only a new one?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// Its audit trail, usage and key ring stay.
+    Kept,
+    /// All of that comes from the backup.
+    Lost,
+}
+
+/// How to restore.
+#[derive(Debug)]
+pub struct RestoreOrder<'a, T> {
+    /// May come back what is dead by now?
+    pub revival: Revival,
+    /// Into what?
+    pub present: Present,
+    /// What the audit trail tells of it, from what it changes.
+    pub tell: T,
+    /// Chains the audit trail.
+    pub audit_key: &'a DigestKey,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a restore has done.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// What it has given back, kept away and taken away.
+    pub differences: Vec<Difference>,
+    /// The revision at which every gateway has it.
+    pub revision: Revision,
+}
+
+/// Why a store was not put back; it is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A shared database has its own tools.
+    #[error(
+        "this store is a PostgreSQL database, which its own tools restore: `pg_restore` or `psql` with what `pg_dump` has \
+         written. A backup of an embedded store goes into a database by a restore into a file of its own, and \
+         `latchkey store copy --to URL` from there"
+    )]
+    Shared,
+    /// The engine would take it for a part of the new store.
+    #[error(
+        "{0} is left of the store that is lost, and would be taken for a part of the new one; move it away"
+    )]
+    Remains(PathBuf),
+    /// Nothing can be read from the backup, or it is no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for RestoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(StoreError::Engine(error))
+    }
+}
+
+/// A backup's copy of our own, brought up to date.
+#[derive(Debug)]
+pub struct Image {
+    new: NewFile,
+    /// The store that is restored.
+    of_store: PathBuf,
+    /// The copy; nobody else has it open.
+    pub store: Store,
+    /// What the backup holds.
+    pub contents: BackupContents,
+}
+
+impl Image {
+    /// Copies the backup at `path` to a file beside the embedded store that is, or will be, at `location`; `progress` is
+    /// told the bytes that are written, and how many there will be about.
+    pub async fn of(
+        path: &Path,
+        location: &StoreLocation,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<Self, RestoreError> {
+        let StoreLocation::Sqlite(beside) = location else { return Err(RestoreError::Shared) };
+        let mut backup = BackupFile::open(path).await?;
+        backup.require_whole().await?;
+        sqlite::create_folder(beside)?;
+        let new =
+            NewFile::beside(beside).map_err(|source| BackupError::File { path: beside.clone(), source })?;
+        backup::write_copy(&mut backup.connection, new.part(), progress).await?;
+        backup.close().await?;
+        let store = Store::open(&StoreLocation::Sqlite(new.part().to_owned())).await?;
+        for statement in PASSING {
+            sqlx::query(statement).execute(&store.writer).await?;
+        }
+        // Asked of the copy, which has every table by now.
+        let contents = contents(&mut *store.readers.acquire().await?, path).await?;
+        Ok(Self { new, of_store: beside.clone(), store, contents })
+    }
+
+    /// What a restore into `present` would change.
+    pub async fn compare(&self, present: &Store) -> Result<Vec<Difference>, RestoreError> {
+        let mut connection = self.attached_to(present).await?;
+        let mut looking = connection.begin_with("BEGIN").await?;
+        comparison::prepare(&mut looking, &self.of_store).await?;
+        let differences = comparison::differences(&mut looking).await?;
+        looking.rollback().await?;
+        connection.close().await?;
+        Ok(differences)
+    }
+
+    /// Puts `present` back to the backup. Changes wait meanwhile, or are refused where that takes too long.
+    pub async fn put_into<T: FnOnce(&[Difference]) -> AuditEntry>(
+        &self,
+        present: &Store,
+        order: RestoreOrder<'_, T>,
+    ) -> Result<Restored, RestoreError> {
+        let _no_import = import::lock(present).await?;
+        let mut connection = self.attached_to(present).await?;
+        let mut writing = connection.begin_with(present.dialect().begin_write()).await?;
+        marks::require_open_to_changes(&mut writing).await?;
+        comparison::prepare(&mut writing, &self.of_store).await?;
+        let differences = comparison::differences(&mut writing).await?;
+        let revived = match order.revival {
+            Revival::Refused => Vec::new(),
+            Revival::Accepted => comparison::dead(&mut writing).await?,
+        };
+        take_over(&mut writing, &order).await?;
+        let told = (order.tell)(&differences);
+        audit::append(&mut writing, &[told], order.audit_key).await?;
+        let revision = feed::append(&mut writing, &[Subject::Everything]).await?;
+        present.require_in_place()?;
+        // Before it is there, so that no gateway that is started now buries it again. Where it comes to nothing, the store
+        // still knows what is deleted.
+        tombstones::append(&self.of_store, Word::Revived, &revived)?;
+        writing.commit().await?;
+        connection.close().await?;
+        Ok(Restored { differences, revision })
+    }
+
+    /// Removes the copy.
+    pub async fn remove(self) {
+        self.store.close().await;
+        drop(self.new);
+    }
+
+    /// A connection to `present` that sees this copy as `backup`.
+    async fn attached_to(&self, present: &Store) -> Result<AnyConnection, RestoreError> {
+        let mut connection = present.pinned_connection().await?;
+        let source = |source| BackupError::File { path: self.new.part().to_owned(), source };
+        let path = std::fs::canonicalize(self.new.part()).map_err(source)?;
+        let name = path.to_str().ok_or_else(|| source(std::io::Error::other("its name is no UTF-8")))?;
+        sqlx::query("ATTACH DATABASE $1 AS backup").bind(name).execute(&mut connection).await?;
+        Ok(connection)
+    }
+}
+
+/// A store that takes the place of one that is lost.
+#[derive(Debug)]
+pub struct NewStore {
+    new: NewFile,
+    path: PathBuf,
+    /// The store, under a name of its own.
+    pub store: Store,
+}
+
+impl NewStore {
+    /// An empty store, for the file that is not there at `path`.
+    pub async fn create(path: &Path) -> Result<Self, RestoreError> {
+        sqlite::create_folder(path)?;
+        let remains = ["-wal", "-journal"].map(|ending| with_ending(path, ending));
+        if let Some(remains) = remains.into_iter().find(|file| file.symlink_metadata().is_ok()) {
+            return Err(RestoreError::Remains(remains));
+        }
+        let new = NewFile::create(path);
+        let new = new.map_err(|source| BackupError::File { path: path.to_owned(), source })?;
+        let store = Store::open(&StoreLocation::Sqlite(new.part().to_owned())).await?;
+        Ok(Self { new, path: path.to_owned(), store })
+    }
+
+    /// Gives it its name, with what a restore has put into it; only now is it there.
+    pub async fn publish(self) -> Result<(), RestoreError> {
+        let Self { new, path, store } = self;
+        // Folds the log into the file.
+        store.close().await;
+        Ok(new.publish().map_err(|source| BackupError::File { path, source })?)
+    }
+}
+
+/// Puts the backup's rows in the place of the present ones.
+async fn take_over<T>(
+    connection: &mut AnyConnection,
+    order: &RestoreOrder<'_, T>,
+) -> Result<(), RestoreError> {
+    let kept = match order.revival {
+        Revival::Refused => statements::KEEP_DEAD,
+        Revival::Accepted => statements::KEEP_COUNTERS,
+    };
+    run(connection, kept).await?;
+    run(connection, statements::ALWAYS_KEEP).await?;
+    run(connection, statements::EMPTY).await?;
+    for table in TABLES.iter().filter(|table| statements::is_taken_over(table.name, order.present)) {
+        let statement = table.insert_from("backup", "main");
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    let facts = match order.revival {
+        Revival::Refused => statements::PRESENT_FACTS_FIRST,
+        Revival::Accepted => statements::BACKED_UP_FACTS_FIRST,
+    };
+    run(connection, facts).await?;
+    sqlx::query(statements::BURY).bind(order.now.unix_milliseconds()).execute(&mut *connection).await?;
+    run(connection, statements::FINISH).await
+}
+
+async fn run(connection: &mut AnyConnection, statements: &[&'static str]) -> Result<(), RestoreError> {
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
