@@ -36,6 +36,7 @@ mod records;
 mod recovery_codes;
 mod refusals;
 mod restore;
+mod schema;
 mod snapshot;
 mod sqlite;
 mod status;
@@ -77,6 +78,7 @@ pub use restore::{
     Difference, DifferenceKind, Effect, Image, NewStore, Present, RestoreError, RestoreOrder, Restored,
     Revival,
 };
+pub use schema::Schema;
 pub use snapshot::{Snapshot, SnapshotError, SnapshotFacts, SnapshotKeeper};
 pub use status::{FollowingGateway, StoreStatus};
 pub use tombstones::Risen;

@@ -6,13 +6,20 @@ use super::audit::{Event, EventKind};
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
 use crate::config::StoreLocation;
-use crate::store::{AfterCopy, CopyOrder, CopyProgress, CopyReport, StoreStatus};
+use crate::store::{AfterCopy, CopyOrder, CopyProgress, CopyReport, Schema, StoreError, StoreStatus};
 
 impl ControlPlane {
     /// What the store holds, and who follows it.
     pub async fn store_status(&self) -> Result<StoreStatus, ControlError> {
         self.require(Action::Operate).await?;
         Ok(self.store.status().await?)
+    }
+
+    /// What opening the store made of its schema.
+    pub async fn store_schema(&self) -> Result<Schema, ControlError> {
+        self.require(Action::Operate).await?;
+        // A command never awaits a store: it has opened one, or failed.
+        self.store.schema().ok_or(ControlError::Store(StoreError::Corrupt("schema")))
     }
 
     /// Copies the store into the empty one at `to`, whose audit trail goes on from this one's with the copy as its next
@@ -36,7 +43,7 @@ impl ControlPlane {
 mod tests {
     use super::super::control_plane::tests::plane;
     use super::*;
-    use crate::store::{AuditFilter, Store, StoreError};
+    use crate::store::{AuditFilter, Store};
 
     #[tokio::test]
     async fn s100_the_trail_of_a_copy_is_whole_and_tells_of_the_copy() {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod copy;
+mod migrate;
 mod restore;
 mod rotate_master_key;
 mod status;
@@ -37,6 +38,15 @@ enum StoreCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Bring the store's schema up to date, as every command and every start of a gateway does before anything else
+    ///
+    /// For a step of its own in a roll-out. Gateways of the version before go on beside a shared database's new schema.
+    #[command(after_help = "Example: latchkey store migrate")]
+    Migrate {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Copy the store into an empty one, from SQLite to PostgreSQL or back, and check the copy
     ///
     /// Changes wait meanwhile; keys go on. Afterwards this store takes no changes any more: point `store.url` at the copy,
@@ -67,6 +77,7 @@ pub(super) fn run(arguments: &StoreArguments) -> Result<()> {
     let config = &arguments.config;
     match &arguments.command {
         StoreCommand::Status { json } => status::run(&Operator::open(config, MissingStore::Refuse)?, *json),
+        StoreCommand::Migrate { json } => migrate::run(&Operator::open(config, MissingStore::Refuse)?, *json),
         StoreCommand::Copy(copied) => copy::run(config, copied),
         StoreCommand::Backup(made) => backup::run(config, made),
         StoreCommand::Restore(restored) => restore::run(config, restored),

@@ -3,7 +3,7 @@
 //! Everything stands in the schema `latchkey`. A connection that hangs is given up by deadlines on both sides, so that a
 //! gateway that is cut off in the middle of a change holds up nobody for longer than ten seconds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
 use super::open::Task;
+use super::schema::{NEWEST_MIGRATION, Schema};
 use crate::config::{PostgresUrl, StoreLocation};
 
 /// How long a connection may take to be made.
@@ -21,8 +22,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Server {
     url: PostgresUrl,
-    /// Is its schema up to date?
-    is_current: AtomicBool,
+    /// What was made of its schema, once that is up to date.
+    schema: OnceLock<Schema>,
 }
 
 /// Is a database without a store to be made one?
@@ -43,12 +44,12 @@ impl Server {
 
     /// The database at `url`, which is away.
     pub(super) fn awaiting(url: &PostgresUrl) -> Self {
-        Self { url: url.clone(), is_current: AtomicBool::new(false) }
+        Self { url: url.clone(), schema: OnceLock::new() }
     }
 
     /// Has its schema been brought up to date?
     pub(super) fn is_current(&self) -> bool {
-        self.is_current.load(Ordering::Acquire)
+        self.schema.get().is_some()
     }
 
     /// Brings the schema up to date, once.
@@ -69,12 +70,20 @@ impl Server {
         if made.is_none() {
             sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS latchkey").execute(&mut connection).await?;
         }
+        let before = schema_version(&mut connection).await?;
         let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
         migrator.set_locking(false).set_ignore_missing(true);
         migrator.run_direct(None, &mut connection, false).await?;
+        let now = schema_version(&mut connection).await?;
         connection.close().await?;
-        self.is_current.store(true, Ordering::Release);
+        // Whoever was quicker has told the same.
+        let _ = self.schema.set(Schema { before, now });
         Ok(())
+    }
+
+    /// What was made of its schema; `None` while it is awaited.
+    pub(super) fn schema(&self) -> Option<Schema> {
+        self.schema.get().copied()
     }
 
     pub(super) const fn url(&self) -> &PostgresUrl {
@@ -109,6 +118,15 @@ impl Server {
             .options([("search_path", "latchkey")])
             .disable_statement_logging())
     }
+}
+
+/// The newest migration that was carried out; 0 where none was.
+async fn schema_version(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    let is_made = "SELECT to_regclass('latchkey._sqlx_migrations') IS NOT NULL";
+    if !sqlx::query_scalar(is_made).fetch_one(&mut *connection).await? {
+        return Ok(0);
+    }
+    Ok(sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(connection).await?)
 }
 
 /// What a connection is told first. Whoever vanishes in the middle of a change lets go of its locks after ten seconds.

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use sqlx::AnyConnection;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
 use super::open::Task;
+use super::schema::{NEWEST_MIGRATION, Schema};
 use crate::config::StoreLocation;
 
 /// The file of an open store.
@@ -20,6 +21,7 @@ use crate::config::StoreLocation;
 pub(super) struct StoreFile {
     path: PathBuf,
     identity: FileIdentity,
+    schema: Schema,
 }
 
 /// Which file it is, whatever it is called: device and number (stat(2)).
@@ -64,6 +66,15 @@ fn migrations() -> Migrator {
     sqlx::migrate!("src/store/migrations/sqlite")
 }
 
+/// The newest migration that was carried out; 0 where none was.
+async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let is_made = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+    if !sqlx::query_scalar(is_made).fetch_one(&mut *connection).await? {
+        return Ok(0);
+    }
+    Ok(sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(connection).await?)
+}
+
 /// Makes the folder of the file at `path` if need be.
 pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
@@ -91,11 +102,18 @@ impl StoreFile {
             SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
         let mut connection = options.connect().await?;
         sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await?;
+        let before = schema_version(&mut connection).await?;
         migrations().run(&mut connection).await?;
+        let schema = Schema { before, now: schema_version(&mut connection).await? };
         connection.close().await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
         let identity = FileIdentity::of(path).map_err(source)?;
-        Ok(Self { path: path.to_owned(), identity })
+        Ok(Self { path: path.to_owned(), identity, schema })
+    }
+
+    /// What opening it made of its schema.
+    pub(super) const fn schema(&self) -> Schema {
+        self.schema
     }
 
     pub(super) fn path(&self) -> &Path {

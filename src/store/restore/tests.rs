@@ -184,7 +184,7 @@ async fn change_everything(world: &World) {
         ..bo
     };
     change.update_user(&bo).await.unwrap();
-    change.insert_user(&user(world.acme, "new")).await.unwrap();
+    change.insert_user(&user(world.acme, "newcomer")).await.unwrap();
     change.commit().await.unwrap();
 }
 
