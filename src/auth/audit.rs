@@ -91,13 +91,17 @@ pub enum EventKind {
     ConfigurationApplied,
     /// A configuration was refused.
     ConfigurationRefused,
+    /// A new process took the listeners over.
+    BinarySwapped,
+    /// A new process was to take the listeners over, and could not.
+    BinarySwapFailed,
     /// The whole store was copied; told in the copy.
     StoreCopied,
 }
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -137,6 +141,8 @@ impl EventKind {
         Self::Throttled,
         Self::ConfigurationApplied,
         Self::ConfigurationRefused,
+        Self::BinarySwapped,
+        Self::BinarySwapFailed,
         Self::StoreCopied,
     ];
 
@@ -182,6 +188,8 @@ impl EventKind {
             Self::Throttled => "throttle.engaged",
             Self::ConfigurationApplied => "configuration.applied",
             Self::ConfigurationRefused => "configuration.refused",
+            Self::BinarySwapped => "binary.swapped",
+            Self::BinarySwapFailed => "binary.swap_failed",
             Self::StoreCopied => "store.copied",
         }
     }
@@ -195,6 +203,7 @@ impl EventKind {
                 | Self::SecondFactorDisabled
                 | Self::Throttled
                 | Self::ConfigurationRefused
+                | Self::BinarySwapFailed
         )
     }
 }
