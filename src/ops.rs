@@ -190,12 +190,11 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_refused_configuration_is_told_and_changes_no_readiness() {
         let served = serve().await;
-        let refused_at = Instant::now();
+        let refused_at = Instant::now().checked_sub(Duration::from_secs(7)).unwrap();
         served.refused.send(Some(refused_at)).unwrap();
-        tokio::time::advance(Duration::from_secs(7)).await;
         let degraded = Readiness::Degraded { reason: "the store is away".to_owned(), since: refused_at };
         for (readiness, told) in [
             (Readiness::Ready, "ready; the configuration on disk is refused since 7 s\n"),

@@ -6,6 +6,7 @@
 //! stay where they are stay open. What a process cannot change about itself, such as its threads, is named in a warning.
 //! Reloads and changes of the process are one task's work, so that neither sees the other half done. Runs on the control plane's runtime; started by `app`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,9 +149,9 @@ impl Reloader {
                 }
             }
         };
-        let locks = self.sockets.into_locks();
+        self.sockets.close();
         drained.cancelled().await;
-        drop((locks, successor));
+        drop(successor);
     }
 
     /// Waits until a file has changed, and then until all are left alone. Cancel-safe.
@@ -235,7 +236,9 @@ impl Reloader {
         self.slots.set_limits(connection_limits(limits));
         let ended = self.shared.authenticator.reconfigure(&next.config.policy, limits);
         sockets.tell_beside(&self.sockets);
-        self.consoles.put_in_force(&next, &sockets, consoles);
+        let mut gone = std::mem::replace(&mut self.sockets, sockets);
+        gone.close();
+        self.consoles.put_in_force(&next, &self.sockets, consoles);
         self.ops.put_in_force(&next, ops);
         self.hooks.send_replace(Arc::clone(&next.security_hook));
         let orders = self.orders.iter().zip(doors);
@@ -249,8 +252,8 @@ impl Reloader {
         if timeout(THREADS_TAKE_OVER_WITHIN, all).await.is_err() {
             tracing::warn!("a door thread is busy, and will take the new configuration over later");
         }
-        // Behind the threads, which have emptied the queues: where nobody else holds a socket, it closes now.
-        self.sockets = sockets;
+        // With it the addresses that are gone are free for others.
+        drop(gone);
         for gone in self.present.upstreams_beside(Some(&next)) {
             gone.checks.cancel();
         }
@@ -270,8 +273,8 @@ impl Reloader {
     }
 
     /// Has a new process take over; `None`: it does not, and this one goes on.
-    async fn swap(&self, again: &mut Signal) -> Option<Successor> {
-        let metrics = &self.shared.metrics;
+    async fn swap(&mut self, again: &mut Signal) -> Option<Successor> {
+        let metrics = Arc::clone(&self.shared.metrics);
         let Some(program) = &self.program else {
             metrics.binary_swapped(SwapOutcome::Refused);
             tracing::warn!("SIGUSR2: no new process takes over from a gateway that is not `latchkey serve`");
@@ -283,10 +286,10 @@ impl Reloader {
             tracing::warn!("SIGUSR2: refused, a new process is being started already");
         };
         let fault = match program.start_successor(&self.sockets, again, &self.drain, on_refused).await {
-            Ok(successor) => {
-                self.leave_to(&successor).await;
-                return Some(successor);
-            }
+            Ok(successor) => match self.leave_to(&successor).await {
+                Ok(()) => return Some(successor),
+                Err(error) => SwapFault::Broken(error),
+            },
             Err(fault) => fault,
         };
         let outcome = match fault {
@@ -300,18 +303,24 @@ impl Reloader {
     }
 
     /// `successor` serves: nothing is accepted here any more, and what is open drains.
-    async fn leave_to(&self, successor: &Successor) {
+    ///
+    /// # Errors
+    /// It is gone already; nothing has changed then.
+    async fn leave_to(&mut self, successor: &Successor) -> io::Result<()> {
         let pid = successor.pid;
         // Before the new process says anything itself: systemd listens to one process of a service.
-        self.supervisor.tell_successor(pid);
+        self.supervisor.tell_main_process(pid);
+        if let Err(error) = successor.leave_to_it() {
+            self.supervisor.tell_main_process(std::process::id());
+            return Err(error);
+        }
+        self.sockets.close();
         self.ops.close();
         let idle_for = Duration::from_secs(self.present.limits.drain_seconds.into()) / 2;
         self.drain.begin_gently(Instant::now() + idle_for);
-        if let Err(error) = successor.leave_to_it() {
-            tracing::warn!(%error, "the new process could not be told that it is alone");
-        }
         tracing::info!(pid, "a new process serves on all sockets; this one drains");
         self.record(Event::new(EventKind::BinarySwapped).with("pid", pid), "SIGUSR2").await;
+        Ok(())
     }
 
     /// Writes into the audit trail. A configuration is in force without the store, so that one that is away keeps none.

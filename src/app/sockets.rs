@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::config::{Config, Listener, ListenerProtocol};
-use crate::net::{BoundListener, ListenError, ListenerLock, listen};
+use crate::net::{BoundListener, ListenError, listen};
 
 /// One listener's sockets.
 #[derive(Clone, Debug)]
@@ -136,9 +136,13 @@ impl Sockets {
         Ok(self.shares(name, NonZeroUsize::MIN)?.into_iter().flatten().collect())
     }
 
-    /// Closes the sockets; whoever holds the locks keeps the addresses.
-    pub(super) fn into_locks(self) -> Vec<Arc<ListenerLock>> {
-        self.0.into_iter().map(|held| Arc::clone(&held.bound.lock)).collect()
+    /// Closes the sockets, but for those that others hold, and keeps the addresses. To be called before those who accept
+    /// are told to end: they take what queues and close the sockets then, and none may stay open behind them.
+    pub(super) fn close(&mut self) {
+        for held in &mut self.0 {
+            let (address, lock) = (held.bound.address, Arc::clone(&held.bound.lock));
+            held.bound = Arc::new(BoundListener { address, sockets: Vec::new(), lock });
+        }
     }
 
     /// Tells which of these `named` does not hold: connections to those would wait in vain.
@@ -252,6 +256,11 @@ mod tests {
         assert_eq!(sockets.shares("a", NonZeroUsize::new(3).unwrap()).unwrap().len(), 3);
         assert_eq!(sockets.whole("a").unwrap().len(), 1);
         assert_eq!(sockets.shares("b", NonZeroUsize::MIN).unwrap().len(), 0);
-        assert_eq!(sockets.into_locks().len(), 1);
+        let mut closed = sockets.clone();
+        closed.close();
+        assert!(TcpStream::connect(address).is_ok(), "another holds the socket");
+        drop(sockets);
+        assert!(TcpStream::connect(address).is_err());
+        assert!(matches!(listen(address, NonZeroUsize::MIN), Err(ListenError::AlreadyServed(_))));
     }
 }

@@ -135,8 +135,12 @@ impl OwnProgram {
             command.env_remove(variable);
         }
         let unstartable = |error| SwapFault::Unstartable(self.path.clone(), error);
-        let child = command.spawn().map_err(unstartable)?;
-        ours.send_sockets(sockets.held()).map_err(SwapFault::Broken)?;
+        let mut child = command.spawn().map_err(unstartable)?;
+        if let Err(error) = ours.send_sockets(sockets.held()) {
+            // It is reaped by the runtime.
+            let _ = child.start_kill();
+            return Err(SwapFault::Broken(error));
+        }
         Ok((ours, child))
     }
 }
@@ -153,8 +157,10 @@ async fn end(child: &mut Child) -> Option<ExitStatus> {
 }
 
 impl Successor {
-    /// Tells it that nothing is accepted here any more, or will not be in a moment. While this value lives, the new
-    /// process knows that the old one has not ended.
+    /// Tells it that the addresses are left to it. While this value lives, it knows that this process has not ended.
+    ///
+    /// # Errors
+    /// It is gone.
     pub(super) fn leave_to_it(&self) -> io::Result<()> {
         self.channel.send(&Message::Taken, &[])
     }

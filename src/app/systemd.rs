@@ -76,7 +76,7 @@ impl Supervisor {
     }
 
     /// The service's process is `pid` from now on.
-    pub(super) fn tell_successor(&self, pid: u32) {
+    pub(super) fn tell_main_process(&self, pid: u32) {
         self.tell(&format!("MAINPID={pid}"));
     }
 
@@ -158,7 +158,7 @@ mod tests {
             let supervisor = told(&[], &variable);
             supervisor.tell_ready("serving");
             assert_eq!(received(&socket), "READY=1\nSTATUS=serving");
-            supervisor.tell_successor(4_711);
+            supervisor.tell_main_process(4_711);
             assert_eq!(received(&socket), "MAINPID=4711");
             supervisor.tell_reloading();
             let reloading = received(&socket);

@@ -258,8 +258,12 @@ impl Thread {
             }
         }
         self.close_doors_beside(generation).await;
+        let newest = generation.doors.iter().map(|plan| plan.id).max();
         for handed in self.early.take() {
-            self.serve_handed_over(handed);
+            // Of a door that is not known and not to come, a connection was too late.
+            if self.door(handed.door).is_some() || Some(handed.door) > newest {
+                self.serve_handed_over(handed);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -116,7 +117,12 @@ impl Channel {
         let received = rustix::io::retry_on_intr(|| {
             let mut into = [IoSliceMut::new(&mut bytes)];
             recvmsg(&self.0, &mut into, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
-        })?;
+        });
+        let received = match received {
+            // It has closed its end without reading all.
+            Err(Errno::CONNRESET) => return Ok(None),
+            received => received?,
+        };
         let mut descriptors = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(some) = message {
@@ -228,8 +234,9 @@ mod tests {
         assert_eq!(ours.answer().await.unwrap(), Some(Message::Ready));
         ours.send(&Message::Taken, &[]).unwrap();
         assert_eq!(theirs.next().unwrap(), Some(Message::Taken));
+        ours.send(&Message::Taken, &[]).unwrap();
         drop(theirs);
-        assert_eq!(ours.answer().await.unwrap(), None);
+        assert_eq!(ours.answer().await.unwrap(), None, "although it has not read all");
         assert!(ours.send(&Message::Taken, &[]).is_err());
     }
 

@@ -43,8 +43,9 @@ impl SteadyClient {
             let is_new = self.wire.is_none();
             let mut wire = self.wire.take().unwrap_or_else(|| self.connect());
             if wire.try_send(request.to_bytes()).is_err() || !wire.has_more() {
-                assert!(!is_new, "a new connection ended without an answer");
-                self.crossed += 1;
+                // Where an address is given up, a connection may come in the moment of its end.
+                assert!(!is_new || self.addresses.len() > 1, "a new connection ended without an answer");
+                self.crossed += usize::from(!is_new);
                 continue;
             }
             let answer = wire.read_answer();

@@ -72,9 +72,9 @@ fn s79_new_processes_and_reloads_under_64_connections_and_16_sessions_fail_no_re
         for round in 0..reloads.max(swaps) {
             let before = (answered.load(Ordering::Relaxed), named.load(Ordering::Relaxed));
             if (round * swaps) % reloads < swaps {
-                let began = Instant::now();
+                let asked = Instant::now();
                 gateway.process().swap();
-                times.push(began.elapsed());
+                times.push(asked.elapsed());
             }
             // A listener beside those that are asked comes, moves and goes.
             gateway.reload(|config| {

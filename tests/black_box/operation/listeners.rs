@@ -20,7 +20,7 @@ const CONSOLE: usize = 6;
 
 /// A gateway whose drains are short, with a key.
 fn gateway_with_key() -> (TestGateway, Key) {
-    let gateway = TestGateway::configured(|config| config["limits"]["drain_seconds"] = json!(2));
+    let gateway = TestGateway::configured(|config| config["limits"]["drain_seconds"] = json!(4));
     gateway.create_customer("acme");
     let key = gateway.create_key("acme/admin");
     (gateway, key)

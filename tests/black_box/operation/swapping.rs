@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 fn short_drains() -> Installation {
-    Installation::configured(|config| config["limits"]["drain_seconds"] = json!(2))
+    Installation::configured(|config| config["limits"]["drain_seconds"] = json!(4))
 }
 
 fn with_key(gateway: TestGateway) -> (TestGateway, Key) {
