@@ -3,7 +3,7 @@
 //!
 //! No rule of the protocol stands here; the permit does, without which nothing goes upstream. Called by `server`.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::ending::Ending;
+use super::ending::{Ending, ended};
 use super::journal::Journal;
 use super::line::{LineReader, NextLine};
 use super::link::{Fetch, UpstreamEvent, UpstreamLink};
@@ -390,13 +390,5 @@ impl<'d> Connection<'d> {
         }
         let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
         self.journal.answered(self.door, &tally, permit);
-    }
-}
-
-/// Completes when the credential of a logged-in session no longer lets in; before a login, never.
-async fn ended(live: Option<&LiveSession>) {
-    match live {
-        Some(live) => live.ended().await,
-        None => pending().await,
     }
 }

@@ -1,6 +1,10 @@
-//! How a connection ends when its listener drains. Pure; `connection` asks it.
+//! How a connection ends: with its credential, or when its listener drains. Called by `connection`.
+
+use std::future::pending;
 
 use tokio::time::Instant;
+
+use crate::auth::LiveSession;
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,5 +25,13 @@ impl Ending {
             Self::BehindNextReply { until, .. } => Some(until),
             Self::Told { cut_at } => Some(cut_at),
         }
+    }
+}
+
+/// Completes when the credential of a logged-in session no longer lets in; before a login, never.
+pub async fn ended(live: Option<&LiveSession>) {
+    match live {
+        Some(live) => live.ended().await,
+        None => pending().await,
     }
 }

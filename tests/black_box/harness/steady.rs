@@ -8,6 +8,9 @@ use rustls::ClientConfig;
 
 use super::{Request, Wire, wait_for};
 
+/// An end that was meant follows its reply at once.
+const END_FOLLOWS_WITHIN: Duration = Duration::from_millis(20);
+
 /// A kept-alive client. It opens a new connection where it was told to by `Connection: close`, or where the old one had
 /// ended before the first byte of an answer; never where it has just opened one.
 pub struct SteadyClient {
@@ -85,7 +88,7 @@ impl SteadySession {
     /// Asks, and must get this reply.
     pub fn ask(&mut self, line: &str, reply: &str) {
         let mut wire = match self.wire.take() {
-            Some(mut open) => match open.read_next(Duration::from_millis(1)) {
+            Some(mut open) => match open.read_next(END_FOLLOWS_WITHIN) {
                 None => open,
                 Some(read) => {
                     assert!(read.is_empty(), "bytes that nobody asked for: {read:?}");

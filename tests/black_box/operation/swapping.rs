@@ -168,8 +168,11 @@ fn clients_that_keep_their_connections_notice_nothing_but_that_they_are_asked_to
     let isproxy = Authority::shared().client(&[]);
     let mut session = SteadySession::new(gateway.address("isproxy"), Some(isproxy), key.login());
     for _ in 0..2 {
-        client.ask(&request);
-        session.ask("IS example.com", "example.com available");
+        // Of the second process on, the first answer is the last of a connection that the process before holds.
+        for _ in 0..2 {
+            client.ask(&request);
+            session.ask("IS example.com", "example.com available");
+        }
         gateway.process().swap();
     }
     client.ask(&request);
