@@ -12,48 +12,57 @@ mod door_addresses;
 mod doors;
 mod generation;
 mod loading;
+mod opening;
+mod ops_listeners;
+mod places;
 mod process;
 mod refusals;
 mod reload;
 mod security_hook;
 mod snapshots;
+mod sockets;
 mod source;
+mod surroundings;
+mod swap;
+mod systemd;
 mod usage;
+mod watchdog;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::auth::{
-    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureCounter, FailureGroups,
-    HashingLane, SessionKeeper, SessionKeeperParts,
-};
+use crate::auth::{Authenticator, FailureGroups};
 use crate::clock::Clock;
-use crate::config::{Config, ListenerProtocol};
-use crate::net::{BoundListener, listen};
-use crate::ops::Readiness;
-use crate::store::{Index, KeyUse, Store};
-use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
+use crate::config::Config;
+use crate::net::Drain;
+use crate::ops::{Live, OpsState, Readiness};
+use crate::store::{Index, Store};
+use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, SwapOutcome};
 pub use check::find_unusable;
+use consoles::Consoles;
 use control::HealthChecks;
 use generation::Generation;
-use loading::{Loaded, load};
-use reload::Reloader;
+use opening::{Opened, open_shared};
+use ops_listeners::OpsListeners;
+use reload::{Reloader, Signals};
 use security_hook::{follow_security_events, tell_security_events};
-use snapshots::Snapshots;
+use sockets::{Held, Sockets};
 pub use source::ConfigSource;
 use source::FileMarks;
+use surroundings::Surroundings;
+use swap::Heir;
+use systemd::Supervisor;
+use watchdog::give_signs_of_life;
 
-/// Uses of keys that may wait to be written; beyond, a use goes unnoted.
-const WAITING_KEY_USES: usize = 65_536;
 /// Security events that are read before those before them are told.
 const SECURITY_EVENTS_AT_ONCE: usize = 1;
 /// Worker threads of the control plane.
@@ -65,15 +74,16 @@ pub struct Gateway {
     control: Runtime,
     addresses: Vec<(String, SocketAddr)>,
     doors: Vec<JoinHandle<()>>,
-    /// Ends, like the doors, once it is drained.
-    console: Option<tokio::task::JoinHandle<()>>,
-    readiness: tokio::sync::watch::Sender<Readiness>,
+    /// Is empty, like the doors, once it is drained.
+    consoles: TaskTracker,
+    readiness: watch::Sender<Readiness>,
     /// Ends accepting and lets open connections finish.
-    drain: CancellationToken,
+    drain: Drain,
     /// Ends the control plane's tasks, after the doors.
     stop_control: CancellationToken,
-    control_tasks: tokio_util::task::TaskTracker,
+    control_tasks: TaskTracker,
     store: Store,
+    supervisor: Supervisor,
 }
 
 /// What every part of a gateway may hold on to.
@@ -90,101 +100,107 @@ struct Shared {
     failures: FailureGroups,
 }
 
-/// Serves by the configuration of `source` until SIGTERM or SIGINT, then drains. Returns once everything is closed.
+/// Serves by the configuration of `source` until SIGTERM or SIGINT, then drains; until a new process has taken over,
+/// where SIGUSR2 asks for one. Returns once everything is closed.
 ///
 /// # Errors
 /// [`Faults`](crate::config::Faults) of the configuration, or what keeps it from being served by.
 pub fn serve(source: ConfigSource) -> Result<()> {
-    Gateway::start(source)?.run_until_signal()
+    Gateway::start_in(source, Surroundings::of_service()?)?.run_until_signal()
 }
 
 impl Gateway {
     /// Reads the configuration, opens the store, loads the index, and answers on every listener; follows changes of
-    /// the configuration from then on.
+    /// the configuration from then on. Stands alone: no process hands anything over to it, or gets anything of it.
     pub fn start(source: ConfigSource) -> Result<Self> {
+        Self::start_in(source, Surroundings::default())
+    }
+
+    fn start_in(source: ConfigSource, surroundings: Surroundings) -> Result<Self> {
+        let Surroundings { inherited, heir, program, supervisor } = surroundings;
         process::harden();
-        let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(CONTROL_THREADS)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .context("the control plane's threads could not be started")?;
+        let control = control_runtime()?;
         // First of all: a SIGHUP that nobody waits for ends the process.
-        let hangup = control.block_on(async { hangup_signal() })?;
+        let signals = control.block_on(async { Signals::caught_from_now_on() })?;
         let reading = source.read(&FileMarks::default());
         let config = Arc::new(reading.config?);
-        let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots } =
-            open_shared(&control, &config)?;
+        let opened = open_shared(&control, &config)?;
+        let Opened { shared, store, plane, snapshots, .. } = &opened;
+        let (shared, store, plane, snapshots) =
+            (shared.clone(), store.clone(), plane.clone(), snapshots.clone());
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
-
-        let bound = bind_all(&config)?;
-        let addresses = bound.iter().map(|(name, bound)| (name.clone(), bound.address)).collect();
-        let (readiness, _) = tokio::sync::watch::channel(Readiness::Starting);
-        let (drain, stop_control) = (CancellationToken::new(), CancellationToken::new());
-        let control_tasks = tokio_util::task::TaskTracker::new();
-        control.block_on(control::start(control::Parts {
-            shared: shared.clone(),
-            store: store.clone(),
-            plane: plane.clone(),
-            noted_uses,
-            refused,
-            session_keeper,
-            failure_counter,
-            snapshots: snapshots.clone(),
-            ops: control::ops_sockets(&config, &bound)?,
+        let sockets = open_sockets(&config, inherited)?;
+        let addresses = sockets.addresses();
+        let Ends { drain, stop_control, control_tasks, console_tasks } = Ends::default();
+        let (readiness, _) = watch::channel(Readiness::Starting);
+        let (config_refused, _) = watch::channel(None);
+        let outdated = Arc::new(Notify::new());
+        let (stop, tasks) = (stop_control.clone(), control_tasks.clone());
+        let parts = control::Parts {
+            opened,
+            outdated: Arc::clone(&outdated),
             limits: config.limits.clone(),
             readiness: readiness.clone(),
-            stop: stop_control.clone(),
-            tasks: control_tasks.clone(),
-        }))?;
-        let console_sockets = consoles::console_sockets(&config, &bound)?;
-        let told = door_addresses::door_addresses(&config, &bound);
-        let doors = doors::spawn(&shared, &generation, bound, &drain)?;
-        let consoles = control.block_on(consoles::spawn(
-            &shared,
-            &plane,
-            &snapshots,
-            &generation,
-            (console_sockets, told),
-            &drain,
-        ))?;
-        let (consoles, console) = consoles.unzip();
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
+        control.block_on(control::start(parts))?;
+        let doors = doors::spawn(&shared, &generation, &sockets, &drain)?;
+        let live = Live::new(&shared.metrics, readiness.subscribe());
+        // Also where nobody can look yet: a reload may bring a listener.
+        control.spawn(tasks.track_future(Arc::clone(&live).take_samples(stop.clone())));
+        let ops = OpsState {
+            readiness: readiness.subscribe(),
+            config_refused: config_refused.subscribe(),
+            metrics: Arc::clone(&shared.metrics),
+            access_log: shared.access_log.clone(),
+            live,
+        };
         let hooks = watch::Sender::new(Arc::clone(&generation.security_hook));
-        let (sender, events) = tokio::sync::mpsc::channel(SECURITY_EVENTS_AT_ONCE);
-        let telling = tell_security_events(events, hooks.subscribe(), stop_control.clone());
-        let following = follow_security_events(store.clone(), sender, stop_control.clone());
-        let reloader = Reloader {
+        let mut reloader = Reloader {
+            consoles: Consoles::new(&shared, &plane, snapshots, &drain, &console_tasks),
+            ops: OpsListeners::new(ops, tasks.clone(), stop.clone()),
+            health_checks: HealthChecks { tasks: tasks.clone(), stop: stop.clone() },
+            supervisor: supervisor.clone(),
+            drain: drain.clone(),
             shared,
             plane,
             source,
             marks: reading.marks,
             started: config,
             present: generation,
+            sockets,
             orders: doors.orders,
             slots: doors.slots,
-            consoles,
             hooks,
-            health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
+            config_refused,
+            program,
         };
-        control.block_on(async {
-            reloader.health_checks.spawn(reloader.present.upstreams_beside(None));
-            control_tasks.spawn(telling);
-            control_tasks.spawn(following);
-            control_tasks.spawn(reloader.run(hangup, drain.clone()));
-        });
-        // The store may be away already.
-        readiness.send_if_modified(|present| {
-            let is_starting = matches!(present, Readiness::Starting);
-            if is_starting {
-                *present = Readiness::Ready;
-            }
-            is_starting
-        });
-        let doors = doors.handles;
-        Ok(Self { control, addresses, doors, console, readiness, drain, stop_control, control_tasks, store })
+        control.block_on(reloader.serve_first(&readiness))?;
+        let (sender, events) = mpsc::channel(SECURITY_EVENTS_AT_ONCE);
+        let telling = tell_security_events(events, reloader.hooks.subscribe(), stop.clone());
+        tasks.spawn_on(telling, control.handle());
+        tasks.spawn_on(follow_security_events(store.clone(), sender, stop.clone()), control.handle());
+        tasks.spawn_on(give_signs_of_life(supervisor.clone(), doors.pulses, stop), control.handle());
+        take_over(heir, &reloader.shared.metrics, &control, outdated);
+        supervisor.tell_ready("serving");
+        tasks.spawn_on(reloader.run(signals), control.handle());
+        let (doors, consoles) = (doors.handles, console_tasks);
+        Ok(Self {
+            control,
+            addresses,
+            doors,
+            consoles,
+            readiness,
+            drain,
+            stop_control,
+            control_tasks,
+            store,
+            supervisor,
+        })
     }
 
-    /// Where each listener listens, in the order of the configuration.
+    /// Where each listener listened at the start, in the order of the configuration.
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         &self.addresses
     }
@@ -194,10 +210,15 @@ impl Gateway {
         &self.control
     }
 
-    /// Waits for SIGTERM or SIGINT, then drains: no new connections, open ones end after what they are at, and what is
-    /// still open after `limits.drain_seconds` is cut.
+    /// Waits for SIGTERM or SIGINT, or until a new process has taken over, and drains: no new connections, open ones end
+    /// after what they are at, and what is still open after `limits.drain_seconds` is cut.
     pub fn run_until_signal(self) -> Result<()> {
-        self.control.block_on(termination_signal())?;
+        self.control.block_on(async {
+            tokio::select! {
+                signalled = termination_signal() => signalled,
+                () = self.drain.begun() => Ok(()),
+            }
+        })?;
         self.stop()
     }
 
@@ -205,14 +226,16 @@ impl Gateway {
     pub fn stop(self) -> Result<()> {
         tracing::info!("draining");
         self.readiness.send_replace(Readiness::Draining);
-        self.drain.cancel();
+        if !self.drain.has_begun() {
+            self.supervisor.tell_stopping();
+        }
+        self.drain.begin();
         let mut failed = false;
         for door in self.doors {
             failed |= door.join().is_err();
         }
-        if let Some(console) = self.console {
-            failed |= self.control.block_on(console).is_err();
-        }
+        self.consoles.close();
+        self.control.block_on(self.consoles.wait());
         self.stop_control.cancel();
         self.control_tasks.close();
         self.control.block_on(async {
@@ -224,99 +247,52 @@ impl Gateway {
     }
 }
 
-/// The store, what answers from it, and what is to be written to it.
-struct Opened {
-    shared: Shared,
-    store: Store,
-    /// Acts for the gateway.
-    plane: ControlPlane,
-    noted_uses: tokio::sync::mpsc::Receiver<KeyUse>,
-    refused: tokio::sync::mpsc::Receiver<KeptRefusal>,
-    session_keeper: SessionKeeper,
-    /// Where several gateways share the store.
-    failure_counter: Option<FailureCounter>,
-    snapshots: Snapshots,
+/// How the parts of a gateway come to their ends.
+#[derive(Default)]
+struct Ends {
+    drain: Drain,
+    stop_control: CancellationToken,
+    control_tasks: TaskTracker,
+    console_tasks: TaskTracker,
 }
 
-fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
-    let clock = Clock::system();
-    let Loaded { store, key_ring, index, snapshots } = control.block_on(load(config, &clock))?;
-    let (key_uses, noted_uses) = tokio::sync::mpsc::channel(WAITING_KEY_USES);
-    let limits = Arc::new(config.limits.clone());
-    let (session_keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
-        store: store.clone(),
-        index: Arc::clone(&index),
-        key_ring: Arc::clone(&key_ring),
-        clock: clock.clone(),
-        limits: Arc::clone(&limits),
+fn control_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("the control plane's threads could not be started")
+}
+
+/// The sockets for `config`, those that are there already first.
+fn open_sockets(config: &Config, inherited: Vec<Held>) -> Result<Sockets> {
+    let inherited = Sockets::of(inherited);
+    let sockets = inherited.successor(config).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow!(lines.join("\n"))
+    })?;
+    sockets.tell_beside(&Sockets::default());
+    inherited.tell_unnamed(&sockets);
+    Ok(sockets)
+}
+
+/// Takes the place of the process before this one, if there is one.
+fn take_over(heir: Option<Heir>, metrics: &Metrics, control: &Runtime, outdated: Arc<Notify>) {
+    let Some(heir) = heir else { return };
+    match heir.take_over() {
+        Ok(()) => tracing::info!("the process before this one leaves its listeners to this one"),
+        Err(error) => {
+            tracing::warn!(%error, "the process before this one does not answer; serving all the same");
+        }
+    }
+    metrics.binary_swapped(SwapOutcome::TakenOver);
+    control.spawn(async move {
+        heir.predecessor_ended().await;
+        tracing::info!("the process before this one has ended");
+        // It may have written a snapshot whose later changes it alone has noted.
+        outdated.notify_one();
     });
-    let (failure_counter, shared_failures) = FailureCounter::new(&store, &key_ring).unzip();
-    let plane = ControlPlane {
-        store: store.clone(),
-        key_ring: Arc::clone(&key_ring),
-        clock: clock.clone(),
-        policy: config.policy.clone(),
-        actor: Actor::Gateway,
-        once: None,
-        hashing: HashingLane::default(),
-    };
-    let authenticator = Arc::new(Authenticator::new(AuthenticatorParts {
-        index: Arc::clone(&index),
-        key_ring: Arc::clone(&key_ring),
-        policy: config.policy.clone(),
-        limits,
-        clock: clock.clone(),
-        key_uses,
-        session_orders,
-        shared_failures,
-        password_threads: password_threads(),
-    })?);
-    let access_log = match &config.access_log {
-        Some(path) => AccessLog::open(path)
-            .with_context(|| format!("the access log {} cannot be opened", path.display()))?,
-        None => AccessLog::off(),
-    };
-    let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
-    let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
-    let shared = Shared {
-        clock,
-        index,
-        authenticator,
-        metrics,
-        access_log,
-        refusals,
-        failures: FailureGroups::default(),
-    };
-    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots })
-}
-
-fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {
-    config
-        .listeners
-        .iter()
-        .map(|listener| {
-            let sockets = match listener.protocol {
-                ListenerProtocol::Http(_)
-                | ListenerProtocol::IsProxy(_)
-                | ListenerProtocol::ForwardAuth(_) => config.threads,
-                ListenerProtocol::Console(_) | ListenerProtocol::Ops => NonZeroUsize::MIN,
-            };
-            let bound = listen(listener.address, sockets)
-                .with_context(|| format!("listener `{}` cannot listen", listener.name))?;
-            tracing::info!(listener = listener.name, address = %bound.address, "listening");
-            Ok((listener.name.clone(), bound))
-        })
-        .collect()
-}
-
-/// Half the cores hash passwords, so that the other half answers keys (DESIGN section 4).
-fn password_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
-}
-
-/// Catches SIGHUP from now on, until the process ends.
-fn hangup_signal() -> Result<Signal> {
-    signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")
 }
 
 /// Waits for SIGTERM or SIGINT, which no longer end the process from then on.

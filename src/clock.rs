@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::model::Timestamp;
 
 /// A source of wall-clock time: the machine's, or one that a test sets.
@@ -46,4 +48,11 @@ impl Clock {
                 .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
         })
     }
+}
+
+/// Microseconds of the clock that systemd compares by (`CLOCK_MONOTONIC`), which nobody sets.
+pub fn monotonic_microseconds() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let microseconds = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1_000);
+    u64::try_from(microseconds).unwrap_or_default()
 }

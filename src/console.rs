@@ -49,8 +49,8 @@ pub use page::own_path;
 pub use plain_answer::LoggedReason;
 pub use request_log::loggable;
 pub use server::{
-    BoundConsole, ConsoleDoor, ConsoleSettings, ServerParts, console_connection_limits, console_slots,
-    serve_console,
+    BoundConsole, ConsoleDoor, ConsoleServer, ConsoleSettings, ServerParts, console_connection_limits,
+    console_slots,
 };
 pub use state::{ConsoleParts, ConsoleState, DoorAddresses};
 

@@ -1,11 +1,11 @@
 //! Sockets: listeners per thread, the accept loop and its limits, TLS; and from whom a connection or a request is.
 //! Knows no protocol above TLS.
 //!
-//! Deliberately holds no list of connections: draining is a [`CancellationToken`](tokio_util::sync::CancellationToken)
-//! that the doors listen to. Callers: `app` binds and accepts, the doors take TLS and addresses from here.
+//! Deliberately holds no list of connections: draining is a [`Drain`] that the doors listen to. Callers: `app` binds and accepts, the doors take TLS and addresses from here.
 
 mod accept;
 pub mod client_ip;
+mod drain;
 mod listen;
 pub mod proxy_protocol;
 mod slots;
@@ -16,8 +16,9 @@ pub mod turn;
 pub mod upstream;
 pub mod websocket;
 
-pub use accept::accept_connections;
-pub use listen::{BoundListener, ListenError, ListenerLock, listen};
-pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots};
+pub use accept::{accept_connections, take_queued};
+pub use drain::Drain;
+pub use listen::{BoundListener, ListenError, ListenerLock, adopt, listen};
+pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots, ListenerId};
 pub use tls::{TlsError, server_config};
 pub use tls_client::client_config;

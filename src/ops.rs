@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::TooSlow;
 pub use self::live::Live;
+use crate::net::take_queued;
 use crate::telemetry::{AccessLog, Metrics};
 
 /// Connections at once; further ones wait in the system's queue until one ends.
@@ -62,6 +63,8 @@ pub enum Readiness {
 pub struct OpsState {
     /// The present readiness; whoever changes it holds the sender.
     pub readiness: watch::Receiver<Readiness>,
+    /// Since when the configuration on disk is another one than that in force, because it was refused.
+    pub config_refused: watch::Receiver<Option<Instant>>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Whose dropped lines `/metrics` shows.
@@ -83,7 +86,7 @@ impl Readiness {
     }
 }
 
-/// Answers on `listener` until `stop`; then gives open connections a second to end.
+/// Answers on `listener` until `stop`; then gives open connections, and those that queue, a second to end.
 ///
 /// Each connection carries one request and has ten seconds, so that no client can hold a place; those who listen to the
 /// live page's events, sixteen at most, have theirs for as long as they take them.
@@ -91,6 +94,7 @@ pub async fn serve_ops(listener: TcpListener, state: OpsState, stop: Cancellatio
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
@@ -101,7 +105,11 @@ pub async fn serve_ops(listener: TcpListener, state: OpsState, stop: Cancellatio
             },
         }
     }
-    drop(listener);
+    take_queued(listener, |stream, _| {
+        if connections.len() < CONNECTIONS {
+            connections.spawn(serve_connection(stream, state.clone()));
+        }
+    });
     // What is still open after the deadline is cut with the set.
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_DEADLINE, ended).await.is_err() {
@@ -162,6 +170,7 @@ mod tests {
     struct Served {
         address: SocketAddr,
         readiness: watch::Sender<Readiness>,
+        refused: watch::Sender<Option<Instant>>,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
         task: JoinHandle<()>,
@@ -172,12 +181,19 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (sender, readiness) = watch::channel(Readiness::Starting);
         let metrics = Arc::new(Metrics::new(&["unknown_key"]));
+        let (refused, config_refused) = watch::channel(None);
         let live = Live::new(&metrics, readiness.clone());
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&live).take_samples(stop.clone()));
-        let state = OpsState { readiness, metrics: Arc::clone(&metrics), access_log: AccessLog::off(), live };
+        let state = OpsState {
+            readiness,
+            config_refused,
+            metrics: Arc::clone(&metrics),
+            access_log: AccessLog::off(),
+            live,
+        };
         let task = tokio::spawn(serve_ops(listener, state, stop.clone()));
-        Served { address, readiness: sender, metrics, stop, task }
+        Served { address, readiness: sender, refused, metrics, stop, task }
     }
 
     /// Sends `request` and reads to the end.
@@ -213,6 +229,47 @@ mod tests {
             assert!(answer.ends_with(&format!("\r\n\r\n{text}")), "{answer}");
             assert!(ask(&served, "GET", "/livez").await.ends_with("\r\n\r\nok\n"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_refused_configuration_is_told_and_changes_no_readiness() {
+        let served = serve().await;
+        let refused_at = Instant::now().checked_sub(Duration::from_secs(7)).unwrap();
+        served.refused.send(Some(refused_at)).unwrap();
+        let degraded = Readiness::Degraded { reason: "the store is away".to_owned(), since: refused_at };
+        for (readiness, told) in [
+            (Readiness::Ready, "ready; the configuration on disk is refused since 7 s\n"),
+            (
+                degraded,
+                "degraded: the store is away for 7 s; the configuration on disk is refused since 7 s\n",
+            ),
+        ] {
+            served.readiness.send(readiness).unwrap();
+            let answer = ask(&served, "GET", "/readyz").await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(told), "{answer}");
+        }
+        served.refused.send(None).unwrap();
+        served.readiness.send(Readiness::Ready).unwrap();
+        assert!(ask(&served, "GET", "/readyz").await.ends_with("\r\n\r\nready\n"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_queues_when_the_listener_stops_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = TcpStream::connect(address).await.unwrap();
+        queued.write_all(b"GET /livez HTTP/1.1\r\nHost: ops\r\n\r\n").await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let readiness = watch::channel(Readiness::Ready).1;
+        let metrics = Arc::new(Metrics::default());
+        let live = Live::new(&metrics, readiness.clone());
+        let config_refused = watch::channel(None).1;
+        let state = OpsState { readiness, config_refused, metrics, access_log: AccessLog::off(), live };
+        serve_ops(listener, state, stop).await;
+        let mut answer = String::new();
+        queued.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
     }
 
     #[tokio::test]

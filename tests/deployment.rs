@@ -90,7 +90,7 @@ fn nothing_but_the_sources_goes_into_an_image() {
 
 #[test]
 fn the_service_is_given_more_time_to_stop_than_draining_takes() {
-    let unit = read("deploy/latchkey.service");
+    let unit = read("deploy/systemd/latchkey.service");
     let setting = |name: &str| -> u64 {
         let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
         line.parse().unwrap()
@@ -102,8 +102,22 @@ fn the_service_is_given_more_time_to_stop_than_draining_takes() {
     assert!(setting("TimeoutStopSec") > default("drain_seconds"));
     // A connection has a socket of its own, and one to the upstream.
     assert!(setting("LimitNOFILE") > 2 * default("connections"));
+    // A sign of life is due four times within it, and a thread shows itself five times a second.
+    assert!(setting("WatchdogSec") >= 2);
+    assert!(unit.lines().any(|line| line == "Type=notify"));
     for hardening in ["NoNewPrivileges=yes", "ProtectSystem=strict", "MemoryDenyWriteExecute=yes"] {
         assert!(unit.lines().any(|line| line == hardening), "{hardening}");
+    }
+}
+
+#[test]
+fn systemds_sockets_are_at_addresses_of_the_annotated_configuration() {
+    let sockets = read("deploy/systemd/latchkey.socket");
+    let config = read("config/latchkey.yaml");
+    let streams: Vec<&str> = sockets.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
+    assert!(!streams.is_empty());
+    for address in streams {
+        assert!(config.contains(&format!("address: {address}")), "{address}");
     }
 }
 

@@ -23,6 +23,7 @@ use latchkey::gateway::isproxy::{DoorParts, IsProxyDoor, IsProxyUpstream};
 use latchkey::model::{
     AccessPoints, AllowList, ApiKeyRecord, KeyId, MfaRequirement, Permissions, Secret, Service, Timestamp,
 };
+use latchkey::net::Drain;
 use latchkey::net::upstream::UpstreamServers;
 use latchkey::store::{Index, NewCustomer, NewUser, Store};
 use latchkey::telemetry::{AccessLog, Metrics, RefusalRecorder, RequestIds};
@@ -42,7 +43,7 @@ struct Door {
     authenticator: Arc<Authenticator>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    drain: CancellationToken,
+    drain: Drain,
 }
 
 /// What differs between the tests.
@@ -100,7 +101,7 @@ impl Door {
         });
         let authenticator = Arc::new(authenticator.unwrap());
         let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
-        let drain = CancellationToken::new();
+        let drain = Drain::default();
         let upstream = match given.upstream {
             Some(port) => port,
             None => spawn_sample_upstream().await,
@@ -230,7 +231,7 @@ async fn spawn_sample_upstream() -> u16 {
     port
 }
 
-async fn accept_for(door: Rc<IsProxyDoor>, drain: CancellationToken) -> SocketAddr {
+async fn accept_for(door: Rc<IsProxyDoor>, drain: Drain) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     spawn_local(async move {
@@ -453,11 +454,29 @@ async fn draining_answers_what_is_pending_and_closes() {
             let mut client = door.login().await;
             client.write_all(b"IS a.com\r\nIS b.com\r\n").await.unwrap();
             let first = line(&mut client).await;
-            door.drain.cancel();
+            door.drain.begin();
             let mut both = [first, line(&mut client).await];
             both.sort();
             assert_eq!(both, ["a.com available", "b.com available"]);
             assert_eq!(line(&mut client).await, "");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_gentle_drain_ends_a_session_behind_its_next_reply_and_an_idle_one_when_its_time_is_over() {
+    LocalSet::new()
+        .run_until(async {
+            let door = Door::open(Given::default()).await;
+            let (mut asking, mut idle) = (door.login().await, door.login().await);
+            let began = tokio::time::Instant::now();
+            door.drain.begin_gently(began + Duration::from_millis(300));
+            // What is no request does not count: the client is about to ask.
+            asking.write_all(b"\r\nIS a.com\r\n").await.unwrap();
+            assert_eq!(line(&mut asking).await, "a.com available");
+            assert_eq!(line(&mut asking).await, "");
+            assert_eq!(line(&mut idle).await, "");
+            assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         })
         .await;
 }

@@ -2,31 +2,16 @@
 
 use std::mem::discriminant;
 
-use super::generation::{DoorKind, Generation};
-use crate::config::{Config, ConsoleListener, Listener};
+use super::generation::Generation;
+use crate::config::{Config, ConsoleListener, Listener, ListenerProtocol, PublicUrl};
 
 /// What has changed from `before` to `after` and is in force now: listeners and upstreams by name, and sections.
 pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<String> {
-    let mut parts = Vec::new();
-    for (was, is) in before.doors.iter().zip(&after.doors) {
-        let same = match (&was.kind, &is.kind) {
-            (DoorKind::Http(was, _), DoorKind::Http(is, _)) => was == is,
-            (DoorKind::IsProxy(was, _), DoorKind::IsProxy(is, _)) => was == is,
-            (DoorKind::ForwardAuth(was), DoorKind::ForwardAuth(is)) => was == is,
-            _ => false,
-        };
-        if !same {
-            parts.push(format!("listener `{}`", is.listener_name));
-        }
-    }
-    for (was, is) in before.consoles.iter().zip(&after.consoles) {
-        // Its public URL counts from the next start.
-        let is_as_it_was =
-            ConsoleListener { public_url: was.listener.public_url.clone(), ..is.listener.clone() };
-        if was.listener != is_as_it_was {
-            parts.push(format!("listener `{}`", is.listener_name));
-        }
-    }
+    let (was, is) = (&before.config.listeners, &after.config.listeners);
+    let find = |name: &str| was.iter().find(|was| was.name == name);
+    let mut parts: Vec<_> = is.iter().filter_map(|is| change_of_listener(find(&is.name), is)).collect();
+    let gone = was.iter().filter(|was| !is.iter().any(|is| is.name == was.name));
+    parts.extend(gone.map(|was| format!("listener `{}`, which is gone", was.name)));
     let (was, is) = (&before.config.upstreams, &after.config.upstreams);
     parts.extend(is.iter().filter(|is| !was.contains(is)).map(|is| format!("upstream `{}`", is.name)));
     let gone = was.iter().filter(|was| !is.iter().any(|is| is.name == was.name));
@@ -43,11 +28,34 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
     parts
 }
 
+fn change_of_listener(was: Option<&Listener>, is: &Listener) -> Option<String> {
+    let name = &is.name;
+    let Some(was) = was else { return Some(format!("listener `{name}`, which is new")) };
+    if discriminant(&was.protocol) != discriminant(&is.protocol) {
+        return Some(format!("listener `{name}`, which has another protocol"));
+    }
+    if was.address != is.address {
+        return Some(format!("listener `{name}`, which is at {} now", is.address));
+    }
+    let is_same = match (&was.protocol, &is.protocol) {
+        // Its public URL counts from the next start.
+        (ListenerProtocol::Console(was), ListenerProtocol::Console(is)) => {
+            *was == ConsoleListener { public_url: was.public_url.clone(), ..is.clone() }
+        }
+        (was, is) => was == is,
+    };
+    (!is_same).then(|| format!("listener `{name}`"))
+}
+
 fn has_other_certificates(before: &Generation, after: &Generation) -> bool {
-    let of_listeners =
-        before.doors.iter().zip(&after.doors).any(|(was, is)| was.certificate() != is.certificate());
-    let of_consoles =
-        before.consoles.iter().zip(&after.consoles).any(|(was, is)| was.certificate() != is.certificate());
+    let of_listeners = after.doors.iter().any(|is| {
+        let was = before.doors.iter().find(|was| was.id == is.id);
+        was.is_some_and(|was| was.certificate() != is.certificate())
+    });
+    let of_consoles = after.consoles.iter().any(|is| {
+        let was = before.consoles.iter().find(|was| was.id == is.id);
+        was.is_some_and(|was| was.certificate() != is.certificate())
+    });
     let of_upstreams = after.upstreams.iter().any(|is| {
         let was = before.upstreams.iter().find(|was| was.name == is.name);
         was.is_some_and(|was| was.certificates() != is.certificates())
@@ -55,42 +63,24 @@ fn has_other_certificates(before: &Generation, after: &Generation) -> bool {
     of_listeners || of_consoles || of_upstreams
 }
 
-/// What of `wanted` is not in force, because the process was started with `started` and cannot change it.
-pub(super) fn what_needs_a_restart(started: &Config, wanted: &Config) -> Vec<String> {
-    let find = |listeners: &[Listener], name: &str| listeners.iter().find(|l| l.name == name).cloned();
-    let mut parts = Vec::new();
-    for was in &started.listeners {
-        let name = &was.name;
-        match find(&wanted.listeners, name) {
-            None => parts.push(format!("listener `{name}` is gone")),
-            Some(is) if discriminant(&is.protocol) != discriminant(&was.protocol) => {
-                parts.push(format!("listener `{name}` has another protocol"));
-            }
-            Some(is) if is.address != was.address => {
-                parts.push(format!("listener `{name}` is at {} and not at {}", was.address, is.address));
-            }
-            Some(_) => {}
-        }
-    }
-    let new = wanted.listeners.iter().filter(|is| find(&started.listeners, &is.name).is_none());
-    parts.extend(new.map(|is| format!("listener `{}` is new", is.name)));
+/// What of `wanted` is not in force, because the process was started with `started` and cannot change it. A console
+/// that was served is called by `console_url`.
+pub(super) fn what_needs_a_restart(
+    started: &Config,
+    console_url: Option<&PublicUrl>,
+    wanted: &Config,
+) -> Vec<String> {
     let sections = [
         ("store", started.store != wanted.store),
         ("the master key", started.master_key != wanted.master_key),
         ("threads", started.threads != wanted.threads),
         ("access_log", started.access_log != wanted.access_log),
-        ("public_url", have_other_public_urls(started, wanted)),
+        ("public_url", console_url.zip(wanted.public_url()).is_some_and(|(was, is)| was != is)),
         ("limits.password_queue", started.limits.password_queue != wanted.limits.password_queue),
         ("limits.api_session…", session_limits(started) != session_limits(wanted)),
     ];
     let differing = sections.into_iter().filter(|(_, differs)| *differs);
-    parts.extend(differing.map(|(section, _)| format!("{section} has changed")));
-    parts
-}
-
-/// Security keys and cookies belong to it. Where a console comes or goes, that is told already.
-fn have_other_public_urls(started: &Config, wanted: &Config) -> bool {
-    started.public_url().zip(wanted.public_url()).is_some_and(|(was, is)| was != is)
+    differing.map(|(section, _)| format!("{section} has changed")).collect()
 }
 
 const fn session_limits(config: &Config) -> [u32; 3] {
@@ -118,6 +108,18 @@ mod tests {
                 &["listener `console`"],
             ),
             (TEXT.replace("localhost:8446", "localhost:8447"), &[]),
+            (
+                TEXT.replace("127.0.0.1:9100", "127.0.0.1:9101"),
+                &["listener `ops`, which is at 127.0.0.1:9101 now"],
+            ),
+            (
+                TEXT.replace("name: internal", "name: other"),
+                &["listener `other`, which is new", "listener `internal`, which is gone"],
+            ),
+            (
+                TEXT.replace("protocol: ops\n", "protocol: isproxy\n    upstream: availability\n"),
+                &["listener `ops`, which has another protocol"],
+            ),
             (TEXT.replace("127.0.0.1:9003", "127.0.0.1:9004"), &["upstream `second`"]),
             (TEXT.replace("127.0.0.1:9001", "127.0.0.1:9004"), &["upstream `availability`"]),
             (
@@ -137,22 +139,15 @@ mod tests {
     fn what_a_process_cannot_change_about_itself_is_named() {
         let folder = TestFolder::new();
         let started = folder.parse(TEXT);
-        let told = |text: &str| what_needs_a_restart(&started, &folder.parse(text)).join(", ");
+        let url = started.public_url();
+        let told = |text: &str| what_needs_a_restart(&started, url, &folder.parse(text)).join(", ");
         assert_eq!(told(TEXT), "");
-        assert_eq!(told(&TEXT.replace("path: /,", "path: /v2,")), "");
+        assert_eq!(told(&TEXT.replace("127.0.0.1:8443", "127.0.0.1:8445")), "", "sockets are no such thing");
         assert_eq!(told(&TEXT.replace("localhost:8446", "localhost:8447")), "public_url has changed");
         assert_eq!(
-            told(&TEXT.replace("127.0.0.1:8443", "127.0.0.1:8445")),
-            "listener `api` is at 127.0.0.1:8443 and not at 127.0.0.1:8445"
-        );
-        assert_eq!(
-            told(&TEXT.replace("name: internal", "name: other")),
-            "listener `internal` is gone, listener `other` is new"
-        );
-        let swapped = TEXT.replace("name: ops", "name: x").replace("name: isproxy", "name: ops");
-        assert_eq!(
-            told(&swapped.replace("name: x", "name: isproxy")),
-            "listener `ops` has another protocol, listener `isproxy` has another protocol"
+            what_needs_a_restart(&started, None, &folder.parse(&TEXT.replace("t:8446", "t:8447"))),
+            [""; 0],
+            "no console was served yet"
         );
         assert_eq!(
             told(&format!(

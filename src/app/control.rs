@@ -1,11 +1,10 @@
 //! The control plane beside the doors: follows the change feed, keeps API sessions, ends what expires, writes key
-//! uses and usage, cleans the store, answers ops.
+//! uses and usage, cleans the store.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,20 +14,19 @@ use super::Shared;
 use super::cleaning::Cleaning;
 use super::clock_difference::ClockDifference;
 use super::generation::UpstreamPlan;
+use super::opening::Opened;
 use super::refusals::RefusalKeeper;
-use super::snapshots::{self, SnapshotWriter, Snapshots};
+use super::snapshots::{self, SnapshotWriter};
 use super::usage::keep_usage;
-use crate::auth::{ControlPlane, FailureCounter, IndexAge, SessionKeeper};
-use crate::config::{Config, Limits, ListenerProtocol, StoreLocation, UpstreamProtocol};
+use crate::auth::{ControlPlane, IndexAge};
+use crate::config::{Limits, StoreLocation, UpstreamProtocol};
 use crate::crypto::random;
 use crate::gateway::{http, isproxy};
 use crate::model::Timestamp;
-use crate::net::BoundListener;
-use crate::ops::{Live, OpsState, Readiness, serve_ops};
+use crate::ops::Readiness;
 use crate::store::{
     Follower, FollowerEvents, KeyUse, NewGateway, SnapshotKeeper, Store, StoreError, Subject,
 };
-use crate::telemetry::KeptRefusal;
 
 /// A key's time is over within this (PROTOCOL section 3, point 8: one second).
 const LOOK_FOR_EXPIRED_EVERY: Duration = Duration::from_millis(250);
@@ -44,16 +42,9 @@ const LOG_AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
 
 /// What the control plane is started with.
 pub(super) struct Parts {
-    pub(super) shared: Shared,
-    pub(super) store: Store,
-    /// Acts for the gateway.
-    pub(super) plane: ControlPlane,
-    pub(super) noted_uses: mpsc::Receiver<KeyUse>,
-    pub(super) refused: mpsc::Receiver<KeptRefusal>,
-    pub(super) session_keeper: SessionKeeper,
-    pub(super) failure_counter: Option<FailureCounter>,
-    pub(super) snapshots: Snapshots,
-    pub(super) ops: Vec<TcpListener>,
+    pub(super) opened: Opened,
+    /// Asks for a new snapshot.
+    pub(super) outdated: Arc<Notify>,
     /// For how long sessions of the console are kept.
     pub(super) limits: Limits,
     pub(super) readiness: watch::Sender<Readiness>,
@@ -63,21 +54,9 @@ pub(super) struct Parts {
 
 /// Starts the tasks of the control plane on the present runtime.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts {
-        shared,
-        store,
-        plane,
-        noted_uses,
-        refused,
-        session_keeper,
-        failure_counter,
-        snapshots,
-        ops,
-        limits,
-        readiness,
-        stop,
-        tasks,
-    } = parts;
+    let Parts { opened, outdated, limits, readiness, stop, tasks } = parts;
+    let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots } =
+        opened;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
     let name = match store.location() {
@@ -93,7 +72,6 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         Some(_) => Store::register_later(new, shared.clock.now()),
     };
     let (away, away_since) = watch::channel(None);
-    let outdated = Arc::new(Notify::new());
     let mut events = Events {
         shared: shared.clone(),
         readiness: readiness.clone(),
@@ -133,32 +111,6 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     if let Some(counter) = failure_counter {
         tasks.spawn(counter.run(stop.clone()));
     }
-    if !ops.is_empty() {
-        serve_all_ops(ops, &shared, &readiness, &stop, &tasks)?;
-    }
-    Ok(())
-}
-
-/// Serves the ops listeners, which show one live page.
-fn serve_all_ops(
-    sockets: Vec<TcpListener>,
-    shared: &Shared,
-    readiness: &watch::Sender<Readiness>,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) -> Result<()> {
-    let live = Live::new(&shared.metrics, readiness.subscribe());
-    tasks.spawn(Arc::clone(&live).take_samples(stop.clone()));
-    for socket in sockets {
-        let listener = tokio::net::TcpListener::from_std(socket).context("an ops listener cannot be used")?;
-        let state = OpsState {
-            readiness: readiness.subscribe(),
-            metrics: shared.metrics.clone(),
-            access_log: shared.access_log.clone(),
-            live: Arc::clone(&live),
-        };
-        tasks.spawn(serve_ops(listener, state, stop.clone()));
-    }
     Ok(())
 }
 
@@ -189,18 +141,6 @@ impl HealthChecks {
             self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(until_gone));
         }
     }
-}
-
-/// Takes the sockets of the ops listeners.
-pub(super) fn ops_sockets(config: &Config, bound: &[(String, BoundListener)]) -> Result<Vec<TcpListener>> {
-    config
-        .listeners
-        .iter()
-        .zip(bound)
-        .filter(|(listener, _)| matches!(listener.protocol, ListenerProtocol::Ops))
-        .flat_map(|(_, (_, bound))| bound.sockets.iter())
-        .map(|socket| socket.try_clone().context("an ops listener cannot be used"))
-        .collect()
 }
 
 /// What happens when the follower has news.

@@ -1,12 +1,12 @@
 //! Where applications find the doors, as far as the configuration tells: for the console's samples.
 //!
-//! What stands in front of the gateway it cannot know. Called by `app` at the start.
+//! What stands in front of the gateway it cannot know. Called by `consoles`, with each configuration.
 
 use std::net::SocketAddr;
 
+use super::sockets::Sockets;
 use crate::config::{Config, HttpListener, IsProxyListener, ListenerProtocol, PlaintextCredentials};
 use crate::console::DoorAddresses;
-use crate::net::BoundListener;
 
 /// How fit a listener is to be told of; the fittest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,9 +16,9 @@ enum Fitness {
     Tls,
 }
 
-/// The addresses of the doors of `config`, which listen at `bound`, in the same order.
-pub(super) fn door_addresses(config: &Config, bound: &[(String, BoundListener)]) -> DoorAddresses {
-    of_listeners(config, bound.iter().map(|(_, bound)| bound.address))
+/// The addresses of the doors of `config`, which listen at `sockets`, in the same order.
+pub(super) fn door_addresses(config: &Config, sockets: &Sockets) -> DoorAddresses {
+    of_listeners(config, sockets.held().iter().map(|held| held.bound.address))
 }
 
 fn of_listeners(config: &Config, addresses: impl Iterator<Item = SocketAddr>) -> DoorAddresses {

@@ -2,23 +2,28 @@
 //! on the hot path but the index.
 //!
 //! What a thread serves by, a [`Generation`], is given to it at its start and by [`Order`]s afterwards, by which threads
-//! also hand connections to each other. What a single thread does with them stands in [`thread`].
+//! also hand connections to each other. What a single thread does with them stands in [`thread`], what doors are made
+//! of in [`parts`].
 
+mod parts;
 mod thread;
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::generation::Generation;
-use crate::config::{Limits, ListenerProtocol};
+use super::sockets::{SocketFault, Sockets};
+use crate::config::Limits;
 use crate::crypto::random;
-use crate::net::{BoundListener, ConnectionLimits, ConnectionSlot, ConnectionSlots};
+use crate::net::{ConnectionLimits, ConnectionSlot, ConnectionSlots, Drain, ListenerId};
 
 /// The running door threads.
 #[derive(Debug)]
@@ -29,28 +34,55 @@ pub(super) struct DoorThreads {
     pub(super) orders: Vec<OrderSender>,
     /// Counts the connections of all of them.
     pub(super) slots: Arc<ConnectionSlots>,
+    /// By the number of the thread.
+    pub(super) pulses: Vec<Pulse>,
 }
 
 /// What a thread is told to do. Connections that wait here are as many as `limits.connections` at most, since each has
 /// its slot.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Serve by this generation from now on, and say so.
-    PutInForce(Arc<Generation>, oneshot::Sender<()>),
+    /// Serve by this generation from now on, also at these new doors, and say so.
+    PutInForce(Arc<Generation>, Vec<DoorSockets>, oneshot::Sender<()>),
     /// Serve a connection that another thread accepted.
     Serve(HandedOver),
+    /// Say that what was ordered before is done.
+    Echo(oneshot::Sender<()>),
 }
 
 pub(super) type OrderSender = mpsc::UnboundedSender<Order>;
 
+/// What a thread accepts on for a door.
+#[derive(Debug)]
+pub(super) struct DoorSockets {
+    id: ListenerId,
+    sockets: Vec<TcpListener>,
+}
+
 /// A connection on its way to the thread that has room for it.
 #[derive(Debug)]
 pub(super) struct HandedOver {
-    /// The listener, by its place among the doors.
-    door: usize,
+    /// The listener.
+    door: ListenerId,
     stream: std::net::TcpStream,
     peer: SocketAddr,
     slot: ConnectionSlot,
+}
+
+/// Shows that a thread turns: a number that grows while it does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// Beats once.
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has beaten.
+    pub(super) fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What `limits` say about how many connections may be open.
@@ -58,54 +90,74 @@ pub(super) const fn connection_limits(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits { total: limits.connections, per_address: limits.connections_per_address }
 }
 
-/// Starts the door threads, which serve by `generation` until `drain` is cancelled.
+/// What each of `threads` accepts on for the doors of `generation` that `before` does not have.
+///
+/// # Errors
+/// The system has no descriptor left; nothing has changed then.
+pub(super) fn sockets_for_new_doors(
+    generation: &Generation,
+    before: Option<&Generation>,
+    sockets: &Sockets,
+    threads: NonZeroUsize,
+) -> Result<Vec<Vec<DoorSockets>>, SocketFault> {
+    let mut of_threads = Vec::new();
+    of_threads.resize_with(threads.get(), Vec::new);
+    let was_there = |id| before.is_some_and(|before| before.doors.iter().any(|door| door.id == id));
+    for door in generation.doors.iter().filter(|door| !was_there(door.id)) {
+        let shares = sockets.shares(&door.listener_name, threads)?;
+        for (of_thread, sockets) in of_threads.iter_mut().zip(shares) {
+            of_thread.push(DoorSockets { id: door.id, sockets });
+        }
+    }
+    Ok(of_threads)
+}
+
+/// Starts the door threads, which serve by `generation` until `drain` begins.
 pub(super) fn spawn(
     shared: &Shared,
     generation: &Arc<Generation>,
-    bound: Vec<(String, BoundListener)>,
-    drain: &CancellationToken,
+    sockets: &Sockets,
+    drain: &Drain,
 ) -> Result<DoorThreads> {
     let config = &generation.config;
-    let threads = config.threads.get();
-    let gauges = (0..threads).map(|number| shared.metrics.thread(number)).collect();
+    let threads = config.threads;
+    let gauges = (0..threads.get()).map(|number| shared.metrics.thread(number)).collect();
     shared.metrics.set_connections_limit(config.limits.connections);
-    let slots = ConnectionSlots::new(connection_limits(&config.limits), generation.doors.len(), gauges);
-    let mut sockets: Vec<Vec<TcpListener>> = Vec::new();
-    sockets.resize_with(threads, Vec::new);
-    let mut locks = Vec::new();
-    for (listener, (_, bound)) in config.listeners.iter().zip(bound) {
-        if matches!(
-            listener.protocol,
-            ListenerProtocol::Http(_) | ListenerProtocol::IsProxy(_) | ListenerProtocol::ForwardAuth(_)
-        ) {
-            sockets.iter_mut().zip(bound.sockets).for_each(|(own, socket)| own.push(socket));
-        }
-        locks.push(bound.lock);
-    }
-    let locks = Arc::new(locks);
-    let (orders, received): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
+    let slots = ConnectionSlots::new(connection_limits(&config.limits), gauges);
+    let pulses: Vec<_> = (0..threads.get()).map(|_| Pulse::default()).collect();
+    let sockets = sockets_for_new_doors(generation, None, sockets, threads)?;
+    let (orders, received): (Vec<_>, Vec<_>) = (0..threads.get()).map(|_| mpsc::unbounded_channel()).unzip();
+    let accepting = TaskTracker::new();
+    accepting.close();
+    let plans = sockets.into_iter().zip(received).zip(&pulses).enumerate().map(
+        |(number, ((sockets, received), pulse))| {
+            Ok(thread::Plan {
+                number,
+                shared: shared.clone(),
+                generation: Arc::clone(generation),
+                sockets,
+                slots: Arc::clone(&slots),
+                // One of the thread's own: its lock is taken at every wake of every session.
+                drain: drain.child(),
+                accepting: (accepting.clone(), accepting.token()),
+                pulse: pulse.clone(),
+                seed: random::bits()?,
+                orders: orders.clone(),
+                received,
+            })
+        },
+    );
+    // All of them before the first runs: none may find that nobody accepts any more.
+    let plans = plans.collect::<Result<Vec<_>>>()?;
     let mut handles = Vec::new();
-    for (number, (sockets, received)) in sockets.into_iter().zip(received).enumerate() {
-        let plan = thread::Plan {
-            number,
-            shared: shared.clone(),
-            generation: Arc::clone(generation),
-            sockets,
-            slots: Arc::clone(&slots),
-            // A token of the thread's own: its lock is taken at every wake of every session.
-            drain: drain.child_token(),
-            seed: random::bits()?,
-            orders: orders.clone(),
-            received,
-        };
-        let locks = Arc::clone(&locks);
-        let thread = std::thread::Builder::new().name(format!("door-{number}")).spawn(move || {
+    for plan in plans {
+        let name = format!("door-{}", plan.number);
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             if let Err(error) = thread::run(plan) {
                 tracing::error!(%error, "a door thread could not be started");
             }
-            drop(locks);
         });
         handles.push(thread.context("a door thread could not be started")?);
     }
-    Ok(DoorThreads { handles, orders, slots })
+    Ok(DoorThreads { handles, orders, slots, pulses })
 }

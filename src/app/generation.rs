@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::places::{Place, places};
 use super::security_hook::{SecurityHook, WebhookError};
 use crate::clock::Clock;
 use crate::config::{
@@ -18,7 +19,7 @@ use crate::config::{
     Route, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::net::upstream::UpstreamServers;
-use crate::net::{TlsError, server_config};
+use crate::net::{ListenerId, TlsError, server_config};
 use crate::telemetry::Metrics;
 
 /// What an API listener, one that proxies ask, and a console offer in the TLS handshake, preferred first.
@@ -31,11 +32,15 @@ pub(super) struct Generation {
     pub(super) config: Arc<Config>,
     /// The configuration's, shared by all who keep them.
     pub(super) limits: Arc<Limits>,
-    /// The listeners that are doors, in the order of the configuration that the process was started with.
+    /// All listeners, in the order of the configuration.
+    pub(super) listeners: Vec<Place>,
+    /// So many were told from each other since the process began.
+    listeners_known: u64,
+    /// The listeners that are doors, in the order of the configuration.
     pub(super) doors: Vec<Arc<DoorPlan>>,
     /// The listeners of the console, likewise.
     pub(super) consoles: Vec<Arc<ConsolePlan>>,
-    /// The upstreams, also those that only a listener asks which goes with a restart.
+    /// The upstreams.
     pub(super) upstreams: Vec<Arc<UpstreamPlan>>,
     /// Whom to tell of security events.
     pub(super) security_hook: Arc<SecurityHook>,
@@ -44,6 +49,7 @@ pub(super) struct Generation {
 /// One listener as the door threads open it.
 #[derive(Debug)]
 pub(super) struct DoorPlan {
+    pub(super) id: ListenerId,
     pub(super) listener_name: String,
     pub(super) kind: DoorKind,
     pub(super) tls: Option<ListenerTls>,
@@ -52,6 +58,7 @@ pub(super) struct DoorPlan {
 /// A listener of the console, ready to be served.
 #[derive(Debug)]
 pub(super) struct ConsolePlan {
+    pub(super) id: ListenerId,
     pub(super) listener_name: String,
     pub(super) listener: ConsoleListener,
     pub(super) tls: Option<ListenerTls>,
@@ -110,35 +117,34 @@ impl Generation {
     /// # Errors
     /// Everything that keeps `config` from being served by.
     pub(super) fn first(config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
-        let mut build = Build { before: None, metrics, faults: Vec::new() };
-        let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
-        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
+        Self::made(config, None, metrics)
     }
 
-    /// The generation after this one. Listeners that are new in `config` are left out, those that are gone or speak
-    /// another protocol stay as they are: sockets are opened and closed by a restart.
+    /// The generation after this one.
     ///
     /// # Errors
     /// Everything that keeps `config` from being served by; nothing has changed then.
     pub(super) fn successor(&self, config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
-        let mut build = Build { before: Some(self), metrics, faults: Vec::new() };
-        let Made { limits, mut upstreams, doors: made, consoles, security_hook } = build.parts(&config);
-        let doors: Vec<_> = self
-            .doors
-            .iter()
-            .map(|present| Arc::clone(made.iter().find(|made| made.replaces(present)).unwrap_or(present)))
-            .collect();
-        let consoles = self.consoles.iter().map(|present| {
-            let made = consoles.iter().find(|made| made.listener_name == present.listener_name);
-            Arc::clone(made.unwrap_or(present))
-        });
-        let consoles = consoles.collect();
-        for asked in doors.iter().flat_map(|door| door.upstreams()) {
-            if !upstreams.iter().any(|upstream| Arc::ptr_eq(upstream, asked)) {
-                upstreams.push(Arc::clone(asked));
-            }
+        Self::made(config, Some(self), metrics)
+    }
+
+    fn made(config: Arc<Config>, before: Option<&Self>, metrics: &Metrics) -> Result<Self, Unusable> {
+        let known = before.map_or(&[][..], |before| &before.listeners);
+        let (listeners, listeners_known) =
+            places(&config.listeners, known, before.map_or(0, |before| before.listeners_known));
+        let mut build = Build { before, listeners: &listeners, metrics, faults: Vec::new() };
+        let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
+        let faults = build.faults;
+        if faults.is_empty() {
+            Ok(Self { config, limits, listeners, listeners_known, doors, consoles, upstreams, security_hook })
+        } else {
+            Err(Unusable(faults))
         }
-        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
+    }
+
+    /// The ops listeners.
+    pub(super) fn ops(&self) -> impl Iterator<Item = &Place> {
+        self.listeners.iter().filter(|place| place.speaks(&ListenerProtocol::Ops))
     }
 
     fn tls_of_listener(&self, name: &str) -> Option<&ListenerTls> {
@@ -155,19 +161,6 @@ impl Generation {
 }
 
 impl DoorPlan {
-    fn replaces(&self, present: &Self) -> bool {
-        self.listener_name == present.listener_name
-            && std::mem::discriminant(&self.kind) == std::mem::discriminant(&present.kind)
-    }
-
-    fn upstreams(&self) -> Vec<&Arc<UpstreamPlan>> {
-        match &self.kind {
-            DoorKind::Http(_, routes) => routes.iter().map(|(_, upstream)| upstream).collect(),
-            DoorKind::IsProxy(_, upstream) => vec![upstream],
-            DoorKind::ForwardAuth(_) => Vec::new(),
-        }
-    }
-
     /// What stands in the files of its certificate; `None`: it offers none.
     pub(super) fn certificate(&self) -> Option<&FileContents> {
         self.tls.as_ref().map(|tls| &tls.contents)
@@ -203,6 +196,7 @@ impl FileContents {
 /// A generation in the making.
 struct Build<'a> {
     before: Option<&'a Generation>,
+    listeners: &'a [Place],
     metrics: &'a Metrics,
     faults: Vec<Fault>,
 }
@@ -229,10 +223,6 @@ impl Build<'_> {
             SecurityHook::default()
         });
         Made { limits, upstreams, doors, consoles, security_hook: Arc::new(security_hook) }
-    }
-
-    fn finish(self, generation: Generation) -> Result<Generation, Unusable> {
-        if self.faults.is_empty() { Ok(generation) } else { Err(Unusable(self.faults)) }
     }
 
     fn upstreams(&mut self, config: &Config, limits: &Arc<Limits>) -> Vec<Arc<UpstreamPlan>> {
@@ -284,8 +274,8 @@ impl Build<'_> {
 
     fn doors(&mut self, config: &Config, upstreams: &[Arc<UpstreamPlan>]) -> Vec<Arc<DoorPlan>> {
         let mut doors = Vec::new();
-        for listener in &config.listeners {
-            let name = listener.name.as_str();
+        for (listener, place) in config.listeners.iter().zip(self.listeners) {
+            let (name, id) = (listener.name.as_str(), place.id);
             let (kind, tls) = match &listener.protocol {
                 ListenerProtocol::Http(http) => {
                     let routes = self.routes(name, http, config, upstreams);
@@ -305,7 +295,7 @@ impl Build<'_> {
                 ),
                 ListenerProtocol::Console(_) | ListenerProtocol::Ops => (None, None),
             };
-            let plan = |kind| Arc::new(DoorPlan { listener_name: name.to_owned(), kind, tls });
+            let plan = |kind| Arc::new(DoorPlan { id, listener_name: name.to_owned(), kind, tls });
             doors.extend(kind.map(plan));
         }
         doors
@@ -313,11 +303,12 @@ impl Build<'_> {
 
     fn consoles(&mut self, config: &Config) -> Vec<Arc<ConsolePlan>> {
         let mut consoles = Vec::new();
-        for listener in &config.listeners {
+        for (listener, place) in config.listeners.iter().zip(self.listeners) {
             let ListenerProtocol::Console(console) = &listener.protocol else { continue };
             let name = listener.name.clone();
             let tls = self.tls(&name, console.tls.as_ref(), &HTTP_ALPN);
-            consoles.push(Arc::new(ConsolePlan { listener_name: name, listener: console.clone(), tls }));
+            let (id, listener) = (place.id, console.clone());
+            consoles.push(Arc::new(ConsolePlan { id, listener_name: name, listener, tls }));
         }
         consoles
     }
@@ -540,21 +531,48 @@ mod tests {
         assert!(shown(1), "what is reached otherwise begins anew");
     }
 
+    fn ids(generation: &Generation) -> Vec<u64> {
+        generation.listeners.iter().map(|place| place.id.0).collect()
+    }
+
     #[test]
-    fn sockets_stay_as_they_were_and_so_does_what_a_listener_without_a_successor_asks() {
+    fn a_listener_is_the_same_while_it_keeps_name_address_and_protocol() {
+        let folder = TestFolder::new();
+        let first = folder.first();
+        assert_eq!(ids(&first), [0, 1, 2, 3, 4]);
+        assert_eq!(first.ops().map(|place| place.id.0).collect::<Vec<_>>(), [1]);
+        let same = folder
+            .successor(&first, &TEXT.replace("path: /, upstream: second", "path: /v2, upstream: second"));
+        assert_eq!(ids(&same), ids(&first));
+        let swapped = TEXT
+            .replace("127.0.0.1:8443", "x")
+            .replace("127.0.0.1:8444", "127.0.0.1:8443")
+            .replace("address: x", "address: 127.0.0.1:8444");
+        let moved = folder.successor(&same, &swapped);
+        assert_eq!(ids(&moved), [5, 1, 2, 6, 4]);
+        assert_eq!(moved.doors.iter().map(|door| door.id.0).collect::<Vec<_>>(), [5, 2, 6]);
+        let back = folder.successor(&moved, TEXT);
+        assert_eq!(ids(&back), [7, 1, 2, 8, 4], "connections of before are not those of now");
+        let (isproxy, rest) =
+            TEXT.split_once("  - name: isproxy\n").map(|(head, tail)| (tail, head)).unwrap();
+        let (_, behind) = isproxy.split_once("  - name: internal\n").unwrap();
+        let fewer = folder.successor(&back, &format!("{rest}  - name: internal\n{behind}"));
+        assert_eq!(ids(&fewer), [7, 1, 8, 4]);
+        assert_eq!(names(&fewer), ["api", "internal"]);
+        assert_eq!(ids(&folder.successor(&fewer, TEXT)), [7, 1, 9, 8, 4], "an id is never given twice");
+    }
+
+    #[test]
+    fn a_listener_of_another_protocol_is_another_one() {
         let folder = TestFolder::new();
         let before = folder.first();
-        let text = TEXT
-            .replace("name: internal", "name: other")
-            .replace("upstream: second", "upstream: registry")
-            .replace("  - { name: second, protocol: http, servers: [http://127.0.0.1:9003] }\n", "")
-            .replace("127.0.0.1:8443", "127.0.0.1:8445");
+        let text = TEXT.replace(
+            "protocol: http\n    address: 127.0.0.1:8444\n    routes: [{ path: /, upstream: second }]",
+            "protocol: isproxy\n    address: 127.0.0.1:8444\n    upstream: availability",
+        );
         let after = folder.successor(&before, &text);
-        assert_eq!(names(&after), ["api", "isproxy", "internal"]);
-        assert!(Arc::ptr_eq(&before.doors[2], &after.doors[2]));
-        assert!(!Arc::ptr_eq(&before.doors[0], &after.doors[0]));
-        assert_eq!(after.upstreams_beside(Some(&before)).count(), 0);
-        assert_eq!(before.upstreams_beside(Some(&after)).count(), 0, "`second` is asked still");
+        assert_eq!(ids(&after), [0, 1, 2, 5, 4]);
+        assert!(matches!(after.doors[2].kind, DoorKind::IsProxy(..)));
     }
 
     #[test]
@@ -572,8 +590,6 @@ mod tests {
         folder.certify("one");
         let renewed = folder.successor(&same, &text);
         assert!(!Arc::ptr_eq(&certificate(&same), &certificate(&renewed)));
-        let gone = folder.successor(&renewed, &text.replace("name: console", "name: other"));
-        assert!(Arc::ptr_eq(&renewed.consoles[0], &gone.consoles[0]), "its socket stays until a restart");
     }
 
     #[test]

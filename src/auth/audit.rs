@@ -91,6 +91,10 @@ pub enum EventKind {
     ConfigurationApplied,
     /// A configuration was refused.
     ConfigurationRefused,
+    /// A new process took the listeners over.
+    BinarySwapped,
+    /// A new process was to take the listeners over, and could not.
+    BinarySwapFailed,
     /// The whole store was copied; told in the copy.
     StoreCopied,
     /// The whole store was backed up.
@@ -107,7 +111,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -147,6 +151,8 @@ impl EventKind {
         Self::Throttled,
         Self::ConfigurationApplied,
         Self::ConfigurationRefused,
+        Self::BinarySwapped,
+        Self::BinarySwapFailed,
         Self::StoreCopied,
         Self::StoreBackedUp,
         Self::StoreRestored,
@@ -197,6 +203,8 @@ impl EventKind {
             Self::Throttled => "throttle.engaged",
             Self::ConfigurationApplied => "configuration.applied",
             Self::ConfigurationRefused => "configuration.refused",
+            Self::BinarySwapped => "binary.swapped",
+            Self::BinarySwapFailed => "binary.swap_failed",
             Self::StoreCopied => "store.copied",
             Self::StoreBackedUp => "store.backed_up",
             Self::StoreRestored => "store.restored",
@@ -215,6 +223,7 @@ impl EventKind {
                 | Self::SecondFactorDisabled
                 | Self::Throttled
                 | Self::ConfigurationRefused
+                | Self::BinarySwapFailed
         )
     }
 }

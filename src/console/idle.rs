@@ -85,6 +85,11 @@ impl ConnectionWatch {
         })
     }
 
+    /// Is it HTTP/1, as far as is known? HTTP/2 shows with its first request.
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.with(|state| state.speaks == Speaks::Http1)
+    }
+
     /// A request's head is read.
     pub(super) fn request_began(self: &Arc<Self>, version: http::Version) -> UnderWay {
         self.with(|state| {

@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answering::{Answering, Connection};
@@ -31,7 +33,7 @@ use super::{ConsoleState, router};
 use crate::config::{ConsoleListener, Limits};
 use crate::model::AccessPoint;
 use crate::net::proxy_protocol::read_source;
-use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections};
+use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, accept_connections};
 use crate::telemetry::AccessLog;
 
 /// How often buffered access log lines are handed on.
@@ -48,8 +50,10 @@ const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// A listener of the console that is bound.
 #[derive(Debug)]
 pub struct BoundConsole {
+    /// Which it is.
+    pub id: ListenerId,
     /// Where it accepts.
-    pub socket: TcpListener,
+    pub sockets: Vec<TcpListener>,
     /// How it serves.
     pub door: Arc<ConsoleDoor>,
 }
@@ -100,9 +104,9 @@ impl ConsoleDoor {
     }
 }
 
-/// Room for the connections of `listeners` listeners, within `limits`.
-pub fn console_slots(limits: &Limits, listeners: usize) -> Arc<ConnectionSlots> {
-    ConnectionSlots::new(console_connection_limits(limits), listeners, Vec::new())
+/// Room for the connections of all listeners of the console, within `limits`.
+pub fn console_slots(limits: &Limits) -> Arc<ConnectionSlots> {
+    ConnectionSlots::new(console_connection_limits(limits), Vec::new())
 }
 
 /// What `limits` say about how many connections of the console may be open.
@@ -113,46 +117,70 @@ pub const fn console_connection_limits(limits: &Limits) -> ConnectionLimits {
     }
 }
 
-/// Serves the console on `listeners` until `stop`; then what is open ends after what it is at, and is cut after
-/// `limits.drain_seconds`.
-pub async fn serve_console(listeners: Vec<BoundConsole>, parts: ServerParts, stop: CancellationToken) {
-    let router = router(parts.state.clone());
-    serve_router(router, listeners, parts, stop).await;
+/// Serves the console on whatever listeners it is given.
+#[derive(Debug)]
+pub struct ConsoleServer {
+    answering: Arc<Answering>,
+    slots: Arc<ConnectionSlots>,
+    accepting: TaskTracker,
+    connections: TaskTracker,
+    flushing: JoinHandle<()>,
 }
 
-/// Like [`serve_console`], with these routes.
-pub(super) async fn serve_router(
-    router: Router,
-    listeners: Vec<BoundConsole>,
-    parts: ServerParts,
-    stop: CancellationToken,
-) {
-    let ServerParts { state, access_log, seed, slots } = parts;
-    let metrics = state.metrics().door(AccessPoint::Console);
-    let log = RequestLog::new(&access_log, metrics, state.clock().clone(), seed);
-    let answering = Arc::new(Answering { state, router, log });
-    let flushing = tokio::spawn(flush_regularly(Arc::clone(&answering.log)));
-    let (accepting, connections) = (TaskTracker::new(), TaskTracker::new());
-    for (number, BoundConsole { socket, door }) in listeners.into_iter().enumerate() {
-        let (answering, connections, drain) = (Arc::clone(&answering), connections.clone(), stop.clone());
-        let serve = move |stream, peer, slot| {
-            let serving =
-                serve_connection(Arc::clone(&answering), Arc::clone(&door), stream, peer, drain.clone());
-            connections.spawn(async move {
-                serving.await;
-                drop(slot);
-            });
-        };
-        let at = AcceptedAt { listener: number, thread: 0 };
-        accepting.spawn(accept_connections(socket, Arc::clone(&slots), at, stop.clone(), serve));
+impl ConsoleServer {
+    /// A server on the present runtime, without a listener yet.
+    pub fn start(parts: ServerParts) -> Self {
+        let router = router(parts.state.clone());
+        Self::with_routes(router, parts)
     }
-    accepting.close();
-    accepting.wait().await;
-    connections.close();
-    // Each connection cuts itself when the drain is over.
-    connections.wait().await;
-    flushing.abort();
-    answering.log.flush();
+
+    /// Like [`ConsoleServer::start`], with these routes.
+    pub(super) fn with_routes(router: Router, parts: ServerParts) -> Self {
+        let ServerParts { state, access_log, seed, slots } = parts;
+        let metrics = state.metrics().door(AccessPoint::Console);
+        let log = RequestLog::new(&access_log, metrics, state.clock().clone(), seed);
+        let answering = Arc::new(Answering { state, router, log });
+        let flushing = tokio::spawn(flush_regularly(Arc::clone(&answering.log)));
+        let (accepting, connections) = (TaskTracker::new(), TaskTracker::new());
+        Self { answering, slots, accepting, connections, flushing }
+    }
+
+    /// Serves `listener` until `drain`; then what is open ends after what it is at, and is cut after
+    /// `limits.drain_seconds`.
+    pub fn open(&self, listener: BoundConsole, drain: &Drain) {
+        let BoundConsole { id, sockets, door } = listener;
+        for socket in sockets {
+            let (answering, connections) = (Arc::clone(&self.answering), self.connections.clone());
+            let (door, draining) = (Arc::clone(&door), drain.clone());
+            let serve = move |stream, peer, slot| {
+                let serving = serve_connection(
+                    Arc::clone(&answering),
+                    Arc::clone(&door),
+                    stream,
+                    peer,
+                    draining.clone(),
+                );
+                connections.spawn(async move {
+                    serving.await;
+                    drop(slot);
+                });
+            };
+            let at = AcceptedAt { listener: id, thread: 0 };
+            let slots = Arc::clone(&self.slots);
+            self.accepting.spawn(accept_connections(socket, slots, at, drain.clone(), serve));
+        }
+    }
+
+    /// Completes when every listener has been told to drain, and what was open there has ended.
+    pub async fn ended(&self) {
+        self.accepting.close();
+        self.accepting.wait().await;
+        self.connections.close();
+        // Each connection cuts itself when the drain is over.
+        self.connections.wait().await;
+        self.flushing.abort();
+        self.answering.log.flush();
+    }
 }
 
 async fn flush_regularly(log: Arc<RequestLog>) {
@@ -169,14 +197,14 @@ async fn serve_connection(
     door: Arc<ConsoleDoor>,
     mut stream: TcpStream,
     peer: SocketAddr,
-    drain: CancellationToken,
+    drain: Drain,
 ) {
     let (settings, limits) = (door.present(), answering.state.limits());
     let metrics = answering.log.metrics().clone();
     metrics.connection_opened();
     let within = Duration::from_secs(limits.proxy_protocol_header_seconds.into());
     let handshake = Duration::from_secs(limits.tls_handshake_seconds.into());
-    let begin = async {
+    let handshakes = async {
         let rules = &settings.listener.client_address;
         let source = match read_source(&mut stream, peer, rules, within).await {
             Ok(source) => source.ip(),
@@ -189,7 +217,12 @@ async fn serve_connection(
         let secured = timeout(handshake, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
         Some((source, Stream::Tls(Box::new(secured))))
     };
-    if let Some(Some((source, stream))) = drain.run_until_cancelled(begin).await {
+    let ready = tokio::select! {
+        biased;
+        ready = handshakes => ready,
+        () = drain.idle_ended() => None,
+    };
+    if let Some((source, stream)) = ready {
         let watch = ConnectionWatch::new(&limits);
         let of = |transport| Arc::new(Connection { door, source, transport, watch });
         match stream {
@@ -211,7 +244,7 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     answering: Arc<Answering>,
     connection: Arc<Connection>,
     stream: S,
-    drain: &CancellationToken,
+    drain: &Drain,
 ) {
     let watch = Arc::clone(&connection.watch);
     let limits = answering.state.limits();
@@ -219,16 +252,31 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     let builder = http_builder(&limits);
     let service = service_fn(|request| {
         let (answering, connection) = (Arc::clone(&answering), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(answering.answer(&connection, request).await) }
+        let drain = drain.clone();
+        async move {
+            let version = request.version();
+            let mut answer = answering.answer(&connection, request).await;
+            // HTTP/2 says so by GOAWAY.
+            if drain.has_begun() && version < Version::HTTP_2 {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut serving = pin!(builder.serve_connection(io, service));
-    let mut drained = pin!(drain.cancelled());
+    let mut drained = pin!(drain.begun());
     let mut timer = pin!(sleep_until(watch.due()));
     let mut ending = Ending::NotYet;
     std::future::poll_fn(|cx| {
         if matches!(ending, Ending::NotYet) && drained.as_mut().poll(cx).is_ready() {
-            ending = Ending::Drained(Instant::now() + Duration::from_secs(limits.drain_seconds.into()));
-            serving.as_mut().graceful_shutdown();
+            let end = Instant::now() + Duration::from_secs(limits.drain_seconds.into());
+            ending = match drain.idle_until() {
+                Some(until) if watch.speaks_http1() => Ending::LastRequest { until, end },
+                _ => Ending::Drained(end),
+            };
+            if matches!(ending, Ending::Drained(_)) {
+                serving.as_mut().graceful_shutdown();
+            }
         }
         loop {
             if serving.as_mut().poll(cx).is_ready() {
@@ -236,6 +284,7 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
             }
             let due = match ending {
                 Ending::NotYet => watch.due(),
+                Ending::LastRequest { until, end } => until.min(end).min(watch.due()),
                 Ending::Drained(end) => end.min(watch.due()),
                 Ending::Farewell(end) => end,
             };
@@ -244,11 +293,17 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
                 return Poll::Pending;
             }
             match ending {
+                Ending::LastRequest { until, end } if until <= Instant::now() => {
+                    ending = Ending::Drained(end);
+                    serving.as_mut().graceful_shutdown();
+                }
                 Ending::NotYet => {
                     ending = Ending::Farewell(Instant::now() + FAREWELL);
                     serving.as_mut().graceful_shutdown();
                 }
-                Ending::Drained(_) | Ending::Farewell(_) => return Poll::Ready(()),
+                Ending::LastRequest { .. } | Ending::Drained(_) | Ending::Farewell(_) => {
+                    return Poll::Ready(());
+                }
             }
         }
     })
@@ -258,6 +313,11 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 /// How far a connection's end has come.
 enum Ending {
     NotYet,
+    /// It may ask once more until the one moment, and finishes until the other at most.
+    LastRequest {
+        until: Instant,
+        end: Instant,
+    },
     /// It finishes what it is at, until then at most.
     Drained(Instant),
     /// It has waited for too long, and may say so until then.

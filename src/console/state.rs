@@ -1,6 +1,6 @@
 //! What the console's pages and the management API work with; cheap to clone.
 //!
-//! What a reload can change, policy and limits, is asked for anew by each request.
+//! What a reload can change, policy, limits and the doors' addresses, is asked for anew by each request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct ConsoleParts {
     pub doors: DoorAddresses,
 }
 
-/// Where applications find the doors, for samples; `None`: none is known. They stay so until a restart.
+/// Where applications find the doors, for samples; `None`: none is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DoorAddresses {
     /// The API's URL, with a `/` at its end.
@@ -60,7 +60,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     public_url: PublicUrl,
     limits: ArcSwap<Limits>,
-    doors: DoorAddresses,
+    doors: ArcSwap<DoorAddresses>,
     /// What is to be told at the next page: the outcome of a form that was answered by leading on.
     notices: Cache<UserId, Notice>,
     /// What was typed by people who had to confirm first who they are.
@@ -75,7 +75,7 @@ impl ConsoleState {
             metrics: parts.metrics,
             public_url: parts.public_url,
             limits: ArcSwap::new(parts.limits),
-            doors: parts.doors,
+            doors: ArcSwap::from_pointee(parts.doors),
             unsent: Cache::builder().max_capacity(UNSENT_FORMS).time_to_live(UNSENT_WAITS).build(),
             notices: Cache::builder().max_capacity(TOLD_PEOPLE).time_to_live(NOTICE_WAITS).build(),
         }))
@@ -112,13 +112,18 @@ impl ConsoleState {
     }
 
     /// Where applications find the doors.
-    pub fn doors(&self) -> &DoorAddresses {
-        &self.0.doors
+    pub fn doors(&self) -> Arc<DoorAddresses> {
+        self.0.doors.load_full()
     }
 
     /// Requests that begin from now on go by `limits`.
     pub fn reconfigure(&self, limits: Arc<Limits>) {
         self.0.limits.store(limits);
+    }
+
+    /// Pages that are made from now on tell of `doors`.
+    pub fn tell_of(&self, doors: DoorAddresses) {
+        self.0.doors.store(Arc::new(doors));
     }
 
     /// Keeps what `user` typed until it is confirmed who that is.

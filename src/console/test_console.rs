@@ -13,20 +13,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use http::StatusCode;
 
 use super::plain_answer::plain_answer;
-use super::server::serve_router;
 use super::{
-    BoundConsole, ConsoleClient, ConsoleDoor, ConsoleParts, ConsoleSettings, ConsoleState, DoorAddresses,
-    ServerParts, console_slots, guarded,
+    BoundConsole, ConsoleClient, ConsoleDoor, ConsoleParts, ConsoleServer, ConsoleSettings, ConsoleState,
+    DoorAddresses, ServerParts, console_slots, guarded,
 };
 use crate::auth::testing::World;
 use crate::auth::{Actor, ConsoleAccess, ControlPlane, FailureGroups, SessionTerms};
 use crate::config::{Config, ConsoleListener, ListenerProtocol, Policy, PublicUrl};
-use crate::net::server_config;
+use crate::net::{Drain, ListenerId, server_config};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What the console of most tests is called by.
@@ -60,7 +58,7 @@ pub(super) struct Served {
     pub(super) address: SocketAddr,
     pub(super) state: ConsoleState,
     pub(super) door: Arc<ConsoleDoor>,
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Drain,
     pub(super) task: JoinHandle<()>,
     /// Lets `/wait` answer.
     pub(super) go_on: Arc<Notify>,
@@ -96,16 +94,14 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
     let address = socket.local_addr().unwrap();
     let tls = listener.tls.as_ref().map(|files| server_config(files, &[b"h2", b"http/1.1"]).unwrap());
     let door = ConsoleDoor::new("console", ConsoleSettings { listener, tls });
-    let stop = CancellationToken::new();
+    let stop = Drain::default();
     let go_on = Arc::new(Notify::new());
-    let parts = ServerParts { state: state.clone(), access_log, seed: 7, slots: console_slots(&limits, 1) };
+    let parts = ServerParts { state: state.clone(), access_log, seed: 7, slots: console_slots(&limits) };
     let router = guarded(routes(&go_on), state.clone());
-    let task = tokio::spawn(serve_router(
-        router,
-        vec![BoundConsole { socket, door: Arc::clone(&door) }],
-        parts,
-        stop.clone(),
-    ));
+    let bound = BoundConsole { id: ListenerId(0), sockets: vec![socket], door: Arc::clone(&door) };
+    let server = ConsoleServer::with_routes(router, parts);
+    server.open(bound, &stop);
+    let task = tokio::spawn(async move { server.ended().await });
     Served { _world: world, address, state, door, stop, task, go_on }
 }
 
@@ -154,7 +150,7 @@ impl Served {
 
     /// Stops it, and waits until everything has ended.
     pub(super) async fn end(self) {
-        self.stop.cancel();
+        self.stop.begin();
         self.task.await.unwrap();
     }
 }

@@ -207,7 +207,7 @@ async fn a_stop_lets_a_request_finish_and_ends_what_is_idle() {
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: console.example\r\n\r\n").await.unwrap();
     // A further request's answer shows that both connections were accepted before it.
     served.get("/client").await;
-    served.stop.cancel();
+    served.stop.begin();
     assert_eq!(read_all(&mut idle).await, "");
     served.go_on.notify_one();
     let answer = read_all(&mut busy).await;
@@ -265,6 +265,6 @@ async fn both_versions_of_http_are_spoken_behind_tls() {
     let mut silent: Served = served;
     let mut stream = silent.connect().await;
     assert_eq!(seconds_until_closed(&mut stream).await, 10, "a handshake has its time");
-    silent.stop.cancel();
+    silent.stop.begin();
     (&mut silent.task).await.unwrap();
 }

@@ -8,6 +8,7 @@
 
 pub mod command;
 mod connection;
+mod ending;
 mod health_check;
 mod journal;
 pub mod line;
@@ -15,6 +16,7 @@ mod link;
 mod opening;
 pub mod outbox;
 pub mod pending;
+mod presented;
 pub mod reply;
 mod server;
 pub mod session;

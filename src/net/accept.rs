@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
-use super::{AcceptedAt, ConnectionSlot, ConnectionSlots};
+use super::{AcceptedAt, ConnectionSlot, ConnectionSlots, Drain};
 use crate::model::ClientIp;
 
 /// How long the loop rests when the system has no file descriptor or memory for another connection (S75).
 /// Long enough not to spin, short enough to be back within two seconds.
 const REST_WITHOUT_RESOURCES: Duration = Duration::from_millis(200);
 
-/// Accepts until `stop` and hands each connection on with its slot, which `on_connection` must keep while the
-/// connection is open. Connections beyond the limits are closed at once.
+/// As many connections of a queue are taken when the loop ends: more than one holds, and no endless flood.
+const QUEUE_MAX: usize = 8_192;
+
+/// Accepts until `stop` begins and hands each connection on with its slot, which `on_connection` must keep while the
+/// connection is open. Connections beyond the limits are closed at once. What has queued by the end is taken, too: where
+/// this is the last holder of the socket, closing it would reset what queues there.
 ///
 /// `at` says which listener and thread this is; a slot may say that another thread is to serve the connection.
 /// `on_connection` must not wait: it spawns a task on its own thread, or hands the connection over.
@@ -26,26 +29,29 @@ pub async fn accept_connections(
     listener: TcpListener,
     slots: Arc<ConnectionSlots>,
     at: AcceptedAt,
-    stop: CancellationToken,
+    stop: Drain,
     mut on_connection: impl FnMut(TcpStream, SocketAddr, ConnectionSlot),
 ) {
+    let mut take = |stream: TcpStream, peer: SocketAddr| {
+        let Some(slot) = slots.take(ClientIp::new(peer.ip()), at) else {
+            tracing::debug!(%peer, "connection limit reached");
+            return;
+        };
+        // Without it small answers wait for the peer's delayed acknowledgement; where it fails, they do.
+        let _ = stream.set_nodelay(true);
+        on_connection(stream, peer, slot);
+    };
     let mut resting = false;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.begun() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
                 resting = false;
-                let Some(slot) = slots.take(ClientIp::new(peer.ip()), at) else {
-                    tracing::debug!(%peer, "connection limit reached");
-                    continue;
-                };
-                // Without it small answers wait for the peer's delayed acknowledgement; where it fails, they do.
-                let _ = stream.set_nodelay(true);
-                on_connection(stream, peer, slot);
+                take(stream, peer);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -54,10 +60,31 @@ pub async fn accept_connections(
                 }
                 resting = true;
                 tokio::select! {
-                    () = stop.cancelled() => return,
+                    () = stop.begun() => break,
                     () = tokio::time::sleep(REST_WITHOUT_RESOURCES) => {}
                 }
             }
+        }
+    }
+    take_queued(listener, take);
+}
+
+/// Takes what queues at `listener`, and closes it. Asks the system itself: the runtime may not have been told yet of
+/// what came last.
+pub fn take_queued(listener: TcpListener, mut take: impl FnMut(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..QUEUE_MAX {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                match stream {
+                    Ok(stream) => take(stream, peer),
+                    Err(error) => tracing::debug!(%peer, %error, "a queued connection could not be taken"),
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            // The queue is empty, or the system has nothing left for another connection.
+            Err(_) => return,
         }
     }
 }
@@ -81,7 +108,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
-    use crate::net::ConnectionLimits;
+    use crate::net::{ConnectionLimits, ListenerId};
 
     fn on_local_runtime(test: impl Future<Output = ()>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,14 +122,14 @@ mod tests {
         on_local_runtime(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let stop = CancellationToken::new();
+            let stop = Drain::default();
             let held = Rc::new(RefCell::new(Vec::new()));
             let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
             let accepting = tokio::task::spawn_local({
                 let (held, stop) = (Rc::clone(&held), stop.clone());
                 let limits = ConnectionLimits { total: 10, per_address: 1 };
-                let (slots, at) =
-                    (ConnectionSlots::new(limits, 1, Vec::new()), AcceptedAt { listener: 0, thread: 0 });
+                let slots = ConnectionSlots::new(limits, Vec::new());
+                let at = AcceptedAt { listener: ListenerId(0), thread: 0 };
                 accept_connections(listener, slots, at, stop, move |stream, peer, slot| {
                     assert!(stream.nodelay().unwrap());
                     held.borrow_mut().push((stream, slot));
@@ -118,8 +145,28 @@ mod tests {
             let third = TcpStream::connect(address).await.unwrap();
             assert_eq!(arrivals.recv().await, Some(third.local_addr().unwrap()));
 
-            stop.cancel();
+            stop.begin();
             accepting.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn what_queues_when_accepting_ends_is_taken() {
+        on_local_runtime(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            // They queue in the kernel: nobody has accepted yet.
+            let clients: Vec<_> = (0..20)
+                .map(|_| std::net::TcpStream::connect(address).unwrap().local_addr().unwrap())
+                .collect();
+            let limits = ConnectionLimits { total: 100, per_address: 0 };
+            let (slots, stop) = (ConnectionSlots::new(limits, Vec::new()), Drain::default());
+            stop.begin();
+            let mut taken = Vec::new();
+            let at = AcceptedAt { listener: ListenerId(0), thread: 0 };
+            accept_connections(listener, slots, at, stop, |_, peer, _| taken.push(peer)).await;
+            assert_eq!(taken, clients);
+            assert!(std::net::TcpStream::connect(address).is_err(), "the socket is closed");
         });
     }
 

@@ -2,13 +2,17 @@
 //!
 //! With `SO_REUSEPORT` the kernel spreads connections over the threads' sockets, so that they share no queue. The
 //! same option would silently let a second process in, which would then take a share of the connections with another
-//! configuration; a lock and a probe keep it out. Accepts nothing; called by `app` for every listener.
+//! configuration; a lock and a probe keep it out. Sockets that were there before, of systemd or of the process before
+//! this one, are taken as they are, and shared among the threads: one of several on an address that is closed takes what
+//! queues at it with it. Accepts nothing; called by `app` for every listener.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -17,20 +21,57 @@ const BACKLOG: i32 = 4096;
 /// Ports that may be passed over where the system chooses one.
 const PORTS_TRIED: usize = 16;
 
-/// A listener's sockets, one for each thread, all on `address`.
+/// A listener's sockets, usually one for each thread, all on `address`.
 #[derive(Debug)]
 pub struct BoundListener {
     /// The address itself; where port 0 was asked for, with the port that was found.
     pub address: SocketAddr,
-    /// Non-blocking, for `tokio::net::TcpListener::from_std` on the thread that accepts.
+    /// Non-blocking; [`BoundListener::shares`] has those that threads accept on.
     pub sockets: Vec<TcpListener>,
     /// Keeps other processes out; hold it as long as the sockets.
-    pub lock: ListenerLock,
+    pub lock: Arc<ListenerLock>,
 }
 
-/// Holds an address for this process; the kernel gives it free when the process ends, however it ends.
+/// Holds an address for this process, and for one that it is handed to; the kernel gives it free when the last of them
+/// ends, however it ends.
 #[derive(Debug)]
-pub struct ListenerLock(#[expect(dead_code, reason = "it is held, not used")] UnixListener);
+pub struct ListenerLock(UnixListener);
+
+impl AsFd for ListenerLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for ListenerLock {
+    /// A lock that another process has taken.
+    fn from(taken: OwnedFd) -> Self {
+        Self(taken.into())
+    }
+}
+
+impl BoundListener {
+    /// What each of `threads` accepts on, for `tokio::net::TcpListener::from_std`: the same sockets by descriptors of
+    /// their own. Every socket has a thread and every thread a socket, however many there are of both.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn shares(&self, threads: NonZeroUsize) -> io::Result<Vec<Vec<TcpListener>>> {
+        let of_thread = |thread| {
+            let numbers = numbers_of(thread, threads, self.sockets.len());
+            let sockets = numbers.filter_map(|number| self.sockets.get(number));
+            sockets.map(TcpListener::try_clone).collect()
+        };
+        (0..threads.get()).map(of_thread).collect()
+    }
+}
+
+/// Which of so many `sockets` `thread` accepts on.
+fn numbers_of(thread: usize, threads: NonZeroUsize, sockets: usize) -> impl Iterator<Item = usize> {
+    let first = if thread < sockets { thread } else { thread.checked_rem(sockets).unwrap_or_default() };
+    let end = if thread < sockets { sockets } else { first + 1 };
+    (first..end).step_by(threads.get())
+}
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +107,15 @@ pub fn listen(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListene
     };
     while sockets.len() < threads.get() {
         sockets.push(bind_shared(address).map_err(refused)?);
+    }
+    Ok(BoundListener { address, sockets, lock: Arc::new(lock) })
+}
+
+/// Takes over `sockets` that are bound to `address` and listen already; nobody holds the lock yet.
+pub fn adopt(address: SocketAddr, sockets: Vec<TcpListener>) -> Result<BoundListener, ListenError> {
+    let lock = Arc::new(lock_address(address)?);
+    for socket in &sockets {
+        socket.set_nonblocking(true).map_err(|source| ListenError::Refused { address, source })?;
     }
     Ok(BoundListener { address, sockets, lock })
 }
@@ -188,6 +238,50 @@ mod tests {
         let refused = listen("192.0.2.1:4000".parse().unwrap(), TWO).unwrap_err();
         assert!(matches!(refused, ListenError::Refused { .. }), "{refused}");
         assert!(refused.to_string().starts_with("cannot listen on 192.0.2.1:4000: "));
+    }
+
+    #[test]
+    fn every_socket_has_a_thread_and_every_thread_a_socket() {
+        for threads in 1..9 {
+            for sockets in 1..9 {
+                let threads = NonZeroUsize::new(threads).unwrap();
+                let shares: Vec<Vec<usize>> =
+                    (0..threads.get()).map(|thread| numbers_of(thread, threads, sockets).collect()).collect();
+                let what = format!("{sockets} sockets, {threads} threads: {shares:?}");
+                assert!(shares.iter().all(|share| !share.is_empty()), "{what}");
+                let mut all = shares.concat();
+                all.sort_unstable();
+                let unneeded = all.len() - threads.get().max(sockets);
+                all.dedup();
+                assert_eq!((all, unneeded), ((0..sockets).collect(), 0), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn sockets_of_another_origin_are_taken_with_the_lock_and_what_queues_at_them() {
+        let made = [bind_shared(loopback()).unwrap()];
+        let address = made[0].local_addr().unwrap();
+        let waiting = TcpStream::connect(address).unwrap();
+        let adopted = adopt(address, made.into()).unwrap();
+        assert!(matches!(listen(address, TWO).unwrap_err(), ListenError::AlreadyServed(_)));
+        let shares = adopted.shares(TWO).unwrap();
+        drop(adopted.sockets);
+        let sockets = shares.iter().flatten();
+        let peers: Vec<_> = sockets.filter_map(|socket| socket.accept().ok()).collect();
+        assert_eq!(peers.len(), 1, "both threads accept on the one socket");
+        assert_eq!(peers[0].1, waiting.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_lock_that_was_handed_on_holds_when_the_first_holder_is_gone() {
+        let bound = listen(loopback(), TWO).unwrap();
+        let address = bound.address;
+        let handed = ListenerLock::from(bound.lock.as_fd().try_clone_to_owned().unwrap());
+        drop(bound);
+        assert!(matches!(listen(address, TWO).unwrap_err(), ListenError::AlreadyServed(_)));
+        drop(handed);
+        assert!(listen(address, TWO).is_ok());
     }
 
     #[test]

@@ -24,9 +24,13 @@ struct Open {
     limits: ConnectionLimits,
     total: u32,
     by_address: HashMap<IpAddr, u32>,
-    /// Of each listener.
-    by_thread: Vec<ThreadLoads>,
+    /// Of each listener that has connections.
+    by_thread: HashMap<ListenerId, ThreadLoads>,
 }
+
+/// A listener, told from all others of the process: one that moves, or speaks another protocol, is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u64);
 
 /// How many connections may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +44,8 @@ pub struct ConnectionLimits {
 /// Where a connection was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedAt {
-    /// The listener, counted from 0.
-    pub listener: usize,
+    /// The listener.
+    pub listener: ListenerId,
     /// The thread, counted from 0.
     pub thread: usize,
 }
@@ -51,15 +55,14 @@ pub struct AcceptedAt {
 pub struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     address: IpAddr,
-    listener: usize,
+    listener: ListenerId,
     thread: usize,
 }
 
 impl ConnectionSlots {
-    /// Room for connections to `listeners` on as many threads as there are `gauges`.
-    pub fn new(limits: ConnectionLimits, listeners: usize, gauges: Vec<ThreadGauge>) -> Arc<Self> {
-        let by_thread = vec![ThreadLoads::new(gauges.len()); listeners];
-        let open = Open { limits, total: 0, by_address: HashMap::new(), by_thread };
+    /// Room for connections on as many threads as there are `gauges`.
+    pub fn new(limits: ConnectionLimits, gauges: Vec<ThreadGauge>) -> Arc<Self> {
+        let open = Open { limits, total: 0, by_address: HashMap::new(), by_thread: HashMap::new() };
         Arc::new(Self { open: Mutex::new(open), gauges })
     }
 
@@ -83,8 +86,9 @@ impl ConnectionSlots {
         }
         *of_address += 1;
         open.total += 1;
-        let loads = open.by_thread.get_mut(at.listener);
-        let thread = loads.map_or(at.thread, |loads| loads.place(at.thread));
+        let threads = self.gauges.len();
+        let loads = open.by_thread.entry(at.listener).or_insert_with(|| ThreadLoads::new(threads));
+        let thread = loads.place(at.thread);
         drop(open);
         if let Some(gauge) = self.gauges.get(thread) {
             gauge.connection_opened();
@@ -112,8 +116,12 @@ impl Drop for ConnectionSlot {
         }
         let mut open = self.slots.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.total = open.total.saturating_sub(1);
-        if let Some(loads) = open.by_thread.get_mut(self.listener) {
+        if let Some(loads) = open.by_thread.get_mut(&self.listener) {
             loads.leave(self.thread);
+            // A listener without connections may be gone for good.
+            if loads.are_empty() {
+                open.by_thread.remove(&self.listener);
+            }
         }
         // An address without connections is forgotten, so that the table is bounded by what is open.
         if let Some(of_address) = open.by_address.get_mut(&self.address) {
@@ -129,10 +137,10 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
 
-    const HERE: AcceptedAt = AcceptedAt { listener: 0, thread: 0 };
+    const HERE: AcceptedAt = AcceptedAt { listener: ListenerId(0), thread: 0 };
 
     fn slots(total: u32, per_address: u32) -> Arc<ConnectionSlots> {
-        ConnectionSlots::new(ConnectionLimits { total, per_address }, 1, Vec::new())
+        ConnectionSlots::new(ConnectionLimits { total, per_address }, Vec::new())
     }
 
     fn from(address: &str) -> ClientIp {
@@ -189,8 +197,11 @@ mod tests {
     #[test]
     fn a_listeners_connections_are_spread_over_the_threads_wherever_they_are_accepted() {
         let gauges = vec![ThreadGauge::default(), ThreadGauge::default()];
-        let slots = ConnectionSlots::new(ConnectionLimits { total: 100, per_address: 0 }, 2, gauges.clone());
-        let take = |listener| slots.take(from("192.0.2.1"), AcceptedAt { listener, thread: 0 }).unwrap();
+        let slots = ConnectionSlots::new(ConnectionLimits { total: 100, per_address: 0 }, gauges.clone());
+        let take = |listener| {
+            let at = AcceptedAt { listener: ListenerId(listener), thread: 0 };
+            slots.take(from("192.0.2.1"), at).unwrap()
+        };
         let held: Vec<_> = (0..16).map(|_| take(0)).collect();
         let on_first = held.iter().filter(|slot| slot.thread() == 0).count();
         assert!((6..=10).contains(&on_first), "{on_first} of 16");
@@ -198,5 +209,6 @@ mod tests {
         assert_eq!(gauges[0].connections() + gauges[1].connections(), 16);
         drop(held);
         assert_eq!((gauges[0].connections(), gauges[1].connections()), (0, 0));
+        assert!(slots.open.lock().unwrap().by_thread.is_empty(), "listeners that may be gone are forgotten");
     }
 }

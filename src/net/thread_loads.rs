@@ -30,6 +30,11 @@ impl ThreadLoads {
         }
     }
 
+    /// Has no thread a connection?
+    pub(super) fn are_empty(&self) -> bool {
+        self.0.iter().all(|load| *load == 0)
+    }
+
     fn choose(&self, accepting: usize) -> usize {
         let own = self.0.get(accepting).copied().unwrap_or_default();
         let with_this = |load: u32| u64::from(load) + 1;

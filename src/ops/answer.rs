@@ -1,5 +1,7 @@
 //! The answers of the ops listener: request in, response out, no I/O.
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -64,7 +66,15 @@ pub(super) fn answer<Body>(request: &Request<Body>, state: &OpsState) -> Respons
         }
         "/live/events" => begin_events(state),
         "/readyz" => {
-            let (status, text) = describe(&state.readiness.borrow());
+            let (status, mut text) = describe(&state.readiness.borrow());
+            if let Some(since) = *state.config_refused.borrow() {
+                let _ = write!(
+                    text,
+                    "; the configuration on disk is refused since {} s",
+                    since.elapsed().as_secs()
+                );
+            }
+            text.push('\n');
             respond(status, PLAIN_TEXT, text)
         }
         "/metrics" => {
@@ -99,16 +109,17 @@ fn begin_events(state: &OpsState) -> Response<OpsBody> {
     }
 }
 
-/// A degraded gateway still answers from memory: it stays in the balancer, and the text says what to look at.
+/// The status, and the text without its line end. A degraded gateway still answers from memory: it stays in the balancer, and
+/// the text says what to look at.
 fn describe(readiness: &Readiness) -> (StatusCode, String) {
     match readiness {
-        Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
-        Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned()),
+        Readiness::Ready => (StatusCode::OK, "ready".to_owned()),
         Readiness::Degraded { reason, since } => {
-            (StatusCode::OK, format!("degraded: {reason} for {} s\n", since.elapsed().as_secs()))
+            (StatusCode::OK, format!("degraded: {reason} for {} s", since.elapsed().as_secs()))
         }
-        Readiness::Unready(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("unready: {reason}\n")),
-        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
+        Readiness::Unready(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("unready: {reason}")),
+        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining".to_owned()),
     }
 }
 
@@ -137,7 +148,8 @@ mod tests {
         let readiness = watch::channel(Readiness::Ready).1;
         let metrics = Arc::new(Metrics::default());
         let live = Live::new(&metrics, readiness.clone());
-        OpsState { readiness, metrics, access_log: AccessLog::off(), live }
+        let config_refused = watch::channel(None).1;
+        OpsState { readiness, config_refused, metrics, access_log: AccessLog::off(), live }
     }
 
     fn ask(method: &str, target: &str) -> Response<OpsBody> {

@@ -54,6 +54,7 @@ pub struct Metrics {
     readiness: Family<[(&'static str, &'static str); 1], Gauge>,
     thread_connections: Family<[(&'static str, String); 1], Gauge>,
     config_reloads: Family<[(&'static str, &'static str); 1], Counter>,
+    binary_swaps: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 /// Counts refusals that `latchkey explain` will not find; clones count into the same counter.
@@ -75,6 +76,17 @@ pub enum ReloadOutcome {
     Applied,
     /// It is broken; the one before stays.
     Refused,
+}
+
+/// What became of handing over to a new process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwapOutcome {
+    /// This process has taken over from the one before it.
+    TakenOver,
+    /// It was not tried: another one was under way, or this process must not end.
+    Refused,
+    /// The new process failed; this one goes on.
+    Failed,
 }
 
 /// The handles of one door, for one of its threads; clones count into the same set.
@@ -159,6 +171,12 @@ impl Metrics {
             // So that the series is there from the start.
             drop(config_reloads.get_or_create(&outcome.labels()));
         }
+        let binary_swaps = Family::default();
+        let help = "Changes of the process behind the sockets, asked for by SIGUSR2";
+        registry.register("binary_swaps", help, binary_swaps.clone());
+        for outcome in [SwapOutcome::TakenOver, SwapOutcome::Refused, SwapOutcome::Failed] {
+            drop(binary_swaps.get_or_create(&outcome.labels()));
+        }
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         Self {
@@ -176,6 +194,7 @@ impl Metrics {
             readiness,
             thread_connections,
             config_reloads,
+            binary_swaps,
         }
     }
 
@@ -208,6 +227,11 @@ impl Metrics {
     /// A configuration was read again.
     pub fn config_reloaded(&self, outcome: ReloadOutcome) {
         self.config_reloads.get_or_create(&outcome.labels()).inc();
+    }
+
+    /// A change of the process was asked for.
+    pub fn binary_swapped(&self, outcome: SwapOutcome) {
+        self.binary_swaps.get_or_create(&outcome.labels()).inc();
     }
 
     /// A new set of counts for `door`. Each door thread asks for one once, at its start, and so does the console.
@@ -355,6 +379,17 @@ impl ReloadOutcome {
     }
 }
 
+impl SwapOutcome {
+    const fn labels(self) -> [(&'static str, &'static str); 1] {
+        let outcome = match self {
+            Self::TakenOver => "taken_over",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        };
+        [("outcome", outcome)]
+    }
+}
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -463,9 +498,9 @@ mod tests {
         metrics.uncounted_uses().add(6);
         assert_eq!(names(&metrics.render()), before);
         // By door, and of the console, 2 connections, 5 answers, 2 reasons; decisions at 2 doors and the added latency of
-        // one, with 13 buckets, sum and count; then 7 single ones, 5 states, 2 outcomes of reloads, the build, and 3 of
-        // the process.
-        assert_eq!(before.len(), 3 * (2 + 5 + 2) + (2 + 1) * 15 + 7 + 5 + 2 + 1 + 3);
+        // one, with 13 buckets, sum and count; then 7 single ones, 5 states, 2 outcomes of reloads, 3 of swaps, the
+        // build, and 3 of the process.
+        assert_eq!(before.len(), 3 * (2 + 5 + 2) + (2 + 1) * 15 + 7 + 5 + 2 + 3 + 1 + 3);
     }
 
     #[test]
@@ -544,6 +579,10 @@ mod tests {
         assert_eq!(value(&text, "latchkey_thread_connections{thread=\"1\"}"), Some(1));
         assert_eq!(value(&text, "latchkey_config_reloads_total{outcome=\"refused\"}"), Some(1));
         assert_eq!(value(&text, "latchkey_config_reloads_total{outcome=\"applied\"}"), Some(0));
+        metrics.binary_swapped(SwapOutcome::Failed);
+        let text = metrics.render();
+        assert_eq!(value(&text, "latchkey_binary_swaps_total{outcome=\"failed\"}"), Some(1));
+        assert_eq!(value(&text, "latchkey_binary_swaps_total{outcome=\"taken_over\"}"), Some(0));
     }
 
     #[test]

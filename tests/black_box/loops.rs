@@ -1,5 +1,5 @@
 //! What has to be done often or long to be believed: deletions, revocations, floods of passwords and of keys, pipelines,
-//! clients that are slow or do not read, kills, races, reloads, and everything at once.
+//! clients that are slow or do not read, kills, races, reloads, new processes, and everything at once.
 //!
 //! Short where nothing is said, at full length with `LATCHKEY_TEST_LENGTH=full`. Figures are shown with `--nocapture`
 //! and kept in `target/loops`.
@@ -15,6 +15,7 @@ mod reloads;
 mod revocations;
 mod slow_clients;
 mod soak;
+mod swaps;
 mod unread;
 
 use std::fs;

@@ -30,7 +30,7 @@ fn assets() -> Vec<[String; 3]> {
 
 /// The value of a key of the unit.
 fn setting(name: &str) -> String {
-    let unit = read("deploy/latchkey.service");
+    let unit = read("deploy/systemd/latchkey.service");
     let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     line.unwrap_or_else(|| panic!("the unit has no {name}")).to_owned()
 }
@@ -124,7 +124,7 @@ fn installing_makes_the_folders_that_the_unit_expects_and_a_purge_lets_go_of_emp
 
 #[test]
 fn the_unit_of_a_package_calls_the_program_where_the_package_puts_it() {
-    let unit = read("deploy/latchkey.service");
+    let unit = read("deploy/systemd/latchkey.service");
     let calls: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
     assert!(
         calls.iter().any(|line| line.starts_with("ExecStart=/usr/local/bin/latchkey serve ")),

@@ -1,32 +1,33 @@
 //! One door thread: accepts on its sockets, serves connections, and changes its doors when it is told to.
+//!
+//! Doors are told apart by their listeners' ids, which stay right from one generation to the next: a connection may be
+//! handed over by a thread that is a generation ahead, or one behind.
 
 use std::cell::{Cell, RefCell};
-use std::net::{SocketAddr, TcpListener};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
-use tokio::time::{interval, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{HandedOver, Order, OrderSender};
+use super::parts::{Door, Parts};
+use super::{DoorSockets, HandedOver, Order, OrderSender, Pulse};
 use crate::app::Shared;
-use crate::app::generation::{DoorKind, DoorPlan, Generation, UpstreamPlan};
-use crate::config::{ForwardAuthListener, HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
-use crate::gateway::http::{
-    Entrance, HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies, Purpose, Routes,
-};
-use crate::gateway::isproxy::{self, IsProxyDoor, IsProxyUpstream};
-use crate::model::Service;
-use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, accept_connections};
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
+use crate::app::generation::{DoorPlan, Generation};
+use crate::config::Limits;
+use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, Drain, ListenerId, accept_connections};
+use crate::telemetry::AccessLogWriter;
 
-/// How often a thread hands its buffered access log lines on.
+/// How often a thread hands its buffered access log lines on, and shows that it turns.
 const FLUSH_ACCESS_LOG_EVERY: Duration = Duration::from_millis(200);
 /// Connections end themselves when the drain is over; a thread waits so much longer, so that they are written down.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -36,10 +37,13 @@ pub(super) struct Plan {
     pub(super) number: usize,
     pub(super) shared: Shared,
     pub(super) generation: Arc<Generation>,
-    /// One for each door.
-    pub(super) sockets: Vec<TcpListener>,
+    /// For each door.
+    pub(super) sockets: Vec<DoorSockets>,
     pub(super) slots: Arc<ConnectionSlots>,
-    pub(super) drain: CancellationToken,
+    pub(super) drain: Drain,
+    /// Empty when no thread accepts any more, and this one's place there.
+    pub(super) accepting: (TaskTracker, TaskTrackerToken),
+    pub(super) pulse: Pulse,
     /// Where the thread's request ids and draws start.
     pub(super) seed: u64,
     /// To all threads, by their numbers.
@@ -52,14 +56,36 @@ pub(super) struct Plan {
 pub(super) fn run(plan: Plan) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let (thread, sockets, received) = Thread::new(plan)?;
+        let Plan { generation, sockets, received, accepting: (all_accepting, own_place), pulse, .. } = plan;
+        let thread = Rc::new(Thread {
+            number: plan.number,
+            slots: plan.slots,
+            drain: plan.drain,
+            drain_seconds: Cell::new(generation.limits.drain_seconds),
+            orders: plan.orders,
+            connections: TaskTracker::new(),
+            accepting: TaskTracker::new(),
+            parts: Parts::new(plan.shared, plan.seed),
+            doors: RefCell::default(),
+            early: RefCell::default(),
+        });
+        thread.begin(&generation, sockets)?;
+        drop(generation);
         let access_log = Rc::clone(&thread.parts.access_log);
-        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log)));
+        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log), pulse));
         tokio::task::spawn_local(Rc::clone(&thread).follow_orders(received));
-        thread.accept_until_drain(sockets).await?;
+        thread.drain.begun().await;
+        thread.accepting.close();
+        thread.accepting.wait().await;
+        drop(own_place);
+        let grace = thread.drain_time() + FAREWELL;
+        let until = Instant::now() + grace;
+        // Others may still hand over what they have accepted.
+        if timeout(grace, all_accepting.wait()).await.is_ok() {
+            thread.orders_followed().await;
+        }
         thread.connections.close();
-        let grace = Duration::from_secs(thread.drain_seconds.get().into()) + FAREWELL;
-        if timeout(grace, thread.connections.wait()).await.is_err() {
+        if tokio::time::timeout_at(until, thread.connections.wait()).await.is_err() {
             let connections = thread.connections.len();
             tracing::warn!(connections, "cutting connections that did not end in time");
         }
@@ -72,103 +98,80 @@ pub(super) fn run(plan: Plan) -> Result<()> {
 struct Thread {
     number: usize,
     slots: Arc<ConnectionSlots>,
-    drain: CancellationToken,
+    drain: Drain,
     drain_seconds: Cell<u32>,
     orders: Vec<OrderSender>,
     connections: TaskTracker,
+    accepting: TaskTracker,
     parts: Parts,
-    doors: Vec<Door>,
+    doors: RefCell<HashMap<ListenerId, Rc<OpenDoor>>>,
+    /// Connections of doors that other threads have opened already. Bounded by `limits.connections`, like all.
+    early: RefCell<Vec<HandedOver>>,
 }
 
-/// What doors are made of, beside their plans.
-struct Parts {
-    shared: Shared,
-    seed: u64,
-    access_log: Rc<AccessLogWriter>,
-    request_ids: Rc<RequestIds>,
-    open_bodies: Rc<OpenBodies>,
-    api_metrics: DoorMetrics,
-    isproxy_metrics: DoorMetrics,
-    /// This thread's side of the upstreams of the present generation.
-    upstreams: RefCell<Vec<(Arc<UpstreamPlan>, Upstream)>>,
-}
-
-/// This thread's side of an upstream.
-#[derive(Clone)]
-enum Upstream {
-    Http(Rc<HttpUpstream>),
-    IsProxy(Rc<IsProxyUpstream>),
-}
-
-/// A listener, with the door that new requests or sessions go through.
-enum Door {
-    /// Of the API, or one that proxies ask.
-    Http(Rc<HttpDoorway>),
-    IsProxy(RefCell<Rc<IsProxyDoor>>),
+/// A listener that is served here, or was until a moment ago.
+struct OpenDoor {
+    door: Door,
+    drain: Drain,
+    accepting: RefCell<Vec<JoinHandle<()>>>,
+    /// Its listener is gone. Other threads may not know yet, and hand a connection over until then at the latest.
+    forget_at: Cell<Option<Instant>>,
 }
 
 impl Thread {
-    fn new(plan: Plan) -> Result<(Rc<Self>, Vec<TcpListener>, mpsc::UnboundedReceiver<Order>)> {
-        let parts = Parts {
-            seed: plan.seed,
-            access_log: Rc::new(plan.shared.access_log.writer()),
-            request_ids: Rc::new(RequestIds::new(plan.seed)),
-            open_bodies: OpenBodies::new(Arc::clone(&plan.shared.authenticator)),
-            api_metrics: plan.shared.metrics.door(Service::Api),
-            isproxy_metrics: plan.shared.metrics.door(Service::IsProxy),
-            upstreams: RefCell::default(),
-            shared: plan.shared,
-        };
-        parts.take_upstreams_of(&plan.generation);
-        let limits = &plan.generation.limits;
-        let open = |door: &Arc<DoorPlan>| match &door.kind {
-            DoorKind::Http(listener, routes) => {
-                Ok(Door::Http(HttpDoorway::new(parts.http_door(door, listener, routes, limits))))
-            }
-            DoorKind::IsProxy(listener, upstream) => {
-                let opened = parts.isproxy_door(door, listener, upstream, limits);
-                let opened = opened.with_context(|| format!("there is no upstream `{}`", upstream.name))?;
-                Ok(Door::IsProxy(RefCell::new(Rc::new(opened))))
-            }
-            DoorKind::ForwardAuth(listener) => {
-                Ok(Door::Http(HttpDoorway::new(parts.asked_door(door, listener, limits))))
-            }
-        };
-        let thread = Rc::new(Self {
-            number: plan.number,
-            slots: plan.slots,
-            drain: plan.drain,
-            drain_seconds: Cell::new(limits.drain_seconds),
-            orders: plan.orders,
-            connections: TaskTracker::new(),
-            doors: plan.generation.doors.iter().map(open).collect::<Result<_>>()?,
-            parts,
-        });
-        Ok((thread, plan.sockets, plan.received))
+    fn begin(self: &Rc<Self>, generation: &Generation, sockets: Vec<DoorSockets>) -> Result<()> {
+        self.parts.take_upstreams_of(generation);
+        for plan in &generation.doors {
+            self.open(plan, &generation.limits);
+        }
+        sockets.into_iter().try_for_each(|sockets| self.accept_on(sockets))
     }
 
-    /// Accepts on all listeners until the drain, and closes them then.
-    async fn accept_until_drain(self: &Rc<Self>, sockets: Vec<TcpListener>) -> Result<()> {
-        let accepting = TaskTracker::new();
-        for (door, socket) in sockets.into_iter().enumerate() {
+    fn drain_time(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds.get().into())
+    }
+
+    fn door(&self, id: ListenerId) -> Option<Rc<OpenDoor>> {
+        self.doors.borrow().get(&id).map(Rc::clone)
+    }
+
+    fn open(&self, plan: &DoorPlan, limits: &Arc<Limits>) {
+        // A generation holds every upstream that its doors ask.
+        let Some(door) = self.parts.open(plan, limits) else { return };
+        let open = OpenDoor {
+            door,
+            drain: self.drain.child(),
+            accepting: RefCell::default(),
+            forget_at: Cell::new(None),
+        };
+        self.doors.borrow_mut().insert(plan.id, Rc::new(open));
+    }
+
+    /// Accepts on `sockets` until their door drains, and closes them then.
+    fn accept_on(self: &Rc<Self>, sockets: DoorSockets) -> Result<()> {
+        let DoorSockets { id, sockets } = sockets;
+        let open = self.door(id).context("there is no such door")?;
+        for socket in sockets {
             let thread = Rc::clone(self);
-            accepting.spawn_local(accept_connections(
-                tokio::net::TcpListener::from_std(socket)?,
+            let accepting = accept_connections(
+                TcpListener::from_std(socket)?,
                 Arc::clone(&self.slots),
-                AcceptedAt { listener: door, thread: self.number },
-                self.drain.clone(),
-                move |stream, peer, slot| thread.take(door, stream, peer, slot),
-            ));
+                AcceptedAt { listener: id, thread: self.number },
+                open.drain.clone(),
+                move |stream, peer, slot| thread.take(id, stream, peer, slot),
+            );
+            open.accepting.borrow_mut().push(self.accepting.spawn_local(accepting));
         }
-        accepting.close();
-        accepting.wait().await;
         Ok(())
     }
 
     /// Serves a connection that was accepted here, or hands it to the thread that has room for it.
-    fn take(&self, door: usize, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+    fn take(&self, door: ListenerId, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
         if slot.thread() == self.number {
-            return self.serve(door, stream, peer, slot);
+            if let Some(open) = self.door(door) {
+                self.serve(&open, stream, peer, slot);
+            }
+            return;
         }
         let Some(other) = self.orders.get(slot.thread()) else { return };
         match stream.into_std() {
@@ -179,18 +182,17 @@ impl Thread {
     }
 
     /// Serves a connection in a task of its own.
-    fn serve(&self, door: usize, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
-        let drain = self.drain.clone();
-        match self.doors.get(door) {
-            Some(Door::Http(doorway)) => {
+    fn serve(&self, open: &OpenDoor, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+        let drain = open.drain.clone();
+        match &open.door {
+            Door::Http(doorway) => {
                 let serving = Rc::clone(doorway).serve_connection(stream, peer, drain);
                 self.track(serving, slot);
             }
-            Some(Door::IsProxy(present)) => {
+            Door::IsProxy(present) => {
                 let serving = Rc::clone(&present.borrow()).serve_connection(stream, peer, drain);
                 self.track(serving, slot);
             }
-            None => {}
         }
     }
 
@@ -204,137 +206,93 @@ impl Thread {
     async fn follow_orders(self: Rc<Self>, mut received: mpsc::UnboundedReceiver<Order>) {
         while let Some(order) = received.recv().await {
             match order {
-                Order::PutInForce(generation, done) => {
-                    self.put_in_force(&generation);
+                Order::PutInForce(generation, new, done) => {
+                    self.put_in_force(&generation, new).await;
                     // Who waits for it may have lost its patience.
                     let _ = done.send(());
                 }
-                Order::Serve(HandedOver { door, stream, peer, slot }) => match TcpStream::from_std(stream) {
-                    Ok(stream) => self.serve(door, stream, peer, slot),
-                    Err(error) => tracing::debug!(%peer, %error, "a connection could not be handed over"),
-                },
+                Order::Serve(handed) => self.serve_handed_over(handed),
+                Order::Echo(done) => drop(done.send(())),
             }
         }
     }
 
-    /// Sends what begins from now on through doors of `generation`.
-    fn put_in_force(&self, generation: &Generation) {
+    /// Completes when everything that has been ordered by now is done.
+    async fn orders_followed(&self) {
+        let (done, followed) = oneshot::channel();
+        if let Some(own) = self.orders.get(self.number)
+            && own.send(Order::Echo(done)).is_ok()
+        {
+            // It is answered, or nobody follows orders any more.
+            let _ = followed.await;
+        }
+    }
+
+    fn serve_handed_over(&self, handed: HandedOver) {
+        let Some(open) = self.door(handed.door) else {
+            // The thread that accepted it has the next generation already; this one will.
+            return self.early.borrow_mut().push(handed);
+        };
+        let HandedOver { stream, peer, slot, .. } = handed;
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.serve(&open, stream, peer, slot),
+            Err(error) => tracing::debug!(%peer, %error, "a connection could not be handed over"),
+        }
+    }
+
+    /// Sends what begins from now on through doors of `generation`, accepts at those that are `new`, and at others that
+    /// are gone no longer.
+    async fn put_in_force(self: &Rc<Self>, generation: &Generation, new: Vec<DoorSockets>) {
         let (parts, limits) = (&self.parts, &generation.limits);
         parts.take_upstreams_of(generation);
         self.drain_seconds.set(limits.drain_seconds);
-        for (door, plan) in self.doors.iter().zip(&generation.doors) {
-            match (door, &plan.kind) {
-                (Door::Http(doorway), DoorKind::Http(listener, routes)) => {
-                    doorway.replace(parts.http_door(plan, listener, routes, limits));
-                }
-                (Door::IsProxy(present), DoorKind::IsProxy(listener, upstream)) => {
-                    let door = parts.isproxy_door(plan, listener, upstream, limits);
-                    present.replace_with(|present| door.map_or_else(|| Rc::clone(present), Rc::new));
-                }
-                (Door::Http(doorway), DoorKind::ForwardAuth(listener)) => {
-                    doorway.replace(parts.asked_door(plan, listener, limits));
-                }
-                // A listener keeps its protocol until a restart.
-                (Door::Http(_), DoorKind::IsProxy(..))
-                | (Door::IsProxy(_), DoorKind::Http(..) | DoorKind::ForwardAuth(_)) => {}
+        for plan in &generation.doors {
+            match self.door(plan.id) {
+                Some(open) => parts.replace(&open.door, plan, limits),
+                None => self.open(plan, limits),
+            }
+        }
+        for sockets in new {
+            if let Err(error) = self.accept_on(sockets) {
+                tracing::error!(%error, "a listener is not served by one of the threads");
+            }
+        }
+        self.close_doors_beside(generation).await;
+        let newest = generation.doors.iter().map(|plan| plan.id).max();
+        for handed in self.early.take() {
+            // Of a door that is not known and not to come, a connection was too late.
+            if self.door(handed.door).is_some() || Some(handed.door) > newest {
+                self.serve_handed_over(handed);
+            }
+        }
+    }
+
+    /// Drains the doors that `generation` does not have; completes when their sockets are closed.
+    async fn close_doors_beside(&self, generation: &Generation) {
+        let now = Instant::now();
+        let gone: Vec<_> = {
+            let mut doors = self.doors.borrow_mut();
+            doors.retain(|_, open| open.forget_at.get().is_none_or(|at| at > now));
+            let is_gone = |id: &ListenerId| !generation.doors.iter().any(|plan| plan.id == *id);
+            doors.iter().filter(|(id, _)| is_gone(id)).map(|(_, open)| Rc::clone(open)).collect()
+        };
+        for open in gone.iter().filter(|open| open.forget_at.get().is_none()) {
+            open.forget_at.set(Some(now + self.drain_time() + FAREWELL));
+            // What is asked in the first half of the time has the second one to be answered in.
+            open.drain.begin_gently(now + self.drain_time() / 2);
+            for accepting in open.accepting.take() {
+                // One that panicked accepts nothing any more, either.
+                let _ = accepting.await;
             }
         }
     }
 }
 
-impl Parts {
-    /// Keeps the connections to upstreams that are the same in `generation`, and lets go of the others: what is under
-    /// way on them holds them until it has ended.
-    fn take_upstreams_of(&self, generation: &Generation) {
-        let before = self.upstreams.take();
-        let same = |plan: &Arc<UpstreamPlan>| before.iter().find(|(own, _)| Arc::ptr_eq(own, plan));
-        let limits = &generation.limits;
-        let made = |plan: &Arc<UpstreamPlan>| match &plan.config {
-            UpstreamProtocol::Http(config) => {
-                Upstream::Http(HttpUpstream::new(&plan.servers, config, Arc::clone(limits), self.seed))
-            }
-            UpstreamProtocol::IsProxy(config) => {
-                Upstream::IsProxy(IsProxyUpstream::new(&plan.servers, config, limits, self.seed))
-            }
-        };
-        let of = |plan: &Arc<UpstreamPlan>| {
-            let upstream = same(plan).map_or_else(|| made(plan), |(_, upstream)| upstream.clone());
-            (Arc::clone(plan), upstream)
-        };
-        self.upstreams.replace(generation.upstreams.iter().map(of).collect());
-    }
-
-    /// This thread's side of the upstream that `plan` is of; a generation holds every one that its doors ask.
-    fn upstream(&self, plan: &Arc<UpstreamPlan>) -> Option<Upstream> {
-        let upstreams = self.upstreams.borrow();
-        upstreams.iter().find(|(own, _)| Arc::ptr_eq(own, plan)).map(|(_, upstream)| upstream.clone())
-    }
-
-    fn http_door(
-        &self,
-        plan: &DoorPlan,
-        listener: &HttpListener,
-        routes: &[(Route, Arc<UpstreamPlan>)],
-        limits: &Arc<Limits>,
-    ) -> HttpDoor {
-        let resolve = |(route, asked): &(Route, Arc<UpstreamPlan>)| match self.upstream(asked)? {
-            Upstream::Http(upstream) => Some((route.clone(), upstream)),
-            Upstream::IsProxy(_) => None,
-        };
-        let routes = Routes::new(routes.iter().filter_map(resolve));
-        self.door(plan, listener.into(), Purpose::Forward(routes), limits)
-    }
-
-    /// A door that proxies ask.
-    fn asked_door(&self, plan: &DoorPlan, listener: &ForwardAuthListener, limits: &Arc<Limits>) -> HttpDoor {
-        self.door(plan, listener.into(), Purpose::Answer(listener.identity_headers.clone()), limits)
-    }
-
-    fn door(&self, plan: &DoorPlan, entrance: Entrance, purpose: Purpose, limits: &Arc<Limits>) -> HttpDoor {
-        HttpDoor::new(HttpDoorParts {
-            name: plan.listener_name.clone(),
-            entrance,
-            limits: Arc::clone(limits),
-            tls: plan.tls.as_ref().map(|tls| Arc::clone(&tls.config)),
-            authenticator: Arc::clone(&self.shared.authenticator),
-            purpose,
-            open_bodies: Rc::clone(&self.open_bodies),
-            metrics: self.api_metrics.clone(),
-            access_log: Rc::clone(&self.access_log),
-            refusals: self.shared.refusals.clone(),
-            request_ids: Rc::clone(&self.request_ids),
-            clock: self.shared.clock.clone(),
-        })
-    }
-
-    fn isproxy_door(
-        &self,
-        plan: &DoorPlan,
-        listener: &IsProxyListener,
-        upstream: &Arc<UpstreamPlan>,
-        limits: &Arc<Limits>,
-    ) -> Option<IsProxyDoor> {
-        let Upstream::IsProxy(upstream) = self.upstream(upstream)? else { return None };
-        Some(IsProxyDoor::new(isproxy::DoorParts {
-            listener_name: plan.listener_name.clone(),
-            listener: listener.clone(),
-            limits: Arc::clone(limits),
-            tls: plan.tls.as_ref().map(|tls| Arc::clone(&tls.config)),
-            authenticator: Arc::clone(&self.shared.authenticator),
-            upstream,
-            metrics: self.isproxy_metrics.clone(),
-            access_log: Rc::clone(&self.access_log),
-            refusals: self.shared.refusals.clone(),
-            request_ids: Rc::clone(&self.request_ids),
-            clock: self.shared.clock.clone(),
-        }))
-    }
-}
-
-async fn flush_regularly(access_log: Rc<AccessLogWriter>) {
+async fn flush_regularly(access_log: Rc<AccessLogWriter>, pulse: Pulse) {
     let mut ticks = interval(FLUSH_ACCESS_LOG_EVERY);
     loop {
         ticks.tick().await;
         access_log.flush();
+        pulse.beat();
     }
 }

@@ -85,6 +85,12 @@ impl Told<'_> {
             Kind::ConfigurationRefused => {
                 format!("refused a changed configuration{}", self.counted("faults", "fault", " with "))
             }
+            Kind::BinarySwapped => {
+                format!("handed its listeners over to a new process{}", self.with("pid", ", pid "))
+            }
+            Kind::BinarySwapFailed => {
+                format!("did not hand its listeners over to a new process{}", self.with("reason", ": "))
+            }
             Kind::StoreCopied
             | Kind::StoreBackedUp
             | Kind::StoreRestored
@@ -445,6 +451,20 @@ mod tests {
             "",
             &[("changed", "limits")],
             "put a changed configuration in force: limits",
+        ),
+        (
+            "binary.swapped",
+            "gateway",
+            "",
+            &[("pid", "4711")],
+            "handed its listeners over to a new process, pid 4711",
+        ),
+        (
+            "binary.swap_failed",
+            "gateway",
+            "",
+            &[("reason", "it was not ready within 120 s")],
+            "did not hand its listeners over to a new process: it was not ready within 120 s",
         ),
         (
             "configuration.refused",

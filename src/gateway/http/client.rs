@@ -9,14 +9,13 @@ use std::rc::Rc;
 
 use http::header::GetAll;
 use http::{HeaderMap, HeaderValue};
-use tokio_util::sync::CancellationToken;
 
 use super::deadlines::ConnectionWatch;
 use super::denial::Fault;
 use super::headers::{ForwardedFacts, X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use super::upgrade::Tunnels;
 use crate::model::{ClientIp, TrustedProxies};
-use crate::net::client_ip;
+use crate::net::{Drain, client_ip};
 
 /// How a connection is secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +39,8 @@ pub struct ClientConnection {
     pub transport: Transport,
     /// Its deadlines.
     pub watch: Rc<ConnectionWatch>,
-    /// Cancelled when the gateway takes no further requests.
-    pub drain: CancellationToken,
+    /// Begins when the listener takes no further requests.
+    pub drain: Drain,
     /// What became of upgraded requests.
     pub tunnels: Tunnels,
 }
@@ -62,7 +61,7 @@ impl ClientConnection {
         source: IpAddr,
         transport: Transport,
         watch: Rc<ConnectionWatch>,
-        drain: CancellationToken,
+        drain: Drain,
     ) -> Rc<Self> {
         let client_ip = ClientIp::new(source);
         let proto = match transport {
@@ -150,7 +149,7 @@ mod tests {
         let trusted = TrustedProxies::new("10.0.0.0/8".parse().unwrap());
         let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
         let source = source.parse().unwrap();
-        let drain = CancellationToken::new();
+        let drain = Drain::default();
         let client = ClientConnection::new(source, source, Transport::Plaintext, watch, drain);
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -178,7 +177,7 @@ mod tests {
         ] {
             let watch = ConnectionWatch::new(&Limits::default(), Instant::now());
             let (peer, source) = (address(peer), address(source));
-            let drain = CancellationToken::new();
+            let drain = Drain::default();
             let client_connection = ClientConnection::new(peer, source, Transport::Plaintext, watch, drain);
             let told = client_connection.told_by(ClientIp::new(address(client)));
             assert_eq!(told, told_by.map(|by| ClientIp::new(address(by))), "{peer} {source} {client}");

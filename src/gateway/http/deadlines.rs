@@ -44,6 +44,7 @@ pub struct ConnectionWatch {
     write_due: Cell<Option<Instant>>,
     request_line: Cell<RequestLine>,
     unread: Cell<bool>,
+    answers_last: Cell<bool>,
     abandoned: Cell<u32>,
     cut_off: CutOff,
     head: Duration,
@@ -97,6 +98,7 @@ impl ConnectionWatch {
             write_due: Cell::new(None),
             request_line: Cell::new(RequestLine::Awaited),
             unread: Cell::new(false),
+            answers_last: Cell::new(false),
             abandoned: Cell::new(0),
             cut_off: CutOff::default(),
             head,
@@ -181,6 +183,16 @@ impl ConnectionWatch {
     /// May something be left unread?
     pub fn has_unread(&self) -> bool {
         self.unread.get()
+    }
+
+    /// The next answer is the connection's last, and is to say so (RFC 9112 §9.6); of HTTP/1.
+    pub fn note_last_answer(&self) {
+        self.answers_last.set(true);
+    }
+
+    /// Is an answer that begins now the last?
+    pub fn answers_last(&self) -> bool {
+        self.answers_last.get()
     }
 
     /// What of the connection must not go on.

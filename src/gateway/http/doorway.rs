@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 use super::{HttpDoor, server};
+use crate::net::Drain;
 use crate::telemetry::DoorMetrics;
 
 /// An API listener on one thread.
@@ -39,14 +39,9 @@ impl HttpDoorway {
         self.present.replace(Rc::new(door));
     }
 
-    /// Serves one accepted connection to its end. After `drain` it takes no further request, and ends within
-    /// `limits.drain_seconds`. Runs on a `LocalRuntime`: it spawns local tasks.
-    pub async fn serve_connection(
-        self: Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        drain: CancellationToken,
-    ) {
+    /// Serves one accepted connection to its end. After `drain` it takes no further request, or one more where that
+    /// is gentle, and ends within `limits.drain_seconds`. Runs on a `LocalRuntime`: it spawns local tasks.
+    pub async fn serve_connection(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
         let metrics = self.present().metrics.clone();
         metrics.connection_opened();
         let _open = OpenConnection(&metrics);

@@ -10,11 +10,11 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::cut_off::StreamTasks;
 use super::deadlines::ConnectionWatch;
 use super::doorway::HttpDoorway;
+use crate::net::Drain;
 
 /// A connection that can be told to end after what it is doing.
 pub trait Drainable: Future {
@@ -22,6 +22,8 @@ pub trait Drainable: Future {
     const FAREWELL: Duration;
     /// Can it be taken apart and put together again between two requests?
     const CAN_REST: bool;
+    /// Does a request that crosses its end on the way get lost, so that it had better be answered?
+    const LOSES_WHAT_CROSSES: bool;
 
     /// Takes no further request.
     fn end_gently(self: Pin<&mut Self>);
@@ -39,6 +41,7 @@ where
     /// HTTP/1 says it by closing.
     const FAREWELL: Duration = Duration::ZERO;
     const CAN_REST: bool = true;
+    const LOSES_WHAT_CROSSES: bool = true;
 
     fn end_gently(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -59,6 +62,8 @@ where
     const FAREWELL: Duration = Duration::from_secs(1);
     /// Its tables live as long as it does.
     const CAN_REST: bool = false;
+    /// GOAWAY names the last stream that is answered.
+    const LOSES_WHAT_CROSSES: bool = false;
 
     fn end_gently(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -85,41 +90,53 @@ enum Stop {
 /// Drives a connection to its end, to a deadline (the watch's, or that of draining), until it is cut off, or until it
 /// rests.
 ///
+/// A gentle drain lets HTTP/1 ask once more, and answer that with `Connection: close`.
+///
 /// The timer is moved only when something is due sooner than it stands, so that it costs nothing in the middle of a
 /// busy connection.
 pub async fn drive<C: Drainable>(
     mut connection: Pin<Box<C>>,
     watch: &ConnectionWatch,
-    drain: &CancellationToken,
+    drain: &Drain,
     doorway: &HttpDoorway,
 ) -> Driven<C> {
-    let mut drained = pin!(drain.cancelled());
+    let mut drained = pin!(drain.begun());
     // Asked once, it wakes this task; from then on a look at the token is enough.
     let mut is_asked = false;
     let mut timer = pin!(sleep_until(watch.due().unwrap_or_else(Instant::now)));
     let mut drain_end: Option<Instant> = None;
+    // Until when a request that is the last one may come.
+    let mut last_request_until: Option<Instant> = None;
     let mut farewell_end: Option<Instant> = None;
     let stop = std::future::poll_fn(|cx| {
         if watch.cut_off().connection_is_cut(cx) {
             return Poll::Ready(Stop::CutOff);
         }
-        let drains = if is_asked { drain.is_cancelled() } else { drained.as_mut().poll(cx).is_ready() };
+        let drains = if is_asked { drain.has_begun() } else { drained.as_mut().poll(cx).is_ready() };
         is_asked = true;
         if drain_end.is_none() && drains {
             let limit = doorway.present().limits.drain_seconds;
             drain_end = Some(Instant::now() + Duration::from_secs(limit.into()));
-            connection.as_mut().end_gently();
+            last_request_until = drain.idle_until().filter(|_| C::LOSES_WHAT_CROSSES);
+            match last_request_until {
+                Some(_) => watch.note_last_answer(),
+                None => connection.as_mut().end_gently(),
+            }
         }
         loop {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Stop::Ended);
             }
             let rests_from = if C::CAN_REST && drain_end.is_none() { watch.rests_from() } else { None };
-            let due = [rests_from, watch.due(), drain_end];
+            let due = [rests_from, watch.due(), drain_end, last_request_until];
             let due = farewell_end.or_else(|| due.into_iter().flatten().min());
             let Some(due) = due else { return Poll::Pending };
             if !is_due(timer.as_mut(), due, cx) {
                 return Poll::Pending;
+            }
+            if last_request_until.take_if(|until| *until <= Instant::now()).is_some() {
+                connection.as_mut().end_gently();
+                continue;
             }
             if farewell_end.is_some() || drain_end.is_some() {
                 return Poll::Ready(Stop::CutOff);

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request, Response};
+use futures_util::FutureExt;
+use http::header::{AUTHORIZATION, CONNECTION};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -18,7 +19,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::api_session::{answer_session_request, is_session_path};
 use super::authorization::parse_authorization;
@@ -40,6 +40,7 @@ use super::{HttpDoor, Purpose};
 use crate::auth::{Attempt, Decision, DenialReason};
 use crate::config::{Limits, PlaintextCredentials, Upgrade};
 use crate::model::{ClientIp, Service};
+use crate::net::Drain;
 
 /// hyper refuses a smaller buffer.
 const SMALLEST_BUFFER_BYTES: usize = 8_192;
@@ -56,12 +57,12 @@ const BODY_BUFFER_BYTES: usize = 64 * 1024;
 ///
 /// What is needed only once, or only by one kind of connection, is boxed: this future stays for as long as the
 /// connection does, and most connections are idle most of the time.
-pub async fn serve(doorway: Rc<HttpDoorway>, stream: TcpStream, peer: SocketAddr, drain: CancellationToken) {
+pub async fn serve(doorway: Rc<HttpDoorway>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
     let watch = ConnectionWatch::new(&doorway.present().limits, Instant::now());
     let begun = tokio::select! {
         biased;
         begun = Box::pin(begin(doorway.present(), stream, peer, &watch)) => begun,
-        () = drain.cancelled() => None,
+        () = drain.idle_ended() => None,
     };
     let Some((begun, source)) = begun else { return };
     match begun {
@@ -93,7 +94,8 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let answer = |request| handle_request(doorway.present(), Rc::clone(&client), request);
     match spoken {
         Spoken::Http1 => {
-            let left = serve_http1(io, service_fn(answer), &http1_builder(&limits), &client, &doorway).await;
+            let service = service_fn(|request| answer(request).map(|answer| say_if_last(watch, answer)));
+            let left = serve_http1(io, service, &http1_builder(&limits), &client, &doorway).await;
             match (tunnels.take_heir(), left) {
                 (Some(heir), Some(left)) => {
                     let detached =
@@ -125,6 +127,20 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     tunnels.ended().await;
 }
 
+/// Tells the client where no further request will be answered on this connection.
+fn say_if_last(
+    watch: &ConnectionWatch,
+    mut answer: Result<Response<DoorBody>, Infallible>,
+) -> Result<Response<DoorBody>, Infallible> {
+    if watch.answers_last()
+        && let Ok(answer) = &mut answer
+        && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
 /// Serves HTTP/1 until the connection comes to its end, of which it answers what is left, or is cut off. While it
 /// rests, hyper's part of it, and with it some 16 KiB of buffers, is gone.
 async fn serve_http1<S, V>(
@@ -152,7 +168,7 @@ where
                 tokio::select! {
                     () = io.readable() => {}
                     () = sleep_until(watch.due().unwrap_or_else(Instant::now)) => {}
-                    () = drain.cancelled() => {}
+                    () = drain.begun() => {}
                 }
             }
         }

@@ -3,24 +3,26 @@
 //!
 //! No rule of the protocol stands here; the permit does, without which nothing goes upstream. Called by `server`.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
+use super::ending::{Ending, ended};
 use super::journal::Journal;
 use super::line::{LineReader, NextLine};
 use super::link::{Fetch, UpstreamEvent, UpstreamLink};
+use super::presented::{credential_of, verb_of};
 use super::server::DoorParts;
-use super::session::{EndReason, LineFault, Presented, PresentedCredential, Rules, Session, Step, Verdict};
+use super::session::{EndReason, LineFault, Presented, Rules, Session, Step, Verdict};
 use super::stream::{ClientStream, Duplex, Exchange};
 use super::turns::{PeerEvent, Turns};
-use crate::auth::{Attempt, Credential, Decision, LiveSession, Permit, PresentedKey, Refusal};
+use crate::auth::{Attempt, Decision, LiveSession, Permit, Refusal};
 use crate::model::{ClientIp, Service};
+use crate::net::Drain;
 
 /// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
 const LINGER: Duration = Duration::from_secs(1);
@@ -40,7 +42,7 @@ pub struct Connection<'d> {
     permit: Option<Permit>,
     journal: Journal,
     timer: Pin<Box<Sleep>>,
-    drain: Drain,
+    ending: Ending,
     turns: Turns,
 }
 
@@ -48,12 +50,6 @@ pub struct Connection<'d> {
 enum Input {
     Open,
     Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    Awaited,
-    Noticed,
 }
 
 /// Why the loop hands back the client's stream.
@@ -66,7 +62,8 @@ enum Phase {
 
 enum Event {
     CredentialEnded,
-    Drained,
+    /// Since now; the client may ask once more until then.
+    Drained(Option<Instant>),
     Deadline,
     Peer(PeerEvent),
 }
@@ -85,7 +82,7 @@ impl<'d> Connection<'d> {
             permit: None,
             journal: Journal::begin(door, client_ip, peer),
             timer: Box::pin(sleep_until(now + FAR)),
-            drain: Drain::Awaited,
+            ending: Ending::NotYet,
             turns: Turns::default(),
         }
     }
@@ -97,10 +94,13 @@ impl<'d> Connection<'d> {
     }
 
     /// Serves it through its phases: in clear, inside TLS, logged in.
-    pub async fn serve(&mut self, stream: TcpStream, drain: CancellationToken) -> EndReason {
+    pub async fn serve(&mut self, stream: TcpStream, drain: Drain) -> EndReason {
         let mut client = Duplex::new(ClientStream::Plain(stream));
         let mut live = None;
-        let mut drained = pin!(drain.cancelled_owned());
+        let mut drained = pin!(async {
+            drain.begun().await;
+            drain.idle_until()
+        });
         loop {
             let phase = {
                 let ended = pin!(ended(live.as_ref()));
@@ -127,7 +127,7 @@ impl<'d> Connection<'d> {
         &mut self,
         client: &mut Duplex<ClientStream>,
         mut ended: Pin<&mut impl Future<Output = ()>>,
-        mut drained: Pin<&mut impl Future<Output = ()>>,
+        mut drained: Pin<&mut impl Future<Output = Option<Instant>>>,
     ) -> Phase {
         loop {
             if let Some(phase) = self.settle().await {
@@ -146,10 +146,10 @@ impl<'d> Connection<'d> {
         &mut self,
         client: &mut Duplex<ClientStream>,
         ended: Pin<&mut impl Future<Output = ()>>,
-        drained: Pin<&mut impl Future<Output = ()>>,
+        drained: Pin<&mut impl Future<Output = Option<Instant>>>,
     ) -> Event {
         // The timer is only moved to an earlier moment, or set anew after it fired: a line costs no timer operation.
-        if let Some(deadline) = self.session.deadline().filter(|at| *at < self.timer.deadline()) {
+        if let Some(deadline) = self.deadline().filter(|at| *at < self.timer.deadline()) {
             self.timer.as_mut().reset(deadline);
         }
         let session = &self.session;
@@ -161,7 +161,7 @@ impl<'d> Connection<'d> {
         tokio::select! {
             biased;
             () = ended => Event::CredentialEnded,
-            () = drained, if self.drain == Drain::Awaited => Event::Drained,
+            until = drained, if self.ending == Ending::NotYet => Event::Drained(until),
             () = self.timer.as_mut() => Event::Deadline,
             event = self.turns.next(upstream, client) => Event::Peer(event),
         }
@@ -171,13 +171,26 @@ impl<'d> Connection<'d> {
         let now = Instant::now();
         match event {
             Event::CredentialEnded => self.session.on_revoked(),
-            Event::Drained => {
-                self.drain = Drain::Noticed;
-                self.session.on_drain();
+            Event::Drained(until) => {
+                let cut_at = now + Duration::from_secs(self.door.limits.drain_seconds.into());
+                match until {
+                    Some(until) => self.ending = Ending::BehindNextReply { until, cut_at },
+                    None => self.tell_session_of_drain(cut_at),
+                }
             }
             Event::Deadline => {
                 self.session.on_deadline(now);
-                self.timer.as_mut().reset(self.session.deadline().unwrap_or(now + FAR));
+                match self.ending {
+                    Ending::BehindNextReply { until, cut_at } if until <= now => {
+                        self.tell_session_of_drain(cut_at);
+                    }
+                    Ending::Told { cut_at } if cut_at <= now => {
+                        return Some(Phase::Ended(EndReason::Draining));
+                    }
+                    _ => {}
+                }
+                let next = self.deadline().unwrap_or(now + FAR);
+                self.timer.as_mut().reset(next);
             }
             Event::Peer(PeerEvent::Upstream(event)) => self.on_upstream_event(event, now),
             Event::Peer(PeerEvent::Client(Exchange::Wrote(count))) => {
@@ -226,9 +239,25 @@ impl<'d> Connection<'d> {
                 self.permit = None;
             }
             if !self.take_upstream_line(now) && !self.take_client_line(now) {
-                return None;
+                match self.ending {
+                    // With all that has come handed in: the session reads no more from here on.
+                    Ending::BehindNextReply { cut_at, .. } if self.session.awaits_upstream() => {
+                        self.tell_session_of_drain(cut_at);
+                    }
+                    _ => return None,
+                }
             }
         }
+    }
+
+    fn tell_session_of_drain(&mut self, cut_at: Instant) {
+        self.ending = Ending::Told { cut_at };
+        self.session.on_drain();
+    }
+
+    /// The next moment at which something is due by itself.
+    fn deadline(&self) -> Option<Instant> {
+        [self.session.deadline(), self.ending.deadline()].into_iter().flatten().min()
     }
 
     /// `true`: there was one.
@@ -366,26 +395,5 @@ impl<'d> Connection<'d> {
         }
         let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
         self.journal.answered(self.door, &tally, permit);
-    }
-}
-
-/// Completes when the credential of a logged-in session no longer lets in; before a login, never.
-async fn ended(live: Option<&LiveSession>) {
-    match live {
-        Some(live) => live.ended().await,
-        None => pending().await,
-    }
-}
-
-const fn verb_of(presented: &Presented) -> &'static str {
-    if presented.one_shot.is_some() { "IS" } else { "LOGIN" }
-}
-
-fn credential_of(presented: &Presented) -> Credential<'_> {
-    match &presented.credential {
-        PresentedCredential::Key(key) => Credential::ApiKey(PresentedKey(key.expose().as_bytes())),
-        PresentedCredential::Password { user, password } => {
-            Credential::Password { user, password: password.clone() }
-        }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::journal::Journal;
@@ -18,6 +17,7 @@ use crate::auth::{Authenticator, DenialReason};
 use crate::clock::Clock;
 use crate::config::{IsProxyListener, Limits};
 use crate::model::ClientIp;
+use crate::net::Drain;
 use crate::net::proxy_protocol::read_source;
 use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
 
@@ -66,16 +66,10 @@ impl IsProxyDoor {
         Self { parts, rules }
     }
 
-    /// Serves one client until it leaves, its credential ends, or `drain` is cancelled and what is pending is
-    /// answered. A client outside the listener's list is closed without an answer.
-    ///
-    /// `drain` should be a child of the process's token, one a thread: its lock is taken whenever a session wakes.
-    pub async fn serve_connection(
-        self: Rc<Self>,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        drain: CancellationToken,
-    ) {
+    /// Serves one client until it leaves, its credential ends, or `drain` begins and what is pending is answered; where
+    /// that is gentle, a session of which nothing is pending may ask once more. A client outside the listener's list is
+    /// closed without an answer.
+    pub async fn serve_connection(self: Rc<Self>, mut stream: TcpStream, peer: SocketAddr, drain: Drain) {
         let Some(source) = self.source(&mut stream, peer, &drain).await else { return };
         let (client_ip, peer) = (ClientIp::new(source.ip()), ClientIp::new(peer.ip()));
         if !self.parts.listener.allow_list.admits(client_ip) {
@@ -93,18 +87,13 @@ impl IsProxyDoor {
     }
 
     /// Where a connection comes from; `None`: it must be closed.
-    async fn source(
-        &self,
-        stream: &mut TcpStream,
-        peer: SocketAddr,
-        drain: &CancellationToken,
-    ) -> Option<SocketAddr> {
+    async fn source(&self, stream: &mut TcpStream, peer: SocketAddr, drain: &Drain) -> Option<SocketAddr> {
         let parts = &self.parts;
         let within = Duration::from_secs(parts.limits.proxy_protocol_header_seconds.into());
         let source = tokio::select! {
             biased;
             source = read_source(stream, peer, &parts.listener.client_address, within) => source,
-            () = drain.cancelled() => return None,
+            () = drain.idle_ended() => return None,
         };
         let error = match source {
             Ok(source) => return Some(source),

@@ -1,5 +1,6 @@
 //! The command line beside a running gateway, and the customers, users and keys that stories start with.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -101,7 +102,12 @@ impl Installation {
 
     /// The binary, with an environment that changes nothing.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_latchkey")))
+    }
+
+    /// The binary by another path, likewise.
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.folder());
         command.env_remove("LATCHKEY_CONFIG").env_remove("LATCHKEY_MASTER_KEY").env("NO_COLOR", "1");
         command

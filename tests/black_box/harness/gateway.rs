@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -117,7 +117,12 @@ impl Installation {
 
     /// Starts it by a command of the caller's, which must end in `latchkey serve`, and waits until it is ready.
     pub fn serve_by(self, command: &mut Command) -> TestGateway {
-        let process = Running::start(command);
+        self.serve_by_reading(command, Stdio::null())
+    }
+
+    /// Like [`Installation::serve_by`], with this as its standard input.
+    pub fn serve_by_reading(self, command: &mut Command, input: Stdio) -> TestGateway {
+        let process = Running::start_reading(command, input);
         self.logs.lock().unwrap().push(process.log_of());
         let listeners = self.config["listeners"].as_array().unwrap();
         let names: Vec<String> = listeners.iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect();
@@ -260,6 +265,22 @@ impl TestGateway {
         self.wait_for_reload("applied", before);
     }
 
+    /// Changes the configuration's file, and waits until the log says that it is in force: the ops listener may move.
+    pub fn reload_by_log(&mut self, change: impl FnOnce(&mut Value)) {
+        let count = |lines: &[String]| {
+            lines.iter().filter(|line| line.contains("the configuration is in force")).count()
+        };
+        let before = self.process.wait_for_log("anything", |lines| Some(count(lines)));
+        self.rewrite(change);
+        self.process.hang_up();
+        self.process.wait_for_log("a reload", |lines| (count(lines) > before).then_some(()));
+    }
+
+    /// Where a listener is from now on.
+    pub fn moved(&mut self, listener: &str, address: SocketAddr) {
+        self.addresses.insert(listener.to_owned(), address);
+    }
+
     /// Waits until there is one more reload with this outcome than there were `before`.
     pub fn wait_for_reload(&self, outcome: &str, before: u64) {
         wait_for("a reload", || (self.reloads(outcome) > before).then_some(()));
@@ -299,8 +320,13 @@ fn parse_listening(line: &str) -> Option<(String, SocketAddr)> {
     Some((value("listener")?.to_owned(), value("address")?.parse().ok()?))
 }
 
-/// A port for a console, whose public URL names it before it is bound. It is below those that the system gives away by
-/// itself, where each process of tests begins elsewhere and goes on from there.
+/// An address for a listener that is named before it is bound.
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// A port that is named before it is bound. It is below those that the system gives away by itself, where each process
+/// of tests begins elsewhere and goes on from there.
 fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let beginning = u16::try_from(std::process::id() % 200).unwrap() * 100;

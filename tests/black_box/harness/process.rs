@@ -72,6 +72,8 @@ impl LogOf {
 /// A program that goes on running, with the lines of its stderr.
 pub struct Running {
     child: Child,
+    /// Those that took its place, one after the other; they write into the same log.
+    successors: Mutex<Vec<u32>>,
     log: Arc<Log>,
 }
 
@@ -90,8 +92,12 @@ struct LogState {
 impl Running {
     /// Starts `command`.
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_reading(command, Stdio::null())
+    }
+
+    /// Starts `command` with this as its standard input.
+    pub fn start_reading(command: &mut Command, input: Stdio) -> Self {
+        let mut child = command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let written = Arc::clone(&log);
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -104,12 +110,29 @@ impl Running {
             written.state.lock().unwrap().ended = true;
             written.changed.notify_all();
         });
-        Self { child, log }
+        Self { child, successors: Mutex::default(), log }
     }
 
-    /// Its number.
+    /// Its number; of the one that took its place, if one did.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.successors.lock().unwrap().last().copied().unwrap_or_else(|| self.child.id())
+    }
+
+    /// Asks it to have a new process take over (SIGUSR2).
+    pub fn ask_for_successor(&self) {
+        self.signal(rustix::process::Signal::USR2);
+    }
+
+    /// Has a new process take over, and waits until it serves.
+    pub fn swap(&self) {
+        let before = self.successors.lock().unwrap().len();
+        self.ask_for_successor();
+        let pid = self.wait_for_log("a new process", |lines| {
+            let mut told = lines.iter().filter(|line| line.contains("a new process serves on all sockets"));
+            let line = told.nth(before)?;
+            line.split_whitespace().find_map(|word| word.strip_prefix("pid=")?.parse().ok())
+        });
+        self.successors.lock().unwrap().push(pid);
     }
 
     /// The memory that it has in RAM (`VmRSS` of proc(5)).
@@ -179,14 +202,19 @@ impl Running {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process(id, signal);
+        signal_process(self.id(), signal);
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the end of all that took its place; how the first one ended.
     pub fn wait(&mut self) -> ExitStatus {
-        wait_for("the end of the program", || self.child.try_wait().unwrap())
+        let status = wait_for("the end of the program", || self.child.try_wait().unwrap());
+        if !self.successors.lock().unwrap().is_empty() {
+            let state = self.log.state.lock().unwrap();
+            let (state, _) =
+                self.log.changed.wait_timeout_while(state, PATIENCE, |state| !state.ended).unwrap();
+            assert!(state.ended, "a process that took over does not end");
+        }
+        status
     }
 }
 
@@ -194,10 +222,19 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for successor in self.successors.lock().unwrap().iter() {
+            signal_process(*successor, rustix::process::Signal::KILL);
+        }
         if std::thread::panicking() {
             eprintln!("--- log of the gateway ---\n{}\n--- end of the log ---", self.log());
         }
     }
+}
+
+fn signal_process(id: u32, signal: rustix::process::Signal) {
+    let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(id, signal);
 }
 
 /// Leaves colours and the like out of a line.

@@ -27,6 +27,11 @@ impl Wire {
         Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
     }
 
+    /// Connects without TLS; `None`: nobody listens there.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        TcpStream::connect_timeout(&address, PATIENCE).ok().map(Self::over)
+    }
+
     /// Connects from another address of this machine, such as 127.0.0.2.
     pub fn connect_from(source: &str, address: SocketAddr) -> Self {
         let source: IpAddr = source.parse().unwrap();
@@ -190,6 +195,11 @@ impl Wire {
             self.read_within(time)?;
         }
         Some(std::mem::take(&mut self.buffer))
+    }
+
+    /// Waits for a byte; `false`: the connection ends before the next one.
+    pub fn has_more(&mut self) -> bool {
+        !self.buffer.is_empty() || self.read_once(PATIENCE).is_some()
     }
 
     /// Reads until the peer closes, and answers what came.

@@ -168,7 +168,7 @@ fn a_connection_that_has_rested_goes_on_and_ends_with_its_client_or_when_drained
         let ended = Instant::now();
         client.stream.shutdown().await.unwrap();
         assert_eq!(client.rest().await, "");
-        door.drain.cancel();
+        door.drain.begin();
         assert_eq!(other.rest().await, "");
         assert!(ended.elapsed() < Duration::from_secs(1), "{:?}", ended.elapsed());
     });
@@ -235,11 +235,37 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
         let (mut idle, mut busy) = (door.connect().await, door.connect().await);
         busy.send(GET).await;
         asked.recv().await.unwrap();
-        door.drain.cancel();
+        door.drain.begin();
         assert_eq!(idle.stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
         go.send(true).unwrap();
         let answer = busy.answer().await;
         assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
         assert_eq!(busy.rest().await, "");
+    });
+}
+
+#[test]
+fn a_gentle_drain_answers_idle_connections_once_more_and_says_that_it_was_the_last_time() {
+    on_door_thread(async {
+        let upstream = RawUpstream::friendly().await;
+        let door = TestDoor::before(&upstream).await;
+        tokio::time::pause();
+        // One has asked already and rests, one has not, and one never will.
+        let mut clients = [door.connect().await, door.connect().await, door.connect().await];
+        clients[0].send(GET).await;
+        assert_eq!(clients[0].answer().await.field("connection"), None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        door.drain.begin_gently(began + Duration::from_secs(3));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let [rested, fresh, silent] = &mut clients;
+        for client in [rested, fresh] {
+            client.send(GET).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+            assert_eq!(client.rest().await, "");
+        }
+        assert_eq!(silent.rest().await, "");
+        assert_eq!(began.elapsed().as_secs(), 3);
     });
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::testing::World;
 use crate::clock::Clock;
@@ -20,7 +19,7 @@ use crate::gateway::http::{
 };
 use crate::model::{AllowList, Service};
 use crate::net::upstream::UpstreamServers;
-use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections};
+use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, accept_connections};
 use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, RequestIds, UnkeptRefusals};
 
 /// Runs a test as a door thread runs.
@@ -49,7 +48,7 @@ pub struct TestDoor {
     pub api_key: String,
     pub upstream: Rc<HttpUpstream>,
     pub metrics: Metrics,
-    pub drain: CancellationToken,
+    pub drain: Drain,
     log: Option<(AccessLog, Rc<crate::telemetry::AccessLogWriter>)>,
     folder: tempfile::TempDir,
     accepting: tokio::task::JoinHandle<()>,
@@ -128,13 +127,13 @@ impl TestDoor {
         }));
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let drain = CancellationToken::new();
+        let drain = Drain::default();
         let draining = drain.clone();
         let accepting = tokio::task::spawn_local(accept_connections(
             socket,
-            ConnectionSlots::new(ConnectionLimits { total: 100, per_address: 0 }, 1, Vec::new()),
-            AcceptedAt { listener: 0, thread: 0 },
-            CancellationToken::new(),
+            ConnectionSlots::new(ConnectionLimits { total: 100, per_address: 0 }, Vec::new()),
+            AcceptedAt { listener: ListenerId(0), thread: 0 },
+            Drain::default(),
             move |stream, peer, slot| {
                 let serving = Rc::clone(&doorway).serve_connection(stream, peer, draining.clone());
                 tokio::task::spawn_local(async move {

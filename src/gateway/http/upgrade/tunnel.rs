@@ -16,12 +16,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::LiveSession;
 use crate::config::Limits;
 use crate::gateway::http::record::RequestRecord;
 use crate::gateway::http::upstream::InFlight;
+use crate::net::Drain;
 use crate::net::upstream::UpstreamStream;
 
 /// Bytes held for each direction while the other end does not take them.
@@ -101,7 +101,7 @@ impl Ending {
 
 impl Tunnel {
     /// Joins the two until one of the ends comes, and writes the request down.
-    pub async fn run(self, client: ClientSide, drain: CancellationToken, limits: &Limits) -> Farewell {
+    pub async fn run(self, client: ClientSide, drain: Drain, limits: &Limits) -> Farewell {
         let Self { stream, read_ahead, in_flight, live, mut record } = self;
         let moved_at = Cell::new(Instant::now());
         let mut upstream = End::new(stream, read_ahead, &moved_at);
@@ -152,8 +152,8 @@ async fn join<'t, S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Completes when the drain has lasted for as long as it may.
-async fn drained(drain: CancellationToken, limits: &Limits) {
-    drain.cancelled().await;
+async fn drained(drain: Drain, limits: &Limits) {
+    drain.begun().await;
     sleep(Duration::from_secs(limits.drain_seconds.into())).await;
 }
 
@@ -336,12 +336,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s79_a_drain_leaves_it_its_time() {
         let began = Instant::now();
-        let drain = CancellationToken::new();
-        let cancelled = drain.clone();
+        let drain = Drain::default();
+        let listener = drain.clone();
         let limits = limits(600, 30);
         let draining = async {
             sleep(Duration::from_secs(5)).await;
-            cancelled.cancel();
+            listener.begin();
         };
         tokio::join!(drained(drain, &limits), draining);
         assert_eq!(began.elapsed().as_secs(), 35);
