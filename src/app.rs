@@ -11,6 +11,7 @@ mod control;
 mod door_addresses;
 mod doors;
 mod generation;
+mod listener_tls;
 mod loading;
 mod process;
 mod refusals;
@@ -42,7 +43,7 @@ use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, KeyUse, Store};
 use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
-pub use check::find_unusable;
+pub use check::{find_unusable, find_warnings};
 use control::HealthChecks;
 use generation::Generation;
 use loading::{Loaded, load};
@@ -116,6 +117,9 @@ impl Gateway {
         let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots } =
             open_shared(&control, &config)?;
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
+        for warning in generation.warnings(shared.clock.now()) {
+            tracing::warn!("{warning}");
+        }
 
         let bound = bind_all(&config)?;
         let addresses = bound.iter().map(|(name, bound)| (name.clone(), bound.address)).collect();

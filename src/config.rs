@@ -20,6 +20,7 @@ mod store_location;
 mod structure;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod tree;
 mod upstream;
 
@@ -35,13 +36,14 @@ pub use faults::{Faults, KeyPath};
 pub use limits::Limits;
 pub use listener::{
     ClientAddressRules, ConsoleListener, HttpListener, IsProxyListener, Listener, ListenerProtocol,
-    PlaintextCredentials, ProxyProtocol, Route, TlsFiles, Upgrade,
+    PlaintextCredentials, ProxyProtocol, Route, Upgrade,
 };
 pub use policy::{MfaPolicy, Policy, UserVerification};
 pub use public_url::{PublicUrl, WebScheme};
 pub use secret_file::mode_for_strangers;
 pub use security_events::{EventCommand, EventWebhook, SecurityEvents};
 pub use store_location::{PostgresUrl, StoreLocation};
+pub use tls::{CertificateSource, TlsFiles, TlsSettings, UnknownNames};
 pub use upstream::{
     HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
     IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,

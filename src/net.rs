@@ -19,5 +19,7 @@ pub mod websocket;
 pub use accept::accept_connections;
 pub use listen::{BoundListener, ListenError, ListenerLock, listen};
 pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots};
-pub use tls::{TlsError, server_config};
+#[cfg(test)]
+pub(crate) use tls::testing as tls_testing;
+pub use tls::{Certificate, CertificatesByName, Sessions, TlsError, server_config};
 pub use tls_client::client_config;

@@ -44,9 +44,9 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
 
 fn has_other_certificates(before: &Generation, after: &Generation) -> bool {
     let of_listeners =
-        before.doors.iter().zip(&after.doors).any(|(was, is)| was.certificate() != is.certificate());
+        before.doors.iter().zip(&after.doors).any(|(was, is)| was.certificates() != is.certificates());
     let of_consoles =
-        before.consoles.iter().zip(&after.consoles).any(|(was, is)| was.certificate() != is.certificate());
+        before.consoles.iter().zip(&after.consoles).any(|(was, is)| was.certificates() != is.certificates());
     let of_upstreams = after.upstreams.iter().any(|is| {
         let was = before.upstreams.iter().find(|was| was.name == is.name);
         was.is_some_and(|was| was.certificates() != is.certificates())

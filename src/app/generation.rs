@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::listener_tls::{ListenerTls, Offer};
 use super::security_hook::{SecurityHook, WebhookError};
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsFiles,
+    Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsSettings,
     Upstream, UpstreamProtocol, UpstreamTls,
 };
+use crate::model::Timestamp;
+use crate::net::TlsError;
 use crate::net::upstream::UpstreamServers;
-use crate::net::{TlsError, server_config};
 use crate::telemetry::Metrics;
 
 /// What an API listener and a console offer in the TLS handshake, preferred first.
@@ -61,13 +63,6 @@ pub(super) struct ConsolePlan {
 pub(super) enum DoorKind {
     Http(HttpListener, Vec<(Route, Arc<UpstreamPlan>)>),
     IsProxy(IsProxyListener, Arc<UpstreamPlan>),
-}
-
-/// A certificate that is offered.
-#[derive(Clone, Debug)]
-pub(super) struct ListenerTls {
-    pub(super) config: Arc<rustls::ServerConfig>,
-    contents: FileContents,
 }
 
 /// An upstream as the door threads connect to it.
@@ -141,9 +136,22 @@ impl Generation {
     }
 
     fn tls_of_listener(&self, name: &str) -> Option<&ListenerTls> {
-        let door = self.doors.iter().find(|door| door.listener_name == name);
-        let console = self.consoles.iter().find(|console| console.listener_name == name);
-        door.and_then(|door| door.tls.as_ref()).or_else(|| console.and_then(|console| console.tls.as_ref()))
+        self.tls().find(|(listener, _)| *listener == name).map(|(_, tls)| tls)
+    }
+
+    /// The listeners that offer TLS, by their names.
+    fn tls(&self) -> impl Iterator<Item = (&str, &ListenerTls)> {
+        let doors = self.doors.iter().map(|door| (door.listener_name.as_str(), &door.tls));
+        let consoles = self.consoles.iter().map(|console| (console.listener_name.as_str(), &console.tls));
+        doors.chain(consoles).filter_map(|(name, tls)| Some((name, tls.as_ref()?)))
+    }
+
+    /// What is to be said of certificates that can be shown, and that clients will refuse at `now`.
+    pub(super) fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let told = |(name, tls): (&str, &ListenerTls)| {
+            tls.warnings(now).map(|warning| format!("listener `{name}`: {warning}")).collect::<Vec<_>>()
+        };
+        self.tls().flat_map(told).collect()
     }
 
     /// The upstreams of this generation that `other` does not have.
@@ -166,16 +174,16 @@ impl DoorPlan {
         }
     }
 
-    /// What stands in the files of its certificate; `None`: it offers none.
-    pub(super) fn certificate(&self) -> Option<&FileContents> {
-        self.tls.as_ref().map(|tls| &tls.contents)
+    /// What stands in the files of its certificates; `None`: it offers none.
+    pub(super) fn certificates(&self) -> Option<&[FileContents]> {
+        self.tls.as_ref().map(ListenerTls::contents)
     }
 }
 
 impl ConsolePlan {
-    /// What stands in the files of its certificate; `None`: it offers none.
-    pub(super) fn certificate(&self) -> Option<&FileContents> {
-        self.tls.as_ref().map(|tls| &tls.contents)
+    /// What stands in the files of its certificates; `None`: it offers none.
+    pub(super) fn certificates(&self) -> Option<&[FileContents]> {
+        self.tls.as_ref().map(ListenerTls::contents)
     }
 }
 
@@ -188,7 +196,7 @@ impl UpstreamPlan {
 
 impl FileContents {
     /// Reads `files`, in an order that the caller keeps. One that cannot be read counts as empty: whoever needs it tells.
-    fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
         let mut hasher = blake3::Hasher::new();
         for file in files {
             let contents = std::fs::read(file).map(zeroize::Zeroizing::new).unwrap_or_default();
@@ -348,20 +356,11 @@ impl Build<'_> {
         found
     }
 
-    fn tls(&mut self, listener: &str, files: Option<&TlsFiles>, alpn: &[&[u8]]) -> Option<ListenerTls> {
-        let files = files?;
-        let contents = FileContents::of([&files.certificate, &files.private_key]);
-        // One protocol of a listener stands for one ALPN.
-        let offered = |config: &Arc<rustls::ServerConfig>| config.alpn_protocols.iter().eq(alpn);
-        let same = self
-            .before
-            .and_then(|before| before.tls_of_listener(listener))
-            .filter(|tls| tls.contents == contents && offered(&tls.config));
-        if let Some(same) = same {
-            return Some(same.clone());
-        }
-        match server_config(files, alpn) {
-            Ok(config) => Some(ListenerTls { config, contents }),
+    fn tls(&mut self, listener: &str, settings: Option<&TlsSettings>, alpn: &[&[u8]]) -> Option<ListenerTls> {
+        let before = self.before.and_then(|before| before.tls_of_listener(listener));
+        let offer = Offer { listener, alpn, metrics: self.metrics };
+        match ListenerTls::new(settings?, &offer, before) {
+            Ok(tls) => Some(tls),
             Err(error) => {
                 self.faults.push(Fault::Listener(listener.to_owned(), error));
                 None

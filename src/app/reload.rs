@@ -154,6 +154,9 @@ impl Reloader {
         self.present = next;
         self.shared.metrics.config_reloaded(ReloadOutcome::Applied);
         tracing::info!(asked_by, changed, ended_sessions = ended, "the configuration is in force");
+        for warning in self.present.warnings(self.shared.clock.now()) {
+            tracing::warn!("{warning}");
+        }
         if !needs_restart.is_empty() {
             let parts = needs_restart.join(", ");
             tracing::warn!(parts, "a part of the configuration needs a restart");

@@ -11,7 +11,7 @@ mod upstream;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
+pub(super) use listener::{RawCertificate, RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
 pub(super) use security_events::RawSecurityEvents;
 pub(super) use upstream::{

@@ -15,9 +15,10 @@ use super::origins::{Origins, admission};
 use super::recorder::Recorder;
 use super::shortened::shorten;
 use crate::config::{
-    Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders, IsProxyListener,
-    IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
-    PlaintextCredentials, Route, Scheme, StoreLocation, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
+    CertificateSource, Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders,
+    IsProxyListener, IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
+    PlaintextCredentials, Route, Scheme, StoreLocation, TlsSettings, UnknownNames, Upstream,
+    UpstreamProtocol, UpstreamTls,
 };
 
 /// Where nothing names a host.
@@ -158,6 +159,7 @@ impl Copy<'_> {
             }
         }
         let renamed = |route: &Route| Route { upstream: renamed(name, &route.upstream), ..route.clone() };
+        let tls = self.tls(name, tls.as_ref());
         let copy = HttpListener {
             tls: tls.clone(),
             plaintext_credentials: *plaintext_credentials,
@@ -181,6 +183,7 @@ impl Copy<'_> {
         // Its key is the operator's secret, and nobody here asks for it.
         let copy = IsProxyUpstream { servers: vec![server], tls: None, login_key: None, health_check: None };
         self.made.push(Upstream { name: upstream.clone(), protocol: UpstreamProtocol::IsProxy(copy) });
+        let tls = self.tls(name, tls.as_ref());
         let copy = IsProxyListener {
             tls: tls.clone(),
             plaintext_credentials: *plaintext_credentials,
@@ -191,6 +194,17 @@ impl Copy<'_> {
         let behind = Behind::IsProxy(recorder);
         let stage = stage(name, tls.as_ref(), *plaintext_credentials, admission.origins, behind);
         Ok((ListenerProtocol::IsProxy(copy), stage))
+    }
+
+    /// The first certificate, whatever name is asked for: the attacks are about what comes behind it.
+    fn tls(&mut self, listener: &str, tls: Option<&TlsSettings>) -> Option<TlsSettings> {
+        let TlsSettings { certificates, unknown_names } = tls?;
+        let first = certificates.files().first()?.clone();
+        if certificates.files().len() > 1 || *unknown_names != UnknownNames::First {
+            self.premises.push(format!("`{listener}`: the copy shows the first certificate to everybody"));
+        }
+        let certificates = CertificateSource::Only(first);
+        Some(TlsSettings { certificates, unknown_names: UnknownNames::First })
     }
 
     /// Copies the upstream of `route`, with a recorder in the place of its servers.
@@ -243,11 +257,12 @@ fn renamed(listener: &str, upstream: &str) -> String {
 
 fn stage(
     name: &str,
-    tls: Option<&TlsFiles>,
+    tls: Option<&TlsSettings>,
     in_clear: PlaintextCredentials,
     origins: Origins,
     behind: Behind,
 ) -> Stage {
-    let certificate = tls.map(|files| files.certificate.clone());
+    let files = tls.and_then(|tls| tls.certificates.files().first());
+    let certificate = files.map(|files| files.certificate.clone());
     Stage { name: name.to_owned(), certificate, in_clear, origins, behind }
 }

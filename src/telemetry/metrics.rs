@@ -4,6 +4,7 @@
 //! nothing up; the sets are added up when somebody reads. Which series exist is fixed at the start: nothing that a
 //! peer sends becomes a label.
 
+mod certificates;
 mod exposition;
 mod process;
 
@@ -17,6 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use self::certificates::CertificateEnd;
+use self::certificates::ShownCertificates;
 use self::process::ThisProcess;
 use crate::model::{AccessPoint, Revision};
 
@@ -38,6 +41,8 @@ pub struct Metrics {
     uncounted_uses: Counter,
     /// By upstream and server, which come from the configuration alone.
     upstream_servers: Arc<ShownServers>,
+    /// By listener, which comes from the configuration alone.
+    certificates: Arc<ShownCertificates>,
     thread_connections: Family<[(&'static str, String); 1], Gauge>,
     config_reloads: Family<[(&'static str, &'static str); 1], Counter>,
 }
@@ -134,6 +139,8 @@ impl Metrics {
         registry.register("uncounted_uses", help, uncounted_uses.clone());
         let upstream_servers = Arc::new(ShownServers::default());
         registry.register_collector(Box::new(Arc::clone(&upstream_servers)));
+        let certificates = Arc::new(ShownCertificates::default());
+        registry.register_collector(Box::new(Arc::clone(&certificates)));
         let thread_connections = Family::default();
         registry.register(
             "thread_connections",
@@ -159,6 +166,7 @@ impl Metrics {
             unkept_refusals,
             uncounted_uses,
             upstream_servers,
+            certificates,
             thread_connections,
             config_reloads,
         }
@@ -186,6 +194,12 @@ impl Metrics {
             healthy: Arc::downgrade(&healthy),
         });
         UpstreamGauge(healthy)
+    }
+
+    /// When the certificates of the listener `listener` end, not known at first. Of several that live, the latest is
+    /// shown: a reload makes new ones.
+    pub fn certificate_end(&self, listener: &str) -> Arc<CertificateEnd> {
+        self.certificates.add(listener)
     }
 
     /// The gauge of the door thread `number`, counted from 0. Asked for once each, at the start.

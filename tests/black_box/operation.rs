@@ -1,6 +1,7 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
 mod balance;
+mod certificates;
 mod check;
 mod completions;
 mod draining;
