@@ -2,6 +2,7 @@
 //!
 //! Knows every part and none of their rules. Callers: `cli`, `demo` and `probe`.
 
+mod acme;
 mod changes;
 mod check;
 mod cleaning;
@@ -43,6 +44,7 @@ use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, KeyUse, Store};
 use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
+use acme::CertificateKeeping;
 pub use check::{find_unusable, find_warnings};
 use control::HealthChecks;
 use generation::Generation;
@@ -157,6 +159,13 @@ impl Gateway {
         let (sender, events) = tokio::sync::mpsc::channel(SECURITY_EVENTS_AT_ONCE);
         let telling = tell_security_events(events, hooks.subscribe(), stop_control.clone());
         let following = follow_security_events(store.clone(), sender, stop_control.clone());
+        let certificates = CertificateKeeping {
+            plane: plane.clone(),
+            clock: shared.clock.clone(),
+            tasks: control_tasks.clone(),
+            stop: stop_control.clone(),
+            turn: Arc::default(),
+        };
         let reloader = Reloader {
             shared,
             plane,
@@ -168,10 +177,12 @@ impl Gateway {
             slots: doors.slots,
             consoles,
             hooks,
+            certificates,
             health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
         };
         control.block_on(async {
             reloader.health_checks.spawn(reloader.present.upstreams_beside(None));
+            reloader.certificates.spawn(reloader.present.kept_certificates_beside(None));
             control_tasks.spawn(telling);
             control_tasks.spawn(following);
             control_tasks.spawn(reloader.run(hangup, drain.clone()));

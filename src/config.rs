@@ -5,6 +5,7 @@
 //! `meaning`. Binds nothing, prints nothing, and never repeats a value that came through `${…}`. Called by `cli` and
 //! `app`.
 
+mod acme;
 mod faults;
 mod interpolation;
 mod limits;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+pub use acme::{AcmeChallenge, AcmeSettings, ExternalAccount};
 pub use faults::{Faults, KeyPath};
 pub use limits::Limits;
 pub use listener::{
@@ -77,6 +79,8 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Whom to tell of what concerns an account's safety; `None`: nobody.
     pub security_events: Option<SecurityEvents>,
+    /// Who issues certificates to listeners that have no files; `None`: no listener asks for that.
+    pub acme: Option<AcmeSettings>,
 }
 
 impl Config {

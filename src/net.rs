@@ -21,5 +21,8 @@ pub use listen::{BoundListener, ListenError, ListenerLock, listen};
 pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots};
 #[cfg(test)]
 pub(crate) use tls::testing as tls_testing;
-pub use tls::{Certificate, CertificatesByName, Sessions, TlsError, server_config};
+pub use tls::{
+    ACME_TLS_ALPN, Certificate, CertificatesByName, Challenges, ExpectedQuestion, IssuedByName,
+    IssuedCertificate, Sessions, TlsError, server_config, shake_hands,
+};
 pub use tls_client::client_config;

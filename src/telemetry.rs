@@ -12,8 +12,8 @@ mod target;
 pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
 pub use logging::init_logging;
 pub use metrics::{
-    CertificateEnd, DoorMetrics, Metrics, ReloadOutcome, ThreadGauge, UncountedUses, UnkeptRefusals,
-    UpstreamGauge,
+    CertificateEnd, CertificateGauge, DoorMetrics, Metrics, ReloadOutcome, ThreadGauge, UncountedUses,
+    UnkeptRefusals, UpstreamGauge,
 };
 pub use refusals::{KeptRefusal, RefusalDetails, RefusalRecorder};
 pub use request_id::{InvalidRequestId, RequestId, RequestIds};

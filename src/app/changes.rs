@@ -36,6 +36,9 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
     if before.config.policy != after.config.policy {
         parts.push(String::from("policy"));
     }
+    if before.config.acme != after.config.acme {
+        parts.push(String::from("acme"));
+    }
     if has_other_certificates(before, after) {
         parts.push(String::from("certificates"));
     }
@@ -125,6 +128,10 @@ mod tests {
             ),
             (format!("{TEXT}limits: {{ connections: 7 }}\n"), &["limits"]),
             (format!("{TEXT}policy: {{ mfa_required: all }}\n"), &["policy"]),
+            (
+                format!("{TEXT}acme: {{ directory: https://ca.example/dir, terms_accepted: true }}\n"),
+                &["acme"],
+            ),
         ] {
             assert_eq!(changed_parts(&before, &folder.successor(&before, &text)), expected, "{text}");
         }

@@ -51,6 +51,7 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
         Fault::SecurityEvents(error) => {
             (KeyPath::default().key("security_events").key("webhook"), error.to_string())
         }
+        Fault::Acme(error) => (KeyPath::default().key("acme").key("ca"), error.to_string()),
         // Told by the configuration itself already.
         Fault::NoUpstream { .. } => (KeyPath::default(), fault.to_string()),
     }
@@ -81,7 +82,7 @@ fn files_of_listener<'c>(protocol: &'c ListenerProtocol, path: &KeyPath) -> File
             let pairs = files.iter().enumerate();
             pairs.flat_map(|(position, files)| pair(files, &list.index(position), keys)).collect()
         }
-        None => Files::new(),
+        Some(CertificateSource::Acme(_)) | None => Files::new(),
     }
 }
 

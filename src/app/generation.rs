@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::listener_tls::{ListenerTls, Offer};
+use super::acme::KeptCertificate;
+use super::listener_tls::{Issuing, ListenerTls, Offer};
 use super::security_hook::{SecurityHook, WebhookError};
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsSettings,
-    Upstream, UpstreamProtocol, UpstreamTls,
+    AcmeSettings, CertificateSource, Config, ConsoleListener, HttpListener, IsProxyListener, Limits,
+    ListenerProtocol, Route, TlsSettings, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::model::Timestamp;
 use crate::net::TlsError;
@@ -94,6 +95,8 @@ pub(super) enum Fault {
     Upstream(String, TlsError),
     #[error("`security_events` cannot be told: {0}")]
     SecurityEvents(WebhookError),
+    #[error("certificates cannot be ordered: {0}")]
+    Acme(TlsError),
     #[error("listener `{listener}`: there is no upstream `{upstream}`")]
     NoUpstream { listener: String, upstream: String },
 }
@@ -104,7 +107,8 @@ impl Generation {
     /// # Errors
     /// Everything that keeps `config` from being served by.
     pub(super) fn first(config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
-        let mut build = Build { before: None, metrics, faults: Vec::new() };
+        let acme = config.acme.clone().map(Arc::new);
+        let mut build = Build::new(None, metrics, acme.as_ref());
         let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
         build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
     }
@@ -115,7 +119,8 @@ impl Generation {
     /// # Errors
     /// Everything that keeps `config` from being served by; nothing has changed then.
     pub(super) fn successor(&self, config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
-        let mut build = Build { before: Some(self), metrics, faults: Vec::new() };
+        let acme = config.acme.clone().map(Arc::new);
+        let mut build = Build::new(Some(self), metrics, acme.as_ref());
         let Made { limits, mut upstreams, doors: made, consoles, security_hook } = build.parts(&config);
         let doors: Vec<_> = self
             .doors
@@ -144,6 +149,25 @@ impl Generation {
         let doors = self.doors.iter().map(|door| (door.listener_name.as_str(), &door.tls));
         let consoles = self.consoles.iter().map(|console| (console.listener_name.as_str(), &console.tls));
         doors.chain(consoles).filter_map(|(name, tls)| Some((name, tls.as_ref()?)))
+    }
+
+    /// The certificates that authorities issue, each once.
+    pub(super) fn kept_certificates(&self) -> Vec<&Arc<KeptCertificate>> {
+        let mut all: Vec<&Arc<KeptCertificate>> = Vec::new();
+        for kept in self.tls().filter_map(|(_, tls)| tls.kept()) {
+            if !all.iter().any(|one| Arc::ptr_eq(one, kept)) {
+                all.push(kept);
+            }
+        }
+        all
+    }
+
+    /// Those that `other` does not have.
+    pub(super) fn kept_certificates_beside(&self, other: Option<&Self>) -> Vec<&Arc<KeptCertificate>> {
+        let others = other.map(Self::kept_certificates).unwrap_or_default();
+        let mut own = self.kept_certificates();
+        own.retain(|own| !others.iter().any(|other| Arc::ptr_eq(own, other)));
+        own
     }
 
     /// What is to be said of certificates that can be shown, and that clients will refuse at `now`.
@@ -210,6 +234,7 @@ impl FileContents {
 struct Build<'a> {
     before: Option<&'a Generation>,
     metrics: &'a Metrics,
+    issuing: Issuing<'a>,
     faults: Vec<Fault>,
 }
 
@@ -222,7 +247,18 @@ struct Made {
     security_hook: Arc<SecurityHook>,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    fn new(
+        before: Option<&'a Generation>,
+        metrics: &'a Metrics,
+        acme: Option<&'a Arc<AcmeSettings>>,
+    ) -> Self {
+        let kept: Vec<_> =
+            before.iter().flat_map(|before| before.kept_certificates()).map(Arc::clone).collect();
+        let challenges = kept.first().map(|kept| Arc::clone(&kept.challenges)).unwrap_or_default();
+        Self { before, metrics, issuing: Issuing { settings: acme, challenges, kept }, faults: Vec::new() }
+    }
+
     fn parts(&mut self, config: &Config) -> Made {
         let same = self.before.map(|before| &before.limits).filter(|before| ***before == config.limits);
         let limits = same.map_or_else(|| Arc::new(config.limits.clone()), Arc::clone);
@@ -359,8 +395,16 @@ impl Build<'_> {
     fn tls(&mut self, listener: &str, settings: Option<&TlsSettings>, alpn: &[&[u8]]) -> Option<ListenerTls> {
         let before = self.before.and_then(|before| before.tls_of_listener(listener));
         let offer = Offer { listener, alpn, metrics: self.metrics };
-        match ListenerTls::new(settings?, &offer, before) {
-            Ok(tls) => Some(tls),
+        let settings = settings?;
+        match ListenerTls::new(settings, &offer, &mut self.issuing, before) {
+            Ok(tls) => tls,
+            Err(error) if matches!(settings.certificates, CertificateSource::Acme(_)) => {
+                // It is one authority for all listeners.
+                if !self.faults.iter().any(|fault| matches!(fault, Fault::Acme(_))) {
+                    self.faults.push(Fault::Acme(error));
+                }
+                None
+            }
             Err(error) => {
                 self.faults.push(Fault::Listener(listener.to_owned(), error));
                 None

@@ -7,43 +7,88 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::acme::KeptCertificate;
 use super::generation::FileContents;
-use crate::config::{TlsFiles, TlsSettings, UnknownNames};
+use crate::config::{AcmeChallenge, AcmeSettings, CertificateSource, TlsFiles, TlsSettings, UnknownNames};
 use crate::model::Timestamp;
-use crate::net::{Certificate, CertificatesByName, Sessions, TlsError, server_config};
-use crate::telemetry::{CertificateEnd, Metrics};
+use crate::net::{
+    ACME_TLS_ALPN, Certificate, CertificatesByName, Challenges, IssuedByName, Sessions, TlsError,
+    server_config,
+};
+use crate::telemetry::{CertificateEnd, CertificateGauge, Metrics};
 
 /// The certificates that a listener offers.
 #[derive(Clone, Debug)]
 pub(super) struct ListenerTls {
     pub(super) config: Arc<ServerConfig>,
     unknown_names: UnknownNames,
-    /// Of each pair of files, in their order.
-    contents: Vec<FileContents>,
-    /// From files.
-    certificates: Vec<(Arc<Certificate>, TlsFiles)>,
-    /// Shown in the metrics while this lives.
-    _end: Arc<CertificateEnd>,
+    source: Source,
+    /// Shows when they end, while this lives.
+    _gauge: Arc<CertificateGauge>,
+}
+
+/// What is offered.
+#[derive(Clone, Debug)]
+enum Source {
+    Files {
+        /// Of each pair of files, in their order.
+        contents: Vec<FileContents>,
+        certificates: Vec<(Arc<Certificate>, TlsFiles)>,
+    },
+    Issued(Arc<KeptCertificate>),
 }
 
 /// For whom certificates are made ready, and what is offered beside them.
 pub(super) struct Offer<'a> {
     pub(super) listener: &'a str,
+    /// The most wanted protocol first; none where TLS is begun within another protocol.
     pub(super) alpn: &'a [&'a [u8]],
     pub(super) metrics: &'a Metrics,
 }
 
+/// Certificates that an authority issues: what is asked for, and what there is.
+pub(super) struct Issuing<'a> {
+    pub(super) settings: Option<&'a Arc<AcmeSettings>>,
+    pub(super) challenges: Arc<Challenges>,
+    /// Those of the generation before, and those that were made for this one.
+    pub(super) kept: Vec<Arc<KeptCertificate>>,
+}
+
+impl Issuing<'_> {
+    /// The one for `hosts`; `None` where the configuration names no authority.
+    fn certificate(&mut self, hosts: &[String]) -> Result<Option<Arc<KeptCertificate>>, TlsError> {
+        let Some(settings) = self.settings else { return Ok(None) };
+        if let Some(kept) = self.kept.iter().find(|kept| kept.is_of(settings, hosts)) {
+            return Ok(Some(Arc::clone(kept)));
+        }
+        let made = Arc::new(KeptCertificate::new(settings, hosts, &self.challenges)?);
+        self.kept.push(Arc::clone(&made));
+        Ok(Some(made))
+    }
+}
+
 impl ListenerTls {
-    /// What `settings` say, after `before`.
+    /// What `settings` say, after `before`; `None` where they ask for an authority and there is none, which the
+    /// configuration has told.
     ///
     /// # Errors
     /// A file cannot be used, or two certificates cannot be told apart.
     pub(super) fn new(
         settings: &TlsSettings,
         offer: &Offer<'_>,
+        issuing: &mut Issuing<'_>,
         before: Option<&Self>,
-    ) -> Result<Self, TlsError> {
-        Self::of_files(settings.certificates.files(), settings.unknown_names, offer, before)
+    ) -> Result<Option<Self>, TlsError> {
+        match &settings.certificates {
+            CertificateSource::Only(_) | CertificateSource::Files(_) => {
+                Self::of_files(settings.certificates.files(), settings.unknown_names, offer, before).map(Some)
+            }
+            CertificateSource::Acme(hosts) => {
+                let Some(kept) = issuing.certificate(hosts)? else { return Ok(None) };
+                let challenge = issuing.settings.map(|settings| settings.challenge);
+                Self::of_issued(&kept, challenge, settings.unknown_names, offer, before).map(Some)
+            }
+        }
     }
 
     fn of_files(
@@ -52,13 +97,13 @@ impl ListenerTls {
         offer: &Offer<'_>,
         before: Option<&Self>,
     ) -> Result<Self, TlsError> {
-        let contents: Vec<_> =
-            files.iter().map(|files| FileContents::of([&files.certificate, &files.private_key])).collect();
+        let of_pair = |files: &TlsFiles| FileContents::of([&files.certificate, &files.private_key]);
+        let contents: Vec<_> = files.iter().map(of_pair).collect();
         // One protocol of a listener stands for one ALPN.
         let before = before.filter(|before| before.config.alpn_protocols.iter().eq(offer.alpn));
         if let Some(same) = before
             && same.unknown_names == unknown_names
-            && same.contents == contents
+            && same.contents() == contents
         {
             return Ok(same.clone());
         }
@@ -68,25 +113,69 @@ impl ListenerTls {
             .collect::<Result<Vec<_>, TlsError>>()?;
         let by_file = certificates.iter().map(|(certificate, files)| (&**certificate, &files.certificate));
         let by_name = Arc::new(CertificatesByName::new(by_file, unknown_names)?);
-        let related = before.filter(|before| contents.iter().any(|own| before.contents.contains(own)));
+        let related = before.filter(|before| contents.iter().any(|own| before.contents().contains(own)));
         let sessions = related.map_or(Sessions::New, |before| Sessions::Continue(&before.config));
         let config = server_config(by_name, offer.alpn, sessions)?;
-        let end = offer.metrics.certificate_end(offer.listener);
-        let ends = certificates.iter().map(|(certificate, _)| certificate.not_after());
-        if let Some(first) = ends.min() {
+        let end = Arc::<CertificateEnd>::default();
+        if let Some(first) = certificates.iter().map(|(certificate, _)| certificate.not_after()).min() {
             end.set(first);
         }
-        Ok(Self { config, unknown_names, contents, certificates, _end: end })
+        let gauge = offer.metrics.certificate_gauge(offer.listener, &end);
+        Ok(Self { config, unknown_names, source: Source::Files { contents, certificates }, _gauge: gauge })
     }
 
-    /// What stands in the files of its certificates.
+    fn of_issued(
+        kept: &Arc<KeptCertificate>,
+        challenge: Option<AcmeChallenge>,
+        unknown_names: UnknownNames,
+        offer: &Offer<'_>,
+        before: Option<&Self>,
+    ) -> Result<Self, TlsError> {
+        // Authorities speak TLS from the first byte, so that they ask where clients do.
+        let is_asked = challenge == Some(AcmeChallenge::TlsAlpn01) && !offer.alpn.is_empty();
+        let alpn = if is_asked { [offer.alpn, &[ACME_TLS_ALPN]].concat() } else { offer.alpn.to_vec() };
+        if let Some(same) = before
+            && let Source::Issued(shown) = &same.source
+            && Arc::ptr_eq(shown, kept)
+            && same.unknown_names == unknown_names
+            && same.config.alpn_protocols.iter().eq(&alpn)
+        {
+            return Ok(same.clone());
+        }
+        let by_name = IssuedByName {
+            issued: Arc::clone(&kept.issued),
+            challenges: is_asked.then(|| Arc::clone(&kept.challenges)),
+            unknown_names,
+        };
+        let config = server_config(Arc::new(by_name), &alpn, Sessions::New)?;
+        let gauge = offer.metrics.certificate_gauge(offer.listener, &kept.end);
+        Ok(Self { config, unknown_names, source: Source::Issued(Arc::clone(kept)), _gauge: gauge })
+    }
+
+    /// What stands in the files of its certificates; nothing where they are issued.
     pub(super) fn contents(&self) -> &[FileContents] {
-        &self.contents
+        match &self.source {
+            Source::Files { contents, .. } => contents,
+            Source::Issued(_) => &[],
+        }
+    }
+
+    /// The certificate that an authority issues to it.
+    pub(super) const fn kept(&self) -> Option<&Arc<KeptCertificate>> {
+        match &self.source {
+            Source::Files { .. } => None,
+            Source::Issued(kept) => Some(kept),
+        }
     }
 
     /// What is to be said of files that are not good at `now`, one sentence a certificate.
     pub(super) fn warnings(&self, now: Timestamp) -> impl Iterator<Item = String> {
-        self.certificates.iter().filter_map(move |(certificate, files)| {
+        let certificates = match &self.source {
+            Source::Files { certificates, .. } => certificates.as_slice(),
+            // It is renewed in time, or its keeper says why not.
+            Source::Issued(_) => &[],
+        };
+        certificates.iter().filter_map(move |(certificate, files)| {
             let file = files.certificate.display();
             if certificate.not_after() < now {
                 Some(format!("the certificate {file} has expired, on {}", certificate.not_after()))
@@ -102,7 +191,6 @@ impl ListenerTls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CertificateSource;
     use crate::net::tls_testing::Folder;
 
     const ALPN: [&[u8]; 1] = [b"h2"];
@@ -112,8 +200,52 @@ mod tests {
         TlsSettings { certificates, unknown_names: UnknownNames::First }
     }
 
+    fn issuing(settings: Option<&Arc<AcmeSettings>>) -> Issuing<'_> {
+        Issuing { settings, challenges: Arc::default(), kept: Vec::new() }
+    }
+
     fn made(settings: &TlsSettings, metrics: &Metrics, before: Option<&ListenerTls>) -> ListenerTls {
-        ListenerTls::new(settings, &Offer { listener: "api", alpn: &ALPN, metrics }, before).unwrap()
+        let offer = Offer { listener: "api", alpn: &ALPN, metrics };
+        ListenerTls::new(settings, &offer, &mut issuing(None), before).unwrap().unwrap()
+    }
+
+    #[test]
+    fn listeners_with_the_same_names_share_what_is_issued_and_authorities_ask_where_tls_is_from_the_first_byte()
+     {
+        let (folder, metrics) = (Folder::new(), Metrics::default());
+        let acme = Arc::new(AcmeSettings {
+            directory: String::from("https://localhost:1/dir"),
+            contact: Vec::new(),
+            challenge: AcmeChallenge::TlsAlpn01,
+            cache: folder.path().join("acme"),
+            ca: Some(folder.pair("ca", &["localhost"]).certificate),
+            external_account: None,
+        });
+        let settings = |hosts: &[&str]| TlsSettings {
+            certificates: CertificateSource::Acme(hosts.iter().map(|host| (*host).to_owned()).collect()),
+            unknown_names: UnknownNames::First,
+        };
+        let mut issuing = issuing(Some(&acme));
+        let mut made = |hosts: &[&str], listener: &str, alpn: &[&[u8]], before: Option<&ListenerTls>| {
+            let offer = Offer { listener, alpn, metrics: &metrics };
+            ListenerTls::new(&settings(hosts), &offer, &mut issuing, before).unwrap().unwrap()
+        };
+        let api = made(&["a.example"], "api", &ALPN, None);
+        let isproxy = made(&["a.example"], "isproxy", &[], None);
+        let console = made(&["b.example"], "console", &ALPN, None);
+        assert!(Arc::ptr_eq(api.kept().unwrap(), isproxy.kept().unwrap()));
+        assert!(!Arc::ptr_eq(api.kept().unwrap(), console.kept().unwrap()));
+        assert_eq!(api.config.alpn_protocols, [b"h2".to_vec(), ACME_TLS_ALPN.to_vec()]);
+        assert!(isproxy.config.alpn_protocols.is_empty());
+        let again = made(&["a.example"], "api", &ALPN, Some(&api));
+        assert!(Arc::ptr_eq(&api.config, &again.config));
+        api.kept().unwrap().end.set(Timestamp::from_unix_milliseconds(5_000));
+        let text = metrics.render();
+        for listener in ["api", "isproxy"] {
+            let line = format!("certificate_expires_timestamp_seconds{{listener=\"{listener}\"}} 5\n");
+            assert!(text.contains(&line), "{text}");
+        }
+        assert!(!text.contains("{listener=\"console\"}"), "nothing was issued to it yet");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::acme::CertificateKeeping;
 use super::changes::{changed_parts, what_needs_a_restart};
 use super::consoles::Consoles;
 use super::control::HealthChecks;
@@ -52,6 +53,7 @@ pub(super) struct Reloader {
     pub(super) consoles: Option<Consoles>,
     /// Takes whom to tell of security events from now on.
     pub(super) hooks: watch::Sender<Arc<SecurityHook>>,
+    pub(super) certificates: CertificateKeeping,
     pub(super) health_checks: HealthChecks,
 }
 
@@ -148,6 +150,10 @@ impl Reloader {
             gone.checks.cancel();
         }
         self.health_checks.spawn(next.upstreams_beside(Some(&self.present)));
+        for gone in self.present.kept_certificates_beside(Some(&next)) {
+            gone.gone.cancel();
+        }
+        self.certificates.spawn(next.kept_certificates_beside(Some(&self.present)));
         let changed = changed_parts(&self.present, &next);
         let changed = if changed.is_empty() { String::from("nothing") } else { changed.join(", ") };
         let needs_restart = what_needs_a_restart(&self.started, &next.config);

@@ -93,11 +93,15 @@ pub enum EventKind {
     ConfigurationRefused,
     /// The whole store was copied; told in the copy.
     StoreCopied,
+    /// An authority issued a certificate, which is in force.
+    CertificateIssued,
+    /// An authority issued none.
+    CertificateRefused,
 }
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -138,6 +142,8 @@ impl EventKind {
         Self::ConfigurationApplied,
         Self::ConfigurationRefused,
         Self::StoreCopied,
+        Self::CertificateIssued,
+        Self::CertificateRefused,
     ];
 
     /// The name in the store, in lists and in JSON.
@@ -183,6 +189,8 @@ impl EventKind {
             Self::ConfigurationApplied => "configuration.applied",
             Self::ConfigurationRefused => "configuration.refused",
             Self::StoreCopied => "store.copied",
+            Self::CertificateIssued => "certificate.issued",
+            Self::CertificateRefused => "certificate.refused",
         }
     }
 
@@ -195,6 +203,7 @@ impl EventKind {
                 | Self::SecondFactorDisabled
                 | Self::Throttled
                 | Self::ConfigurationRefused
+                | Self::CertificateRefused
         )
     }
 }

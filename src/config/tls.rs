@@ -23,14 +23,17 @@ pub enum CertificateSource {
     Only(TlsFiles),
     /// A list of them, at least one; the first is for clients whose name decides nothing.
     Files(Vec<TlsFiles>),
+    /// One that the authority of `acme` issues for these host names: in lower case, at least one, each once.
+    Acme(Vec<String>),
 }
 
 impl CertificateSource {
-    /// The pairs of files.
+    /// The pairs of files; none where it is issued.
     pub fn files(&self) -> &[TlsFiles] {
         match self {
             Self::Only(files) => std::slice::from_ref(files),
             Self::Files(files) => files,
+            Self::Acme(_) => &[],
         }
     }
 }

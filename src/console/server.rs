@@ -19,7 +19,6 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +30,7 @@ use super::{ConsoleState, router};
 use crate::config::{ConsoleListener, Limits};
 use crate::model::AccessPoint;
 use crate::net::proxy_protocol::read_source;
-use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections};
+use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, accept_connections, shake_hands};
 use crate::telemetry::AccessLog;
 
 /// How often buffered access log lines are handed on.
@@ -186,7 +185,7 @@ async fn serve_connection(
             }
         };
         let Some(tls) = settings.tls.clone() else { return Some((source, Stream::Plaintext(stream))) };
-        let secured = timeout(handshake, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
+        let secured = timeout(handshake, shake_hands(tls, stream)).await.ok()?.ok()?;
         Some((source, Stream::Tls(Box::new(secured))))
     };
     if let Some(Some((source, stream))) = drain.run_until_cancelled(begin).await {

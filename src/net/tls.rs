@@ -5,6 +5,7 @@
 
 mod certificate;
 mod choice;
+mod issued;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use certificate::Certificate;
 pub use choice::CertificatesByName;
+pub use issued::{ACME_TLS_ALPN, Challenges, ExpectedQuestion, IssuedByName, IssuedCertificate, shake_hands};
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]

@@ -18,8 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub use self::certificates::CertificateEnd;
 use self::certificates::ShownCertificates;
+pub use self::certificates::{CertificateEnd, CertificateGauge};
 use self::process::ThisProcess;
 use crate::model::{AccessPoint, Revision};
 
@@ -196,10 +196,10 @@ impl Metrics {
         UpstreamGauge(healthy)
     }
 
-    /// When the certificates of the listener `listener` end, not known at first. Of several that live, the latest is
-    /// shown: a reload makes new ones.
-    pub fn certificate_end(&self, listener: &str) -> Arc<CertificateEnd> {
-        self.certificates.add(listener)
+    /// Shows `end` as that of the certificates of the listener `listener`, while the gauge lives. Of several that live the
+    /// latest is shown: a reload makes new ones.
+    pub fn certificate_gauge(&self, listener: &str, end: &Arc<CertificateEnd>) -> Arc<CertificateGauge> {
+        self.certificates.add(listener, end)
     }
 
     /// The gauge of the door thread `number`, counted from 0. Asked for once each, at the start.

@@ -1,5 +1,6 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
+mod acme;
 mod balance;
 mod certificates;
 mod check;

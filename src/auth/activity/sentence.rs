@@ -88,6 +88,12 @@ impl Told<'_> {
             Kind::StoreCopied => {
                 format!("copied the store{}{}", self.with("from", " from "), self.with("to", " to "))
             }
+            Kind::CertificateIssued => {
+                format!("obtained a certificate for {}{}", self.subject, self.with("until", ", good until "))
+            }
+            Kind::CertificateRefused => {
+                format!("could not obtain a certificate for {}{}", self.subject, self.with("error", ": "))
+            }
         }
     }
 
@@ -436,6 +442,20 @@ mod tests {
             "",
             &[("from", "data/latchkey.db"), ("to", "postgres://lk@db/lk")],
             "copied the store from data/latchkey.db to postgres://lk@db/lk",
+        ),
+        (
+            "certificate.issued",
+            "gateway",
+            "a.example, b.example",
+            &[("until", "2027-03-01T00:00:00Z")],
+            "obtained a certificate for a.example, b.example, good until 2027-03-01T00:00:00Z",
+        ),
+        (
+            "certificate.refused",
+            "gateway",
+            "a.example",
+            &[("error", "the authority did not answer in time"), ("failures", "1")],
+            "could not obtain a certificate for a.example: the authority did not answer in time",
         ),
     ];
 

@@ -17,8 +17,9 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) protocol: Required<RawProtocol>,
     /// ADDRESS:PORT; port 0 takes any free port.
     pub(in crate::config) address: Required<String>,
-    /// http, isproxy, console: `certificate` and `private_key`, or `certificates`, of which each client is shown the one
-    /// for the name that it asks for. http and console speak TLS from the first byte, isproxy offers it through STARTTLS.
+    /// http, isproxy, console: `certificate` and `private_key`; or `certificates`, of which each client is shown the one
+    /// for the name that it asks for; or `acme_hosts`. http and console speak TLS from the first byte, isproxy offers it
+    /// through STARTTLS.
     pub(in crate::config) tls: Option<RawTls>,
     /// http, isproxy, console: are credentials taken where there is no TLS? A console without TLS that is not at a
     /// loopback address needs `allow`, and something trusted in front that ends TLS.
@@ -73,6 +74,9 @@ pub(in crate::config) struct RawTls {
     pub(in crate::config) private_key: Option<String>,
     /// Several certificates instead of the one; the first is for clients whose name decides nothing.
     pub(in crate::config) certificates: Option<Vec<Required<RawCertificate>>>,
+    /// Host names, for which the authority of `acme` issues a certificate instead: at least one, at most 100, none with
+    /// `*`. Listeners with the same names share it.
+    pub(in crate::config) acme_hosts: Option<Vec<Required<String>>>,
     /// What clients get that ask for a name in none of the certificates, or for no name.
     #[serde(default)]
     pub(in crate::config) unknown_names: UnknownNames,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 
@@ -41,6 +41,9 @@ impl Certificate {
     pub fn parse(pem: &[u8], file: &Path) -> Result<Self, TlsError> {
         let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| pem_fault(file, &error, "a certificate"))?;
+        if chain.is_empty() {
+            return Err(pem_fault(file, &pem::Error::NoItemsFound, "a certificate"));
+        }
         let key =
             PrivateKeyDer::from_pem_slice(pem).map_err(|error| pem_fault(file, &error, "a private key"))?;
         Self::new(chain, key, &TlsFiles { certificate: file.to_owned(), private_key: file.to_owned() })

@@ -14,12 +14,23 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::model::Timestamp;
 
-/// The end of the first of a listener's certificates to end; shown while it lives and is known.
+/// The end of a certificate, or of the first to end of several.
 #[derive(Debug)]
 pub struct CertificateEnd(AtomicI64);
 
+/// Shows the end of a listener's certificates while it lives, and once the end is known.
+#[derive(Debug)]
+pub struct CertificateGauge(Arc<CertificateEnd>);
+
 /// Stands for an end that is not known: there is no certificate yet.
 const UNKNOWN: i64 = i64::MIN;
+
+impl Default for CertificateEnd {
+    /// An end that is not known.
+    fn default() -> Self {
+        Self(AtomicI64::new(UNKNOWN))
+    }
+}
 
 impl CertificateEnd {
     /// It is at `moment`.
@@ -28,30 +39,30 @@ impl CertificateEnd {
     }
 }
 
-/// The ends that somebody holds, with their listeners, in the order they were asked for.
+/// The gauges that somebody holds, with their listeners, in the order they were asked for.
 #[derive(Debug, Default)]
-pub(super) struct ShownCertificates(Mutex<Vec<(String, Weak<CertificateEnd>)>>);
+pub(super) struct ShownCertificates(Mutex<Vec<(String, Weak<CertificateGauge>)>>);
 
 impl ShownCertificates {
-    pub(super) fn add(&self, listener: &str) -> Arc<CertificateEnd> {
-        let end = Arc::new(CertificateEnd(AtomicI64::new(UNKNOWN)));
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.retain(|(_, end)| end.strong_count() > 0);
-        ends.push((listener.to_owned(), Arc::downgrade(&end)));
-        end
+    pub(super) fn add(&self, listener: &str, end: &Arc<CertificateEnd>) -> Arc<CertificateGauge> {
+        let gauge = Arc::new(CertificateGauge(Arc::clone(end)));
+        let mut gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.retain(|(_, gauge)| gauge.strong_count() > 0);
+        gauges.push((listener.to_owned(), Arc::downgrade(&gauge)));
+        gauge
     }
 }
 
 impl Collector for ShownCertificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let help = "When the first of the listener's certificates to end ends, in seconds since 1970.";
         let name = "certificate_expires_timestamp_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let mut shown = HashSet::new();
-        for (listener, end) in ends.iter().rev() {
-            let Some(end) = end.upgrade() else { continue };
-            let seconds = end.0.load(Ordering::Relaxed);
+        for (listener, gauge) in gauges.iter().rev() {
+            let Some(gauge) = gauge.upgrade() else { continue };
+            let seconds = gauge.0.0.load(Ordering::Relaxed);
             if shown.insert(listener) && seconds != UNKNOWN {
                 let labels = [("listener", listener.as_str())];
                 ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
@@ -70,18 +81,21 @@ mod tests {
     fn the_latest_of_a_listener_is_shown_once_it_is_known_and_while_it_lives() {
         let metrics = Metrics::default();
         let series = |listener: &str| format!("expires_timestamp_seconds{{listener=\"{listener}\"}} ");
-        let before = metrics.certificate_end("api");
+        let (end, later) = (Arc::<CertificateEnd>::default(), Arc::<CertificateEnd>::default());
+        let before = metrics.certificate_gauge("api", &end);
         assert!(!metrics.render().contains(&series("api")));
-        before.set(Timestamp::from_unix_milliseconds(5_000));
-        let after = metrics.certificate_end("api");
-        after.set(Timestamp::from_unix_milliseconds(9_000));
-        let other = metrics.certificate_end("console");
-        other.set(Timestamp::from_unix_milliseconds(7_000));
+        end.set(Timestamp::from_unix_milliseconds(5_000));
+        let after = metrics.certificate_gauge("api", &later);
+        later.set(Timestamp::from_unix_milliseconds(9_000));
+        let other = metrics.certificate_gauge("console", &end);
+        end.set(Timestamp::from_unix_milliseconds(7_000));
         let text = metrics.render();
         assert_eq!(text.matches(&series("api")).count(), 1);
         assert!(text.contains(&format!("{}9\n", series("api"))), "{text}");
         assert!(text.contains(&format!("{}7\n", series("console"))), "{text}");
         drop(after);
-        assert!(metrics.render().contains(&format!("{}5\n", series("api"))), "what was refused is gone");
+        assert!(metrics.render().contains(&format!("{}7\n", series("api"))), "what was refused is gone");
+        drop((before, other));
+        assert!(!metrics.render().contains(&series("console")));
     }
 }

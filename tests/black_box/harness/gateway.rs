@@ -299,9 +299,9 @@ fn parse_listening(line: &str) -> Option<(String, SocketAddr)> {
     Some((value("listener")?.to_owned(), value("address")?.parse().ok()?))
 }
 
-/// A port for a console, whose public URL names it before it is bound. It is below those that the system gives away by
+/// A port for who must be named before it is bound, such as a console by its public URL. It is below those that the system gives away by
 /// itself, where each process of tests begins elsewhere and goes on from there.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let beginning = u16::try_from(std::process::id() % 200).unwrap() * 100;
     loop {

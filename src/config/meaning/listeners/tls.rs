@@ -2,7 +2,9 @@
 //!
 //! Looks for the files, not into them: a key that is another certificate's is found where they are loaded.
 
-use super::Review;
+use std::net::IpAddr;
+
+use super::{Review, is_host};
 use crate::config::faults::KeyPath;
 use crate::config::raw::{RawCertificate, RawTls, Required};
 use crate::config::{CertificateSource, TlsFiles, TlsSettings};
@@ -10,9 +12,28 @@ use crate::config::{CertificateSource, TlsFiles, TlsSettings};
 const CERTIFICATE_HELP: &str =
     "`latchkey init` makes one for development; certs/README.md tells how to make others with openssl";
 
+/// What stands for `certificate` and `private_key`.
+const SPELLINGS: [&str; 2] = ["certificates", "acme_hosts"];
+/// As many names as authorities take in one order.
+const HOSTS_MAX: usize = 100;
+
 /// What `raw` means, which stands at `path`.
 pub(super) fn tls(raw: RawTls, path: &KeyPath, review: &mut Review<'_>) -> Option<TlsSettings> {
-    let RawTls { certificate, private_key, certificates, unknown_names } = raw;
+    let RawTls { certificate, private_key, certificates, acme_hosts, unknown_names } = raw;
+    if let Some(hosts) = acme_hosts {
+        let others = [
+            ("certificate", certificate.is_some()),
+            ("private_key", private_key.is_some()),
+            ("certificates", certificates.is_some()),
+        ];
+        if let Some((beside, _)) = others.into_iter().find(|(_, is_there)| *is_there) {
+            let message = format!("stands beside `{beside}`; keep one of them");
+            review.refuse(&path.key("acme_hosts"), message, None);
+            return None;
+        }
+        let certificates = CertificateSource::Acme(self::hosts(hosts, &path.key("acme_hosts"), review)?);
+        return Some(TlsSettings { certificates, unknown_names });
+    }
     let certificates = match (certificate, private_key, certificates) {
         (None, None, Some(several)) => {
             CertificateSource::Files(files(several, &path.key("certificates"), review)?)
@@ -24,7 +45,7 @@ pub(super) fn tls(raw: RawTls, path: &KeyPath, review: &mut Review<'_>) -> Optio
             return None;
         }
         // Told already: what is missing is not.
-        (None, None, None) if review.faults.cover(&path.key("certificates")) => return None,
+        (None, None, None) if SPELLINGS.iter().any(|key| review.faults.cover(&path.key(key))) => return None,
         (certificate, private_key, None) => {
             let what_for = "the two belong together, unless `certificates` stands for them";
             for (key, value) in [("certificate", &certificate), ("private_key", &private_key)] {
@@ -36,6 +57,37 @@ pub(super) fn tls(raw: RawTls, path: &KeyPath, review: &mut Review<'_>) -> Optio
         }
     };
     Some(TlsSettings { certificates, unknown_names })
+}
+
+/// The names that a certificate is to be issued for.
+fn hosts(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>) -> Option<Vec<String>> {
+    if review.tree.find(&KeyPath::default().key("acme")).is_none() {
+        let help = "for example acme: { directory: https://…, terms_accepted: true }";
+        review.refuse(path, "needs the section `acme`, which says who issues the certificate", Some(help));
+        return None;
+    }
+    if raw.is_empty() || raw.len() > HOSTS_MAX {
+        review.refuse(path, format!("must hold 1 to {HOSTS_MAX} host names"), None);
+        return None;
+    }
+    let mut sound = Vec::new();
+    for (position, text) in raw.into_iter().enumerate() {
+        let (text, path) = (text.0?, path.index(position));
+        let host = text.to_ascii_lowercase();
+        let help =
+            "for example api.example.com; names with `*` and addresses cannot be shown to be yours this way";
+        if !is_host(&host) || host.parse::<IpAddr>().is_ok() || host.contains('_') {
+            review.refuse(&path, "must be a host name", Some(help));
+            return None;
+        }
+        if sound.contains(&host) {
+            let named = review.named(&path, &host);
+            review.refuse(&path, format!("the name{named} stands here twice"), None);
+            return None;
+        }
+        sound.push(host);
+    }
+    Some(sound)
 }
 
 /// The pairs of a list; `None` where one of them is unsound.
@@ -138,6 +190,34 @@ mod tests {
             parsed(&folder, &setting),
             TlsSettings { certificates, unknown_names: UnknownNames::Refuse }
         );
+    }
+
+    #[test]
+    fn a_certificate_is_issued_for_host_names_in_lower_case() {
+        let folder = TestFolder::new();
+        let acme = "acme: { directory: https://ca.example/dir, terms_accepted: true }\n";
+        let text = |setting: &str| format!("{acme}{}", with(setting));
+        let config = folder.parse(&text("acme_hosts: [API.example, b.example]")).unwrap();
+        let ListenerProtocol::Http(http) = &config.listeners[0].protocol else { panic!("not HTTP") };
+        let names = vec![String::from("api.example"), String::from("b.example")];
+        assert_eq!(http.tls.as_ref().unwrap().certificates, CertificateSource::Acme(names));
+        let many = vec!["a.example"; 101].join(", ");
+        for (setting, expected) in [
+            ("acme_hosts: []", "acme_hosts: must hold 1 to 100 host names"),
+            (&format!("acme_hosts: [{many}]"), "acme_hosts: must hold 1 to 100 host names"),
+            ("acme_hosts: [\"*.example\"]", "acme_hosts[0]: must be a host name"),
+            ("acme_hosts: [a.example, 192.0.2.1]", "acme_hosts[1]: must be a host name"),
+            ("acme_hosts: [a.example, A.example]", "acme_hosts[1]: the name `a.example` stands here twice"),
+            (
+                &format!("{ONE}, acme_hosts: [a.example]"),
+                "acme_hosts: stands beside `certificate`; keep one of them",
+            ),
+            ("certificates: [], acme_hosts: [a.example]", "acme_hosts: stands beside `certificates`"),
+        ] {
+            let told = folder.faults(&text(setting));
+            assert!(told.contains(expected) && told.ends_with("\n1 error"), "{setting}: {told}");
+        }
+        assert!(told("acme_hosts: [a.example]").contains("acme_hosts: needs the section `acme`"));
     }
 
     #[test]
