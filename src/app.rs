@@ -2,6 +2,7 @@
 //!
 //! Knows every part and none of their rules. Callers: `cli`, `demo` and `probe`.
 
+mod acme;
 mod changes;
 mod check;
 mod cleaning;
@@ -11,6 +12,7 @@ mod control;
 mod door_addresses;
 mod doors;
 mod generation;
+mod listener_tls;
 mod loading;
 mod opening;
 mod ops_listeners;
@@ -47,7 +49,8 @@ use crate::net::Drain;
 use crate::ops::{Live, OpsState, Readiness};
 use crate::store::{Index, Store};
 use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, SwapOutcome};
-pub use check::find_unusable;
+use acme::CertificateKeeping;
+pub use check::{find_unusable, find_warnings};
 use consoles::Consoles;
 use control::HealthChecks;
 use generation::Generation;
@@ -129,6 +132,9 @@ impl Gateway {
         let (shared, store, plane, snapshots) =
             (shared.clone(), store.clone(), plane.clone(), snapshots.clone());
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
+        for warning in generation.warnings(shared.clock.now()) {
+            tracing::warn!("{warning}");
+        }
         let sockets = open_sockets(&config, inherited)?;
         let addresses = sockets.addresses();
         let Ends { drain, stop_control, control_tasks, console_tasks } = Ends::default();
@@ -157,10 +163,18 @@ impl Gateway {
             live,
         };
         let hooks = watch::Sender::new(Arc::clone(&generation.security_hook));
+        let certificates = CertificateKeeping {
+            plane: plane.clone(),
+            clock: shared.clock.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            turn: Arc::default(),
+        };
         let mut reloader = Reloader {
             consoles: Consoles::new(&shared, &plane, snapshots, &drain, &console_tasks),
             ops: OpsListeners::new(ops, tasks.clone(), stop.clone()),
             health_checks: HealthChecks { tasks: tasks.clone(), stop: stop.clone() },
+            certificates,
             supervisor: supervisor.clone(),
             drain: drain.clone(),
             shared,

@@ -5,6 +5,7 @@
 //! `meaning`. Binds nothing, prints nothing, and never repeats a value that came through `${…}`. Called by `cli` and
 //! `app`.
 
+mod acme;
 mod faults;
 mod interpolation;
 mod limits;
@@ -20,6 +21,7 @@ mod store_location;
 mod structure;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod tree;
 mod upstream;
 
@@ -31,17 +33,19 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+pub use acme::{AcmeChallenge, AcmeSettings, ExternalAccount};
 pub use faults::{Faults, KeyPath};
 pub use limits::Limits;
 pub use listener::{
     ClientAddressRules, ConsoleListener, ForwardAuthListener, HttpListener, IsProxyListener, Listener,
-    ListenerProtocol, PlaintextCredentials, ProxyProtocol, Route, TlsFiles, Upgrade,
+    ListenerProtocol, PlaintextCredentials, ProxyProtocol, Route, Upgrade,
 };
 pub use policy::{MfaPolicy, Policy, UserVerification};
 pub use public_url::{PublicUrl, WebScheme};
 pub use secret_file::mode_for_strangers;
 pub use security_events::{EventCommand, EventWebhook, SecurityEvents};
 pub use store_location::{PostgresUrl, StoreLocation};
+pub use tls::{CertificateSource, TlsFiles, TlsSettings, UnknownNames};
 pub use upstream::{
     HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
     IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
@@ -75,6 +79,8 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Whom to tell of what concerns an account's safety; `None`: nobody.
     pub security_events: Option<SecurityEvents>,
+    /// Who issues certificates to listeners that have no files; `None`: no listener asks for that.
+    pub acme: Option<AcmeSettings>,
 }
 
 impl Config {

@@ -20,5 +20,10 @@ pub use accept::{accept_connections, take_queued};
 pub use drain::Drain;
 pub use listen::{BoundListener, ListenError, ListenerLock, adopt, listen};
 pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots, ListenerId};
-pub use tls::{TlsError, server_config};
+#[cfg(test)]
+pub(crate) use tls::testing as tls_testing;
+pub use tls::{
+    ACME_TLS_ALPN, Certificate, CertificatesByName, Challenges, ExpectedQuestion, IssuedByName,
+    IssuedCertificate, Sessions, TlsError, server_config, shake_hands,
+};
 pub use tls_client::client_config;

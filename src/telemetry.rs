@@ -12,8 +12,9 @@ mod target;
 pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
 pub use logging::init_logging;
 pub use metrics::{
-    DoorMetrics, DoorReading, Metrics, Reading, ReloadOutcome, SwapOutcome, ThreadGauge, Times,
-    UncountedUses, UnkeptRefusals, UpstreamGauge, UpstreamReading, UpstreamTimer, UpstreamTimers,
+    CertificateEnd, CertificateGauge, DoorMetrics, DoorReading, Metrics, Reading, ReloadOutcome, SwapOutcome,
+    ThreadGauge, Times, UncountedUses, UnkeptRefusals, UpstreamGauge, UpstreamReading, UpstreamTimer,
+    UpstreamTimers,
 };
 pub use refusals::{KeptRefusal, RefusalDetails, RefusalRecorder};
 pub use request_id::{InvalidRequestId, RequestId, RequestIds};

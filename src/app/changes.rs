@@ -22,6 +22,9 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
     if before.config.policy != after.config.policy {
         parts.push(String::from("policy"));
     }
+    if before.config.acme != after.config.acme {
+        parts.push(String::from("acme"));
+    }
     if has_other_certificates(before, after) {
         parts.push(String::from("certificates"));
     }
@@ -50,11 +53,11 @@ fn change_of_listener(was: Option<&Listener>, is: &Listener) -> Option<String> {
 fn has_other_certificates(before: &Generation, after: &Generation) -> bool {
     let of_listeners = after.doors.iter().any(|is| {
         let was = before.doors.iter().find(|was| was.id == is.id);
-        was.is_some_and(|was| was.certificate() != is.certificate())
+        was.is_some_and(|was| was.certificates() != is.certificates())
     });
     let of_consoles = after.consoles.iter().any(|is| {
         let was = before.consoles.iter().find(|was| was.id == is.id);
-        was.is_some_and(|was| was.certificate() != is.certificate())
+        was.is_some_and(|was| was.certificates() != is.certificates())
     });
     let of_upstreams = after.upstreams.iter().any(|is| {
         let was = before.upstreams.iter().find(|was| was.name == is.name);
@@ -128,6 +131,10 @@ mod tests {
             ),
             (format!("{TEXT}limits: {{ connections: 7 }}\n"), &["limits"]),
             (format!("{TEXT}policy: {{ mfa_required: all }}\n"), &["policy"]),
+            (
+                format!("{TEXT}acme: {{ directory: https://ca.example/dir, terms_accepted: true }}\n"),
+                &["acme"],
+            ),
         ] {
             assert_eq!(changed_parts(&before, &folder.successor(&before, &text)), expected, "{text}");
         }

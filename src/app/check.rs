@@ -7,9 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::generation::{Fault, Generation, tls_of};
-use crate::config::{Config, KeyPath, ListenerProtocol, TlsFiles, UpstreamTls};
+use crate::clock::Clock;
+use crate::config::{CertificateSource, Config, KeyPath, ListenerProtocol, TlsFiles, UpstreamTls};
 use crate::net::TlsError;
 use crate::telemetry::Metrics;
+
+/// What `config` can be served by all the same, and should be seen to: certificates that clients refuse.
+pub fn find_warnings(config: &Config) -> Vec<String> {
+    let first = Generation::first(Arc::new(config.clone()), &Metrics::default());
+    first.map(|generation| generation.warnings(Clock::system().now())).unwrap_or_default()
+}
 
 /// All that keeps `config` from being served by: the key of each fault, and what it is.
 pub fn find_unusable(config: &Config) -> Vec<(KeyPath, String)> {
@@ -26,7 +33,8 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
             let found = listeners.find(|(_, listener)| listener.name == *name);
             let path = found.map(|(position, listener)| {
                 let path = KeyPath::default().key("listeners").index(position).key("tls");
-                key_of(error, path, &files_of_listener(&listener.protocol))
+                let files = files_of_listener(&listener.protocol, &path);
+                key_of(error, path, &files)
             });
             (path.unwrap_or_default(), error.to_string())
         }
@@ -35,28 +43,31 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
             let found = upstreams.find(|(_, upstream)| upstream.name == *name);
             let path = found.map(|(position, upstream)| {
                 let path = KeyPath::default().key("upstreams").index(position).key("tls");
-                key_of(error, path, &tls_of(&upstream.protocol).map(files_of_upstream).unwrap_or_default())
+                let files = tls_of(&upstream.protocol).map(|tls| files_of_upstream(tls, &path));
+                key_of(error, path, &files.unwrap_or_default())
             });
             (path.unwrap_or_default(), error.to_string())
         }
         Fault::SecurityEvents(error) => {
             (KeyPath::default().key("security_events").key("webhook"), error.to_string())
         }
+        Fault::Acme(error) => (KeyPath::default().key("acme").key("ca"), error.to_string()),
         // Told by the configuration itself already.
         Fault::NoUpstream { .. } => (KeyPath::default(), fault.to_string()),
     }
 }
 
-/// Keys of `tls:`, and the files that they name.
-type Files<'c> = Vec<(&'static str, &'c Path)>;
+/// Keys, and the files that they name.
+type Files<'c> = Vec<(KeyPath, &'c Path)>;
 
-/// The key below `tls` whose file is at fault; `tls` itself where that is none of `files`.
+/// The key whose file is at fault; `tls` where that is none of `files`. Of two that name the same file it is the later
+/// one, which stands beside the other.
 fn key_of(error: &TlsError, tls: KeyPath, files: &Files<'_>) -> KeyPath {
-    let found = files.iter().find(|(_, file)| Some(*file) == error.file());
-    found.map(|(key, _)| tls.key(key)).unwrap_or(tls)
+    let found = files.iter().rfind(|(_, file)| Some(*file) == error.file());
+    found.map_or(tls, |(key, _)| key.clone())
 }
 
-fn files_of_listener(protocol: &ListenerProtocol) -> Files<'_> {
+fn files_of_listener<'c>(protocol: &'c ListenerProtocol, path: &KeyPath) -> Files<'c> {
     let tls = match protocol {
         ListenerProtocol::Http(http) => http.tls.as_ref(),
         ListenerProtocol::IsProxy(isproxy) => isproxy.tls.as_ref(),
@@ -64,17 +75,30 @@ fn files_of_listener(protocol: &ListenerProtocol) -> Files<'_> {
         ListenerProtocol::ForwardAuth(asked) => asked.tls.as_ref(),
         ListenerProtocol::Ops => None,
     };
-    tls.map(|tls| pair(tls, ["certificate", "private_key"])).unwrap_or_default()
+    let keys = ["certificate", "private_key"];
+    match tls.map(|tls| &tls.certificates) {
+        Some(CertificateSource::Only(files)) => pair(files, path, keys),
+        Some(CertificateSource::Files(files)) => {
+            let list = path.key("certificates");
+            let pairs = files.iter().enumerate();
+            pairs.flat_map(|(position, files)| pair(files, &list.index(position), keys)).collect()
+        }
+        Some(CertificateSource::Acme(_)) | None => Files::new(),
+    }
 }
 
-fn files_of_upstream(tls: &UpstreamTls) -> Files<'_> {
-    let ca = tls.ca.iter().map(|file| ("ca", file.as_path()));
-    let client = tls.client.iter().flat_map(|tls| pair(tls, ["client_certificate", "client_private_key"]));
+fn files_of_upstream<'c>(tls: &'c UpstreamTls, path: &KeyPath) -> Files<'c> {
+    let ca = tls.ca.iter().map(|file| (path.key("ca"), file.as_path()));
+    let keys = ["client_certificate", "client_private_key"];
+    let client = tls.client.iter().flat_map(|files| pair(files, path, keys));
     ca.chain(client).collect()
 }
 
-fn pair<'c>(files: &'c TlsFiles, [certificate, private_key]: [&'static str; 2]) -> Files<'c> {
-    vec![(certificate, &files.certificate), (private_key, &files.private_key)]
+fn pair<'c>(files: &'c TlsFiles, path: &KeyPath, [certificate, private_key]: [&str; 2]) -> Files<'c> {
+    vec![
+        (path.key(certificate), files.certificate.as_path()),
+        (path.key(private_key), files.private_key.as_path()),
+    ]
 }
 
 #[cfg(test)]
@@ -134,6 +158,18 @@ mod tests {
                 "does not belong to the certificate",
             ),
             (
+                "{ certificate: one.crt, private_key: one.key }",
+                "{ certificates: [{ certificate: one.crt, private_key: other.key }] }",
+                "listeners[0].tls.certificates[0].private_key",
+                "does not belong to the certificate",
+            ),
+            (
+                "{ certificate: one.crt, private_key: one.key }",
+                "{ certificates: [{ certificate: one.crt, private_key: one.key }, { certificate: other.crt, private_key: other.key }] }",
+                "listeners[0].tls.certificates[1].certificate",
+                "the name localhost of the certificate ",
+            ),
+            (
                 "public_url: http:",
                 "tls: { certificate: empty.pem, private_key: one.key }\n    public_url: https:",
                 "listeners[4].tls.certificate",
@@ -145,6 +181,22 @@ mod tests {
             assert_eq!(found_path, path, "{to}");
             assert!(found_message.contains(message), "{to}: {found_message}");
         }
+    }
+
+    #[test]
+    fn an_expired_certificate_is_a_warning_and_no_fault() {
+        let folder = TestFolder::new();
+        assert_eq!(find_warnings(&folder.parse(TEXT)), Vec::<String>::new());
+        let mut params = rcgen::CertificateParams::new(vec![String::from("localhost")]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        folder.write("one.crt", &params.self_signed(&key).unwrap().pem());
+        folder.write("one.key", &key.serialize_pem());
+        assert_eq!(found(&folder, &[]), []);
+        let warnings = find_warnings(&folder.parse(TEXT));
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(warning.starts_with("listener `api`: the certificate "), "{warning}");
+        assert!(warning.ends_with("one.crt has expired, on 2020-01-01T00:00:00Z"), "{warning}");
     }
 
     #[test]

@@ -11,15 +11,18 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::acme::KeptCertificate;
+use super::listener_tls::{Issuing, ListenerTls, Offer};
 use super::places::{Place, places};
 use super::security_hook::{SecurityHook, WebhookError};
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConsoleListener, ForwardAuthListener, HttpListener, IsProxyListener, Limits, ListenerProtocol,
-    Route, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
+    AcmeSettings, CertificateSource, Config, ConsoleListener, ForwardAuthListener, HttpListener,
+    IsProxyListener, Limits, ListenerProtocol, Route, TlsSettings, Upstream, UpstreamProtocol, UpstreamTls,
 };
+use crate::model::Timestamp;
 use crate::net::upstream::UpstreamServers;
-use crate::net::{ListenerId, TlsError, server_config};
+use crate::net::{ListenerId, TlsError};
 use crate::telemetry::Metrics;
 
 /// What an API listener, one that proxies ask, and a console offer in the TLS handshake, preferred first.
@@ -71,13 +74,6 @@ pub(super) enum DoorKind {
     ForwardAuth(ForwardAuthListener),
 }
 
-/// A certificate that is offered.
-#[derive(Clone, Debug)]
-pub(super) struct ListenerTls {
-    pub(super) config: Arc<rustls::ServerConfig>,
-    contents: FileContents,
-}
-
 /// An upstream as the door threads connect to it.
 #[derive(Debug)]
 pub(super) struct UpstreamPlan {
@@ -107,6 +103,8 @@ pub(super) enum Fault {
     Upstream(String, TlsError),
     #[error("`security_events` cannot be told: {0}")]
     SecurityEvents(WebhookError),
+    #[error("certificates cannot be ordered: {0}")]
+    Acme(TlsError),
     #[error("listener `{listener}`: there is no upstream `{upstream}`")]
     NoUpstream { listener: String, upstream: String },
 }
@@ -132,7 +130,8 @@ impl Generation {
         let known = before.map_or(&[][..], |before| &before.listeners);
         let (listeners, listeners_known) =
             places(&config.listeners, known, before.map_or(0, |before| before.listeners_known));
-        let mut build = Build { before, listeners: &listeners, metrics, faults: Vec::new() };
+        let acme = config.acme.clone().map(Arc::new);
+        let mut build = Build::new(before, &listeners, metrics, acme.as_ref());
         let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
         let faults = build.faults;
         if faults.is_empty() {
@@ -148,9 +147,41 @@ impl Generation {
     }
 
     fn tls_of_listener(&self, name: &str) -> Option<&ListenerTls> {
-        let door = self.doors.iter().find(|door| door.listener_name == name);
-        let console = self.consoles.iter().find(|console| console.listener_name == name);
-        door.and_then(|door| door.tls.as_ref()).or_else(|| console.and_then(|console| console.tls.as_ref()))
+        self.tls().find(|(listener, _)| *listener == name).map(|(_, tls)| tls)
+    }
+
+    /// The listeners that offer TLS, by their names.
+    fn tls(&self) -> impl Iterator<Item = (&str, &ListenerTls)> {
+        let doors = self.doors.iter().map(|door| (door.listener_name.as_str(), &door.tls));
+        let consoles = self.consoles.iter().map(|console| (console.listener_name.as_str(), &console.tls));
+        doors.chain(consoles).filter_map(|(name, tls)| Some((name, tls.as_ref()?)))
+    }
+
+    /// The certificates that authorities issue, each once.
+    pub(super) fn kept_certificates(&self) -> Vec<&Arc<KeptCertificate>> {
+        let mut all: Vec<&Arc<KeptCertificate>> = Vec::new();
+        for kept in self.tls().filter_map(|(_, tls)| tls.kept()) {
+            if !all.iter().any(|one| Arc::ptr_eq(one, kept)) {
+                all.push(kept);
+            }
+        }
+        all
+    }
+
+    /// Those that `other` does not have.
+    pub(super) fn kept_certificates_beside(&self, other: Option<&Self>) -> Vec<&Arc<KeptCertificate>> {
+        let others = other.map(Self::kept_certificates).unwrap_or_default();
+        let mut own = self.kept_certificates();
+        own.retain(|own| !others.iter().any(|other| Arc::ptr_eq(own, other)));
+        own
+    }
+
+    /// What is to be said of certificates that can be shown, and that clients will refuse at `now`.
+    pub(super) fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let told = |(name, tls): (&str, &ListenerTls)| {
+            tls.warnings(now).map(|warning| format!("listener `{name}`: {warning}")).collect::<Vec<_>>()
+        };
+        self.tls().flat_map(told).collect()
     }
 
     /// The upstreams of this generation that `other` does not have.
@@ -161,16 +192,16 @@ impl Generation {
 }
 
 impl DoorPlan {
-    /// What stands in the files of its certificate; `None`: it offers none.
-    pub(super) fn certificate(&self) -> Option<&FileContents> {
-        self.tls.as_ref().map(|tls| &tls.contents)
+    /// What stands in the files of its certificates; `None`: it offers none.
+    pub(super) fn certificates(&self) -> Option<&[FileContents]> {
+        self.tls.as_ref().map(ListenerTls::contents)
     }
 }
 
 impl ConsolePlan {
-    /// What stands in the files of its certificate; `None`: it offers none.
-    pub(super) fn certificate(&self) -> Option<&FileContents> {
-        self.tls.as_ref().map(|tls| &tls.contents)
+    /// What stands in the files of its certificates; `None`: it offers none.
+    pub(super) fn certificates(&self) -> Option<&[FileContents]> {
+        self.tls.as_ref().map(ListenerTls::contents)
     }
 }
 
@@ -183,7 +214,7 @@ impl UpstreamPlan {
 
 impl FileContents {
     /// Reads `files`, in an order that the caller keeps. One that cannot be read counts as empty: whoever needs it tells.
-    fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
         let mut hasher = blake3::Hasher::new();
         for file in files {
             let contents = std::fs::read(file).map(zeroize::Zeroizing::new).unwrap_or_default();
@@ -198,6 +229,7 @@ struct Build<'a> {
     before: Option<&'a Generation>,
     listeners: &'a [Place],
     metrics: &'a Metrics,
+    issuing: Issuing<'a>,
     faults: Vec<Fault>,
 }
 
@@ -210,7 +242,20 @@ struct Made {
     security_hook: Arc<SecurityHook>,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    fn new(
+        before: Option<&'a Generation>,
+        listeners: &'a [Place],
+        metrics: &'a Metrics,
+        acme: Option<&'a Arc<AcmeSettings>>,
+    ) -> Self {
+        let kept: Vec<_> =
+            before.iter().flat_map(|before| before.kept_certificates()).map(Arc::clone).collect();
+        let challenges = kept.first().map(|kept| Arc::clone(&kept.challenges)).unwrap_or_default();
+        let issuing = Issuing { settings: acme, challenges, kept };
+        Self { before, listeners, metrics, issuing, faults: Vec::new() }
+    }
+
     fn parts(&mut self, config: &Config) -> Made {
         let same = self.before.map(|before| &before.limits).filter(|before| ***before == config.limits);
         let limits = same.map_or_else(|| Arc::new(config.limits.clone()), Arc::clone);
@@ -345,20 +390,19 @@ impl Build<'_> {
         found
     }
 
-    fn tls(&mut self, listener: &str, files: Option<&TlsFiles>, alpn: &[&[u8]]) -> Option<ListenerTls> {
-        let files = files?;
-        let contents = FileContents::of([&files.certificate, &files.private_key]);
-        // One protocol of a listener stands for one ALPN.
-        let offered = |config: &Arc<rustls::ServerConfig>| config.alpn_protocols.iter().eq(alpn);
-        let same = self
-            .before
-            .and_then(|before| before.tls_of_listener(listener))
-            .filter(|tls| tls.contents == contents && offered(&tls.config));
-        if let Some(same) = same {
-            return Some(same.clone());
-        }
-        match server_config(files, alpn) {
-            Ok(config) => Some(ListenerTls { config, contents }),
+    fn tls(&mut self, listener: &str, settings: Option<&TlsSettings>, alpn: &[&[u8]]) -> Option<ListenerTls> {
+        let before = self.before.and_then(|before| before.tls_of_listener(listener));
+        let offer = Offer { listener, alpn, metrics: self.metrics };
+        let settings = settings?;
+        match ListenerTls::new(settings, &offer, &mut self.issuing, before) {
+            Ok(tls) => tls,
+            Err(error) if matches!(settings.certificates, CertificateSource::Acme(_)) => {
+                // It is one authority for all listeners.
+                if !self.faults.iter().any(|fault| matches!(fault, Fault::Acme(_))) {
+                    self.faults.push(Fault::Acme(error));
+                }
+                None
+            }
             Err(error) => {
                 self.faults.push(Fault::Listener(listener.to_owned(), error));
                 None

@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
+use super::acme::CertificateKeeping;
 use super::changes::{changed_parts, what_needs_a_restart};
 use super::consoles::{Consoles, NewConsoles};
 use super::control::HealthChecks;
@@ -80,6 +81,7 @@ pub(super) struct Reloader {
     pub(super) ops: OpsListeners,
     /// Takes whom to tell of security events from now on.
     pub(super) hooks: watch::Sender<Arc<SecurityHook>>,
+    pub(super) certificates: CertificateKeeping,
     pub(super) health_checks: HealthChecks,
     /// Takes since when the files hold what is refused.
     pub(super) config_refused: watch::Sender<Option<Instant>>,
@@ -114,6 +116,7 @@ impl Reloader {
         let consoles = self.consoles.prepare(&self.present, &self.sockets).await?;
         self.consoles.put_in_force(&self.present, &self.sockets, consoles);
         self.health_checks.spawn(self.present.upstreams_beside(None));
+        self.certificates.spawn(self.present.kept_certificates_beside(None));
         // Unless the store is away already.
         readiness.send_if_modified(|present| {
             let is_starting = matches!(present, Readiness::Starting);
@@ -259,6 +262,10 @@ impl Reloader {
             gone.checks.cancel();
         }
         self.health_checks.spawn(next.upstreams_beside(Some(&self.present)));
+        for gone in self.present.kept_certificates_beside(Some(&next)) {
+            gone.gone.cancel();
+        }
+        self.certificates.spawn(next.kept_certificates_beside(Some(&self.present)));
         let changed = changed_parts(&self.present, &next);
         let changed = if changed.is_empty() { String::from("nothing") } else { changed.join(", ") };
         let needs_restart = what_needs_a_restart(&self.started, self.consoles.public_url(), &next.config);
@@ -266,6 +273,9 @@ impl Reloader {
         self.config_refused.send_replace(None);
         self.shared.metrics.config_reloaded(ReloadOutcome::Applied);
         tracing::info!(asked_by, changed, ended_sessions = ended, "the configuration is in force");
+        for warning in self.present.warnings(self.shared.clock.now()) {
+            tracing::warn!("{warning}");
+        }
         if !needs_restart.is_empty() {
             let parts = needs_restart.join(", ");
             tracing::warn!(parts, "a part of the configuration needs a restart");

@@ -107,11 +107,15 @@ pub enum EventKind {
     MasterKeyRotationAbandoned,
     /// The further master key alone opens the store.
     MasterKeyRotated,
+    /// An authority issued a certificate, which is in force.
+    CertificateIssued,
+    /// An authority issued none.
+    CertificateRefused,
 }
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -159,6 +163,8 @@ impl EventKind {
         Self::MasterKeyRotationBegun,
         Self::MasterKeyRotationAbandoned,
         Self::MasterKeyRotated,
+        Self::CertificateIssued,
+        Self::CertificateRefused,
     ];
 
     /// The name in the store, in lists and in JSON.
@@ -211,6 +217,8 @@ impl EventKind {
             Self::MasterKeyRotationBegun => "store.rotation_begun",
             Self::MasterKeyRotationAbandoned => "store.rotation_abandoned",
             Self::MasterKeyRotated => "store.rotation_finished",
+            Self::CertificateIssued => "certificate.issued",
+            Self::CertificateRefused => "certificate.refused",
         }
     }
 
@@ -224,6 +232,7 @@ impl EventKind {
                 | Self::Throttled
                 | Self::ConfigurationRefused
                 | Self::BinarySwapFailed
+                | Self::CertificateRefused
         )
     }
 }

@@ -274,6 +274,7 @@ pub(super) mod tests {
             limits: crate::config::Limits::default(),
             access_log: None,
             security_events: None,
+            acme: None,
         }
     }
 

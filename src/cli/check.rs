@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::operator::ConfigArgument;
 use super::{AlreadyReported, output};
+use crate::app::find_warnings;
 use crate::config::{self, Config, Faults};
 use crate::probe::{Finding, Outcome, Report, probe};
 
@@ -35,6 +36,9 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<()> {
             let listeners = output::count(config.listeners.len(), "listener");
             let upstreams = output::count(config.upstreams.len(), "upstream");
             output::data(&format!("no errors: {listeners}, {upstreams}"))?;
+            for warning in find_warnings(&config) {
+                output::note(&format!("warning: {warning}"));
+            }
             if arguments.probe { attack(&config) } else { Ok(()) }
         }
         Err(error) => match error.downcast_ref::<Faults>() {

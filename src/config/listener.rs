@@ -1,12 +1,11 @@
 //! `listeners:` what the gateway listens on.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IdentityHeaders, PublicUrl};
+use super::{IdentityHeaders, PublicUrl, TlsSettings};
 use crate::model::{AllowList, TrustedProxies};
 
 /// One listener.
@@ -39,7 +38,7 @@ pub enum ListenerProtocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpListener {
     /// TLS from the first byte, or none.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
     /// Are credentials taken where there is no TLS?
     pub plaintext_credentials: PlaintextCredentials,
     /// Whose word about a client's address is believed.
@@ -54,7 +53,7 @@ pub struct HttpListener {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuthListener {
     /// TLS from the first byte, or none.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
     /// Are credentials taken where there is no TLS?
     pub plaintext_credentials: PlaintextCredentials,
     /// Whose word about a client's address is believed: that of the proxies that ask.
@@ -69,7 +68,7 @@ pub struct ForwardAuthListener {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsProxyListener {
     /// Offered through `STARTTLS`.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
     /// Is `LOGIN` taken without TLS?
     pub plaintext_credentials: PlaintextCredentials,
     /// Whose word about a client's address is believed.
@@ -84,7 +83,7 @@ pub struct IsProxyListener {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleListener {
     /// TLS from the first byte, or none.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
     /// What browsers call it by.
     pub public_url: PublicUrl,
     /// Whose word about a client's address is believed.
@@ -124,15 +123,6 @@ pub enum PlaintextCredentials {
     Refuse,
     /// Taken: something in front ends TLS.
     Allow,
-}
-
-/// A certificate chain and its key, both PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, leaf first.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub private_key: PathBuf,
 }
 
 /// Requests whose target starts with `path` (whole segments) go to `upstream`; the longest path wins.

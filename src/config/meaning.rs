@@ -3,6 +3,7 @@
 //! Looks at the files that the text names, and at nothing else; binds nothing. All faults are collected: a value that
 //! is unsound yields `None`, and whatever does not depend on it is checked all the same.
 
+mod acme;
 mod listeners;
 mod security_events;
 mod upstreams;
@@ -38,6 +39,13 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
     let master_key = master_key(raw.master_key_file, raw.master_key, review);
     let (upstreams, known) = upstreams::upstreams(raw.upstreams, review);
     let listeners = raw.listeners.0.map(|raw| listeners::listeners(raw, &known, review));
+    let acme = match raw.acme {
+        Some(raw) => acme::acme(raw, review).map(Some),
+        None => Some(None),
+    };
+    if let (Some(Some(acme)), Some(listeners)) = (&acme, &listeners) {
+        acme::review_use(acme, listeners, review);
+    }
     let policy = policy(&raw.policy, review);
     let access_log = match raw.access_log {
         Some(RawAccessLog { path }) => Some(review.path(&top.key("access_log").key("path"), path)?),
@@ -58,6 +66,7 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
         limits: raw.limits,
         access_log,
         security_events,
+        acme: acme?,
     })
 }
 

@@ -3,6 +3,7 @@
 //! Holds no rules beyond types and ranges; what the values mean together is [`super::meaning`]'s. Made by
 //! [`super::structure`]'s leave only, so reading it cannot fail.
 
+mod acme;
 mod listener;
 mod policy;
 mod security_events;
@@ -11,7 +12,8 @@ mod upstream;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-pub(super) use listener::{RawListener, RawProtocol, RawRoute, RawTls};
+pub(super) use acme::{RawAcme, RawChallenge, RawExternalAccount};
+pub(super) use listener::{RawCertificate, RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
 pub(super) use security_events::RawSecurityEvents;
 pub(super) use upstream::{
@@ -59,6 +61,8 @@ pub(super) struct RawConfig {
     pub(super) access_log: Option<RawAccessLog>,
     /// Whom to tell of what concerns an account's safety, such as a new key or MFA that was reset; left out: nobody.
     pub(super) security_events: Option<RawSecurityEvents>,
+    /// The authority that issues the certificates of listeners with `acme_hosts` (ACME, RFC 8555); left out: none.
+    pub(super) acme: Option<RawAcme>,
 }
 
 /// `store:`

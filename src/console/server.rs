@@ -22,7 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::answering::{Answering, Connection};
@@ -33,7 +32,9 @@ use super::{ConsoleState, router};
 use crate::config::{ConsoleListener, Limits};
 use crate::model::AccessPoint;
 use crate::net::proxy_protocol::read_source;
-use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, accept_connections};
+use crate::net::{
+    AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, accept_connections, shake_hands,
+};
 use crate::telemetry::AccessLog;
 
 /// How often buffered access log lines are handed on.
@@ -214,7 +215,7 @@ async fn serve_connection(
             }
         };
         let Some(tls) = settings.tls.clone() else { return Some((source, Stream::Plaintext(stream))) };
-        let secured = timeout(handshake, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
+        let secured = timeout(handshake, shake_hands(tls, stream)).await.ok()?.ok()?;
         Some((source, Stream::Tls(Box::new(secured))))
     };
     let ready = tokio::select! {

@@ -24,7 +24,8 @@ use super::{
 use crate::auth::testing::World;
 use crate::auth::{Actor, ConsoleAccess, ControlPlane, FailureGroups, SessionTerms};
 use crate::config::{Config, ConsoleListener, ListenerProtocol, Policy, PublicUrl};
-use crate::net::{Drain, ListenerId, server_config};
+use crate::net::tls_testing::server_config_of;
+use crate::net::{Drain, ListenerId};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What the console of most tests is called by.
@@ -92,7 +93,8 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
     });
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let tls = listener.tls.as_ref().map(|files| server_config(files, &[b"h2", b"http/1.1"]).unwrap());
+    let files = listener.tls.as_ref().map(|tls| &tls.certificates.files()[0]);
+    let tls = files.map(|files| server_config_of(files, &[b"h2", b"http/1.1"]).unwrap());
     let door = ConsoleDoor::new("console", ConsoleSettings { listener, tls });
     let stop = Drain::default();
     let go_on = Arc::new(Notify::new());

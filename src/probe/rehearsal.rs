@@ -15,9 +15,10 @@ use super::origins::{Origins, admission};
 use super::recorder::Recorder;
 use super::shortened::shorten;
 use crate::config::{
-    Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders, IsProxyListener,
-    IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
-    PlaintextCredentials, Route, Scheme, StoreLocation, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
+    CertificateSource, Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders,
+    IsProxyListener, IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
+    PlaintextCredentials, Route, Scheme, StoreLocation, TlsFiles, TlsSettings, UnknownNames, Upstream,
+    UpstreamProtocol, UpstreamTls,
 };
 
 /// Where nothing names a host.
@@ -89,8 +90,9 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
         limits,
         access_log,
         security_events: _,
+        acme: _,
     } = config;
-    let mut copy = Copy { upstreams, runtime, made: Vec::new(), premises: Vec::new() };
+    let mut copy = Copy { upstreams, folder, runtime, made: Vec::new(), premises: Vec::new() };
     let mut stages = Vec::new();
     let mut copied = Vec::new();
     for listener in listeners {
@@ -116,6 +118,7 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
         limits,
         access_log: access_log.as_ref().map(|_| folder.join("access.jsonl")),
         security_events: None,
+        acme: None,
     };
     Ok(Rehearsal { config, stages, premises })
 }
@@ -123,6 +126,7 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
 /// A copy in the making.
 struct Copy<'c> {
     upstreams: &'c [Upstream],
+    folder: &'c Path,
     runtime: &'c Handle,
     made: Vec<Upstream>,
     premises: Vec<String>,
@@ -163,6 +167,7 @@ impl Copy<'_> {
             }
         }
         let renamed = |route: &Route| Route { upstream: renamed(name, &route.upstream), ..route.clone() };
+        let tls = self.tls(name, tls.as_ref())?;
         let copy = HttpListener {
             tls: tls.clone(),
             plaintext_credentials: *plaintext_credentials,
@@ -186,6 +191,7 @@ impl Copy<'_> {
         // Its key is the operator's secret, and nobody here asks for it.
         let copy = IsProxyUpstream { servers: vec![server], tls: None, login_key: None, health_check: None };
         self.made.push(Upstream { name: upstream.clone(), protocol: UpstreamProtocol::IsProxy(copy) });
+        let tls = self.tls(name, tls.as_ref())?;
         let copy = IsProxyListener {
             tls: tls.clone(),
             plaintext_credentials: *plaintext_credentials,
@@ -196,6 +202,24 @@ impl Copy<'_> {
         let behind = Behind::IsProxy(recorder);
         let stage = stage(name, tls.as_ref(), *plaintext_credentials, admission.origins, behind);
         Ok((ListenerProtocol::IsProxy(copy), stage))
+    }
+
+    /// The first certificate, whatever name is asked for: the attacks are about what comes behind it. Nothing is ordered
+    /// for a copy: in the place of what an authority issues stands one of its own.
+    fn tls(&mut self, listener: &str, tls: Option<&TlsSettings>) -> Result<Option<TlsSettings>> {
+        let Some(TlsSettings { certificates, unknown_names }) = tls else { return Ok(None) };
+        if let CertificateSource::Acme(hosts) = certificates {
+            let files = self_signed(hosts, self.folder, listener)?;
+            self.premises.push(format!("`{listener}`: the copy shows a certificate of its own"));
+            let certificates = CertificateSource::Only(files);
+            return Ok(Some(TlsSettings { certificates, unknown_names: UnknownNames::First }));
+        }
+        let Some(first) = certificates.files().first().cloned() else { return Ok(None) };
+        if certificates.files().len() > 1 || *unknown_names != UnknownNames::First {
+            self.premises.push(format!("`{listener}`: the copy shows the first certificate to everybody"));
+        }
+        let certificates = CertificateSource::Only(first);
+        Ok(Some(TlsSettings { certificates, unknown_names: UnknownNames::First }))
     }
 
     /// Copies the upstream of `route`, with a recorder in the place of its servers.
@@ -241,6 +265,16 @@ impl Copy<'_> {
 
 const NO_RECORDER: &str = "a recording upstream cannot listen on 127.0.0.1";
 
+/// Writes a certificate for `hosts` that nobody vouches for to `NAME.crt`, and its key to `NAME.key`.
+fn self_signed(hosts: &[String], folder: &Path, name: &str) -> Result<TlsFiles> {
+    let made = rcgen::generate_simple_self_signed(hosts.to_vec())?;
+    let file = |extension: &str| folder.join(format!("{name}.{extension}"));
+    let files = TlsFiles { certificate: file("crt"), private_key: file("key") };
+    std::fs::write(&files.certificate, made.cert.pem())?;
+    std::fs::write(&files.private_key, made.signing_key.serialize_pem())?;
+    Ok(files)
+}
+
 /// Each listener has copies of its own.
 fn renamed(listener: &str, upstream: &str) -> String {
     format!("{listener}/{upstream}")
@@ -248,11 +282,12 @@ fn renamed(listener: &str, upstream: &str) -> String {
 
 fn stage(
     name: &str,
-    tls: Option<&TlsFiles>,
+    tls: Option<&TlsSettings>,
     in_clear: PlaintextCredentials,
     origins: Origins,
     behind: Behind,
 ) -> Stage {
-    let certificate = tls.map(|files| files.certificate.clone());
+    let files = tls.and_then(|tls| tls.certificates.files().first());
+    let certificate = files.map(|files| files.certificate.clone());
     Stage { name: name.to_owned(), certificate, in_clear, origins, behind }
 }

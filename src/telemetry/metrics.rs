@@ -4,6 +4,7 @@
 //! nothing up; the sets are added up when somebody reads. Which series exist is fixed at the start: nothing that a
 //! peer sends becomes a label.
 
+mod certificates;
 mod exposition;
 mod histogram;
 mod process;
@@ -21,6 +22,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::certificates::ShownCertificates;
+pub use self::certificates::{CertificateEnd, CertificateGauge};
 pub use self::histogram::Times;
 use self::histogram::{Histogram, Measured};
 use self::process::ThisProcess;
@@ -52,6 +55,8 @@ pub struct Metrics {
     upstream_times: Arc<ShownTimes>,
     connections_limit: Gauge,
     readiness: Family<[(&'static str, &'static str); 1], Gauge>,
+    /// By listener, which comes from the configuration alone.
+    certificates: Arc<ShownCertificates>,
     thread_connections: Family<[(&'static str, String); 1], Gauge>,
     config_reloads: Family<[(&'static str, &'static str); 1], Counter>,
     binary_swaps: Family<[(&'static str, &'static str); 1], Counter>,
@@ -158,6 +163,8 @@ impl Metrics {
             // So that the series is there from the start.
             drop(readiness.get_or_create(&[("state", state)]));
         }
+        let certificates = Arc::new(ShownCertificates::default());
+        registry.register_collector(Box::new(Arc::clone(&certificates)));
         let thread_connections = Family::default();
         registry.register(
             "thread_connections",
@@ -192,6 +199,7 @@ impl Metrics {
             upstream_times,
             connections_limit,
             readiness,
+            certificates,
             thread_connections,
             config_reloads,
             binary_swaps,
@@ -217,6 +225,12 @@ impl Metrics {
     /// Where the threads that ask the upstream `upstream` count how long it takes.
     pub fn upstream_timers(&self, upstream: &str) -> UpstreamTimers {
         UpstreamTimers::new(&self.upstream_times, upstream)
+    }
+
+    /// Shows `end` as that of the certificates of the listener `listener`, while the gauge lives. Of several that live the
+    /// latest is shown: a reload makes new ones.
+    pub fn certificate_gauge(&self, listener: &str, end: &Arc<CertificateEnd>) -> Arc<CertificateGauge> {
+        self.certificates.add(listener, end)
     }
 
     /// The gauge of the door thread `number`, counted from 0. Asked for once each, at the start.

@@ -1,7 +1,9 @@
 //! What an operator sees: configuration, start and stop, logs and metrics.
 
+mod acme;
 mod backup;
 mod balance;
+mod certificates;
 mod check;
 mod completions;
 mod draining;

@@ -91,6 +91,12 @@ impl Told<'_> {
             Kind::BinarySwapFailed => {
                 format!("did not hand its listeners over to a new process{}", self.with("reason", ": "))
             }
+            Kind::CertificateIssued => {
+                format!("obtained a certificate for {}{}", self.subject, self.with("until", ", good until "))
+            }
+            Kind::CertificateRefused => {
+                format!("could not obtain a certificate for {}{}", self.subject, self.with("error", ": "))
+            }
             Kind::StoreCopied
             | Kind::StoreBackedUp
             | Kind::StoreRestored
@@ -509,6 +515,20 @@ mod tests {
             "",
             &[],
             "rotated the master key: the new one alone opens the store",
+        ),
+        (
+            "certificate.issued",
+            "gateway",
+            "a.example, b.example",
+            &[("until", "2027-03-01T00:00:00Z")],
+            "obtained a certificate for a.example, b.example, good until 2027-03-01T00:00:00Z",
+        ),
+        (
+            "certificate.refused",
+            "gateway",
+            "a.example",
+            &[("error", "the authority did not answer in time"), ("failures", "1")],
+            "could not obtain a certificate for a.example: the authority did not answer in time",
         ),
     ];
 

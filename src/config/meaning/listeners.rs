@@ -1,8 +1,9 @@
-//! `listeners:` what they mean. Those of the console stand in `console`, those that
-//! proxies ask in `forward_auth`.
+//! `listeners:` what they mean. Those of the console stand in `console`, those that proxies ask in `forward_auth`,
+//! certificates in `tls`.
 
 mod console;
 mod forward_auth;
+mod tls;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -11,14 +12,15 @@ use ipnet::IpNet;
 
 use self::console::{FirstPublicUrl, console_listener};
 use self::forward_auth::forward_auth_listener;
+use self::tls::tls;
 use super::upstreams::KnownUpstreams;
 use super::{Review, is_host};
 use crate::config::faults::KeyPath;
 use crate::config::interpolation::{read_text, reason};
-use crate::config::raw::{RawListener, RawProtocol, RawRoute, RawTls, RawUpstreamProtocol, Required};
+use crate::config::raw::{RawListener, RawProtocol, RawRoute, RawUpstreamProtocol, Required};
 use crate::config::{
     ClientAddressRules, HttpListener, IsProxyListener, Listener, ListenerProtocol, PlaintextCredentials,
-    ProxyProtocol, Route, TlsFiles,
+    ProxyProtocol, Route, TlsSettings,
 };
 use crate::model::{AllowList, TrustedProxies};
 
@@ -44,9 +46,6 @@ const ALLOW_LIST_FILE_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many bad lines of an `allow_list_file` are named.
 const BAD_LINES_MAX: usize = 10;
-
-const CERTIFICATE_HELP: &str =
-    "`latchkey init` makes one for development; certs/README.md tells how to make others with openssl";
 
 /// The sound listeners.
 pub(super) fn listeners(
@@ -128,7 +127,7 @@ fn listener(
 
 /// What the listeners of credentials have in common.
 struct Shared {
-    tls: Result<Option<TlsFiles>, Unsound>,
+    tls: Result<Option<TlsSettings>, Unsound>,
     plaintext_credentials: PlaintextCredentials,
     client_address: ClientAddressRules,
     allow_list: AllowList,
@@ -186,12 +185,6 @@ fn address(
     }
     taken.insert(address, path.to_string());
     Some(address)
-}
-
-fn tls(raw: RawTls, path: &KeyPath, review: &mut Review<'_>) -> Option<TlsFiles> {
-    let certificate = review.existing_file(&path.key("certificate"), raw.certificate, CERTIFICATE_HELP);
-    let private_key = review.existing_file(&path.key("private_key"), raw.private_key, CERTIFICATE_HELP);
-    Some(TlsFiles { certificate: certificate?, private_key: private_key? })
 }
 
 fn allow_list(
@@ -384,32 +377,6 @@ mod tests {
             folder.parse(&any_port).unwrap().listeners.len(),
             2,
             "port 0 is a port of its own each time"
-        );
-    }
-
-    #[test]
-    fn certificates_must_be_there_and_start_at_the_folder() {
-        let folder = TestFolder::new();
-        let listener =
-            parsed_listener(&folder, "tls: { certificate: certs/dev.crt, private_key: certs/dev.key }");
-        let files = listener.tls.unwrap();
-        assert_eq!(
-            (files.certificate, files.private_key),
-            (folder.path("certs/dev.crt"), folder.path("certs/dev.key"))
-        );
-        let tls = |certificate: &str| {
-            format!("    tls: {{ certificate: {certificate}, private_key: certs/dev.key }}\n    routes:")
-        };
-        assert!(told("    routes:", &tls("certs/none.crt")).starts_with(
-            "f.yaml:5:25  error  listeners[0].tls.certificate: file not found: certs/none.crt\n\
-             \x20            help   `latchkey init` makes one for development"
-        ));
-        assert!(told("    routes:", &tls("certs")).contains("tls.certificate: not a file: certs"));
-        assert!(told("    routes:", &tls("\"${SECRET}\"")).contains("tls.certificate: file not found\n"));
-        let half = "    tls: { certificate: certs/dev.crt }\n    routes:";
-        assert!(
-            told("    routes:", half)
-                .contains("f.yaml:5:10  error  listeners[0].tls: missing key `private_key`")
         );
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{RawIdentityHeaders, Required};
-use crate::config::{PlaintextCredentials, ProxyProtocol, Upgrade};
+use crate::config::{PlaintextCredentials, ProxyProtocol, UnknownNames, Upgrade};
 
 /// One listener.
 #[derive(Deserialize, JsonSchema)]
@@ -17,7 +17,8 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) protocol: Required<RawProtocol>,
     /// ADDRESS:PORT; port 0 takes any free port.
     pub(in crate::config) address: Required<String>,
-    /// All but ops: certificate and key. isproxy offers TLS through STARTTLS, the others speak it from the first byte.
+    /// All but ops: `certificate` and `private_key`; or `certificates`, of which each client is shown the one for the name
+    /// that it asks for; or `acme_hosts`. isproxy offers TLS through STARTTLS, the others speak it from the first byte.
     pub(in crate::config) tls: Option<RawTls>,
     /// All but ops: are credentials taken where there is no TLS? A console without TLS that is not at a loopback
     /// address needs `allow`, and something trusted in front that ends TLS.
@@ -68,11 +69,31 @@ pub(in crate::config) enum RawProtocol {
     ForwardAuth,
 }
 
-/// A certificate chain and its key, both PEM files.
+/// The certificates of a listener, all of them PEM files.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub(in crate::config) struct RawTls {
+    /// The chain of the only certificate, leaf first; with `private_key`.
+    pub(in crate::config) certificate: Option<String>,
+    /// The private key of `certificate`.
+    pub(in crate::config) private_key: Option<String>,
+    /// Several certificates instead of the one; the first is for clients whose name decides nothing.
+    pub(in crate::config) certificates: Option<Vec<Required<RawCertificate>>>,
+    /// Host names, for which the authority of `acme` issues a certificate instead: at least one, at most 100, none with
+    /// `*`. Listeners with the same names share it.
+    pub(in crate::config) acme_hosts: Option<Vec<Required<String>>>,
+    /// What clients get that ask for a name in none of the certificates, or for no name.
+    #[serde(default)]
+    pub(in crate::config) unknown_names: UnknownNames,
+}
+
+/// One of several certificates, shown to clients that ask for a name in it. An exact name goes before one with `*`; no
+/// two certificates may hold the same name.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(in crate::config) struct RawCertificate {
     /// The chain, leaf first.
     pub(in crate::config) certificate: Required<String>,
     /// The private key.

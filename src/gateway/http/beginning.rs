@@ -11,12 +11,12 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::HttpDoor;
 use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
 use crate::net::proxy_protocol::read_source;
+use crate::net::shake_hands;
 
 /// What an HTTP/2 client says first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,7 +54,7 @@ async fn begin_http(door: &HttpDoor, mut stream: TcpStream, watch: &Rc<Connectio
         return Some(Begun::Plaintext(WatchedIo::new(stream, read_ahead, Rc::clone(watch)), spoken));
     };
     let deadline = Duration::from_secs(door.limits.tls_handshake_seconds.into());
-    let stream = timeout(deadline, TlsAcceptor::from(tls).accept(stream)).await.ok()?.ok()?;
+    let stream = timeout(deadline, shake_hands(tls, stream)).await.ok()?.ok()?;
     let spoken = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Spoken::Http2,
         _ => Spoken::Http1,

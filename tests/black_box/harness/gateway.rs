@@ -327,7 +327,7 @@ pub fn free_address() -> SocketAddr {
 
 /// A port that is named before it is bound. It is below those that the system gives away by itself, where each process
 /// of tests begins elsewhere and goes on from there.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let beginning = u16::try_from(std::process::id() % 200).unwrap() * 100;
     loop {

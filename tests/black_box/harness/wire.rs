@@ -70,9 +70,14 @@ impl Wire {
 
     /// Begins TLS; answers what stood in the way.
     pub fn try_into_tls(self, config: Arc<ClientConfig>) -> io::Result<Self> {
+        self.try_into_tls_as("localhost", config)
+    }
+
+    /// Begins TLS with the server called `name`; answers what stood in the way.
+    pub fn try_into_tls_as(self, name: &str, config: Arc<ClientConfig>) -> io::Result<Self> {
         assert!(self.buffer.is_empty(), "bytes before the handshake: {:?}", text(&self.buffer));
         let Stream::Plain(mut socket) = self.stream else { panic!("TLS within TLS") };
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;

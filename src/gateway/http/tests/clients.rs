@@ -95,7 +95,7 @@ fn tls_clients_choose_http2_or_http1_by_alpn() {
         };
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
         std::fs::write(&files.private_key, made.signing_key.serialize_pem()).unwrap();
-        let tls = crate::net::server_config(&files, &[b"h2", b"http/1.1"]).unwrap();
+        let tls = crate::net::tls_testing::server_config_of(&files, &[b"h2", b"http/1.1"]).unwrap();
         let upstream = RawUpstream::friendly().await;
         let door = TestDoor::with(upstream.address, |setting| setting.tls = Some(tls)).await;
         let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
