@@ -12,12 +12,14 @@ mod door_addresses;
 mod doors;
 mod generation;
 mod loading;
+mod post_address;
 mod process;
 mod refusals;
 mod reload;
 mod security_hook;
 mod snapshots;
 mod source;
+mod trace_export;
 mod usage;
 
 use std::net::SocketAddr;
@@ -41,7 +43,7 @@ use crate::config::{Config, ListenerProtocol};
 use crate::net::{BoundListener, listen};
 use crate::ops::Readiness;
 use crate::store::{Index, KeyUse, Store};
-use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
+use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder, SpanBatch, SpanChannel};
 pub use check::find_unusable;
 use control::HealthChecks;
 use generation::Generation;
@@ -51,6 +53,7 @@ use security_hook::{follow_security_events, tell_security_events};
 use snapshots::Snapshots;
 pub use source::ConfigSource;
 use source::FileMarks;
+use trace_export::export_spans;
 
 /// Uses of keys that may wait to be written; beyond, a use goes unnoted.
 const WAITING_KEY_USES: usize = 65_536;
@@ -84,6 +87,8 @@ struct Shared {
     authenticator: Arc<Authenticator>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
+    /// Takes the spans of traces.
+    spans: SpanChannel,
     /// Takes what the doors refuse.
     refusals: RefusalRecorder,
     /// Takes failed sign-ins for the audit trail.
@@ -113,8 +118,17 @@ impl Gateway {
         let hangup = control.block_on(async { hangup_signal() })?;
         let reading = source.read(&FileMarks::default());
         let config = Arc::new(reading.config?);
-        let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots } =
-            open_shared(&control, &config)?;
+        let Opened {
+            shared,
+            store,
+            plane,
+            noted_uses,
+            refused,
+            spans,
+            session_keeper,
+            failure_counter,
+            snapshots,
+        } = open_shared(&control, &config)?;
         let generation = Arc::new(Generation::first(Arc::clone(&config), &shared.metrics)?);
 
         let bound = bind_all(&config)?;
@@ -153,6 +167,9 @@ impl Gateway {
         let (sender, events) = tokio::sync::mpsc::channel(SECURITY_EVENTS_AT_ONCE);
         let telling = tell_security_events(events, hooks.subscribe(), stop_control.clone());
         let following = follow_security_events(store.clone(), sender, stop_control.clone());
+        let collectors = watch::Sender::new(generation.collector.clone());
+        let counts = shared.metrics.spans();
+        let exporting = export_spans(spans, collectors.subscribe(), counts, stop_control.clone());
         let reloader = Reloader {
             shared,
             plane,
@@ -164,12 +181,14 @@ impl Gateway {
             slots: doors.slots,
             consoles,
             hooks,
+            collectors,
             health_checks: HealthChecks { tasks: control_tasks.clone(), stop: stop_control.clone() },
         };
         control.block_on(async {
             reloader.health_checks.spawn(reloader.present.upstreams_beside(None));
             control_tasks.spawn(telling);
             control_tasks.spawn(following);
+            control_tasks.spawn(exporting);
             control_tasks.spawn(reloader.run(hangup, drain.clone()));
         });
         // The store may be away already.
@@ -232,6 +251,8 @@ struct Opened {
     plane: ControlPlane,
     noted_uses: tokio::sync::mpsc::Receiver<KeyUse>,
     refused: tokio::sync::mpsc::Receiver<KeptRefusal>,
+    /// Of all threads' traces.
+    spans: tokio::sync::mpsc::Receiver<SpanBatch>,
     session_keeper: SessionKeeper,
     /// Where several gateways share the store.
     failure_counter: Option<FailureCounter>,
@@ -272,22 +293,34 @@ fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
         password_threads: password_threads(),
     })?);
     let access_log = match &config.access_log {
-        Some(path) => AccessLog::open(path)
-            .with_context(|| format!("the access log {} cannot be opened", path.display()))?,
+        Some(log) => AccessLog::open_for(&log.path, log.allowed)
+            .with_context(|| format!("the access log {} cannot be opened", log.path.display()))?,
         None => AccessLog::off(),
     };
     let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
     let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
+    let (span_channel, spans) = SpanChannel::new(metrics.spans());
     let shared = Shared {
         clock,
         index,
         authenticator,
         metrics,
         access_log,
+        spans: span_channel,
         refusals,
         failures: FailureGroups::default(),
     };
-    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots })
+    Ok(Opened {
+        shared,
+        store,
+        plane,
+        noted_uses,
+        refused,
+        spans,
+        session_keeper,
+        failure_counter,
+        snapshots,
+    })
 }
 
 fn bind_all(config: &Config) -> Result<Vec<(String, BoundListener)>> {

@@ -36,6 +36,9 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
     if before.config.policy != after.config.policy {
         parts.push(String::from("policy"));
     }
+    if before.config.traces != after.config.traces {
+        parts.push(String::from("traces"));
+    }
     if has_other_certificates(before, after) {
         parts.push(String::from("certificates"));
     }
@@ -125,6 +128,7 @@ mod tests {
             ),
             (format!("{TEXT}limits: {{ connections: 7 }}\n"), &["limits"]),
             (format!("{TEXT}policy: {{ mfa_required: all }}\n"), &["policy"]),
+            (format!("{TEXT}traces: {{ otlp: \"http://127.0.0.1:4318\" }}\n"), &["traces"]),
         ] {
             assert_eq!(changed_parts(&before, &folder.successor(&before, &text)), expected, "{text}");
         }
@@ -139,6 +143,7 @@ mod tests {
         let told = |text: &str| what_needs_a_restart(&started, &folder.parse(text)).join(", ");
         assert_eq!(told(TEXT), "");
         assert_eq!(told(&TEXT.replace("path: /,", "path: /v2,")), "");
+        assert_eq!(told(&format!("{TEXT}traces: {{ otlp: \"http://127.0.0.1:4318\" }}\n")), "");
         assert_eq!(told(&TEXT.replace("localhost:8446", "localhost:8447")), "public_url has changed");
         assert_eq!(
             told(&TEXT.replace("127.0.0.1:8443", "127.0.0.1:8445")),

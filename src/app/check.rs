@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::generation::{Fault, Generation, tls_of};
+use super::post_address::AddressError;
 use crate::config::{Config, KeyPath, ListenerProtocol, TlsFiles, UpstreamTls};
 use crate::net::TlsError;
 use crate::telemetry::Metrics;
@@ -41,6 +42,11 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
         }
         Fault::SecurityEvents(error) => {
             (KeyPath::default().key("security_events").key("webhook"), error.to_string())
+        }
+        Fault::Traces(error) => {
+            let traces = KeyPath::default().key("traces");
+            let is_of_file = matches!(error, AddressError::Tls(_, error) if error.file().is_some());
+            (traces.key(if is_of_file { "ca" } else { "otlp" }), error.to_string())
         }
         // Told by the configuration itself already.
         Fault::NoUpstream { .. } => (KeyPath::default(), fault.to_string()),

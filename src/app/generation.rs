@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::security_hook::{SecurityHook, WebhookError};
+use super::post_address::AddressError;
+use super::security_hook::SecurityHook;
+use super::trace_export::Collector;
 use crate::clock::Clock;
 use crate::config::{
     Config, ConsoleListener, HttpListener, IsProxyListener, Limits, ListenerProtocol, Route, TlsFiles,
-    Upstream, UpstreamProtocol, UpstreamTls,
+    Traces, Upstream, UpstreamProtocol, UpstreamTls,
 };
 use crate::net::upstream::UpstreamServers;
 use crate::net::{TlsError, server_config};
@@ -39,6 +41,8 @@ pub(super) struct Generation {
     pub(super) upstreams: Vec<Arc<UpstreamPlan>>,
     /// Whom to tell of security events.
     pub(super) security_hook: Arc<SecurityHook>,
+    /// Where spans go; `None`: no traces are made.
+    pub(super) collector: Option<Arc<Collector>>,
 }
 
 /// One listener as the door threads open it.
@@ -98,7 +102,9 @@ pub(super) enum Fault {
     #[error("upstream `{0}` cannot be reached by TLS: {1}")]
     Upstream(String, TlsError),
     #[error("`security_events` cannot be told: {0}")]
-    SecurityEvents(WebhookError),
+    SecurityEvents(AddressError),
+    #[error("`traces` cannot be posted: {0}")]
+    Traces(AddressError),
     #[error("listener `{listener}`: there is no upstream `{upstream}`")]
     NoUpstream { listener: String, upstream: String },
 }
@@ -110,8 +116,8 @@ impl Generation {
     /// Everything that keeps `config` from being served by.
     pub(super) fn first(config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
         let mut build = Build { before: None, metrics, faults: Vec::new() };
-        let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
-        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
+        let Made { limits, upstreams, doors, consoles, security_hook, collector } = build.parts(&config);
+        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook, collector })
     }
 
     /// The generation after this one. Listeners that are new in `config` are left out, those that are gone or speak
@@ -121,7 +127,8 @@ impl Generation {
     /// Everything that keeps `config` from being served by; nothing has changed then.
     pub(super) fn successor(&self, config: Arc<Config>, metrics: &Metrics) -> Result<Self, Unusable> {
         let mut build = Build { before: Some(self), metrics, faults: Vec::new() };
-        let Made { limits, mut upstreams, doors: made, consoles, security_hook } = build.parts(&config);
+        let Made { limits, mut upstreams, doors: made, consoles, security_hook, collector } =
+            build.parts(&config);
         let doors: Vec<_> = self
             .doors
             .iter()
@@ -137,7 +144,7 @@ impl Generation {
                 upstreams.push(Arc::clone(asked));
             }
         }
-        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook })
+        build.finish(Self { config, limits, doors, consoles, upstreams, security_hook, collector })
     }
 
     fn tls_of_listener(&self, name: &str) -> Option<&ListenerTls> {
@@ -212,6 +219,7 @@ struct Made {
     doors: Vec<Arc<DoorPlan>>,
     consoles: Vec<Arc<ConsolePlan>>,
     security_hook: Arc<SecurityHook>,
+    collector: Option<Arc<Collector>>,
 }
 
 impl Build<'_> {
@@ -226,7 +234,18 @@ impl Build<'_> {
             self.faults.push(Fault::SecurityEvents(error));
             SecurityHook::default()
         });
-        Made { limits, upstreams, doors, consoles, security_hook: Arc::new(security_hook) }
+        let collector = config.traces.as_ref().and_then(|traces| self.collector(traces));
+        Made { limits, upstreams, doors, consoles, security_hook: Arc::new(security_hook), collector }
+    }
+
+    fn collector(&mut self, traces: &Traces) -> Option<Arc<Collector>> {
+        match Collector::new(traces) {
+            Ok(collector) => Some(Arc::new(collector)),
+            Err(error) => {
+                self.faults.push(Fault::Traces(error));
+                None
+            }
+        }
     }
 
     fn finish(self, generation: Generation) -> Result<Generation, Unusable> {
@@ -568,6 +587,20 @@ mod tests {
         assert!(!Arc::ptr_eq(&certificate(&same), &certificate(&renewed)));
         let gone = folder.successor(&renewed, &text.replace("name: console", "name: other"));
         assert!(Arc::ptr_eq(&renewed.consoles[0], &gone.consoles[0]), "its socket stays until a restart");
+    }
+
+    #[test]
+    fn authorities_of_a_collector_that_cannot_be_used_are_told() {
+        let folder = TestFolder::new();
+        folder.write("empty.pem", "nothing\n");
+        let before = folder.first();
+        assert!(before.collector.is_none());
+        let text = format!("{TEXT}traces: {{ otlp: \"https://otlp.example\", ca: empty.pem }}\n");
+        let unusable = before.successor(folder.parse(&text), &Metrics::default()).unwrap_err();
+        let told = unusable.to_string();
+        assert!(told.starts_with("`traces` cannot be posted: the collector of traces: "), "{told}");
+        assert!(!told.contains("otlp.example"), "{told}");
+        assert!(folder.successor(&before, &text.replace("empty.pem", "one.crt")).collector.is_some());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::doors::{Order, OrderSender, connection_limits};
 use super::generation::Generation;
 use super::security_hook::SecurityHook;
 use super::source::{ConfigSource, FileMarks};
+use super::trace_export::Collector;
 use crate::auth::{ControlPlane, Event, EventKind};
 use crate::config::Config;
 use crate::net::ConnectionSlots;
@@ -52,6 +53,8 @@ pub(super) struct Reloader {
     pub(super) consoles: Option<Consoles>,
     /// Takes whom to tell of security events from now on.
     pub(super) hooks: watch::Sender<Arc<SecurityHook>>,
+    /// Takes where spans go from now on.
+    pub(super) collectors: watch::Sender<Option<Arc<Collector>>>,
     pub(super) health_checks: HealthChecks,
 }
 
@@ -134,6 +137,7 @@ impl Reloader {
             consoles.put_in_force(&next);
         }
         self.hooks.send_replace(Arc::clone(&next.security_hook));
+        self.collectors.send_replace(next.collector.clone());
         let taking_over: Vec<_> = self.orders.iter().map(|thread| order(thread, &next)).collect();
         let all = async {
             for thread in taking_over {

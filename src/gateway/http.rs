@@ -24,6 +24,7 @@ mod request_body;
 mod routes;
 mod server;
 mod target;
+mod trace_headers;
 mod upgrade;
 mod upstream;
 
@@ -49,7 +50,7 @@ pub use upstream::{
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{HttpListener, Limits, Route};
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds, Tracer};
 use routes::Routes;
 
 /// What a door is made of.
@@ -73,6 +74,8 @@ pub struct HttpDoorParts {
     pub metrics: DoorMetrics,
     /// This thread's access log.
     pub access_log: Rc<AccessLogWriter>,
+    /// Makes traces; `None`: there are none.
+    pub tracer: Option<Tracer>,
     /// Takes what is refused.
     pub refusals: RefusalRecorder,
     /// This thread's request ids.
@@ -93,6 +96,7 @@ pub struct HttpDoor {
     open_bodies: Rc<OpenBodies>,
     metrics: DoorMetrics,
     access_log: Rc<AccessLogWriter>,
+    tracer: Option<Tracer>,
     refusals: RefusalRecorder,
     request_ids: Rc<RequestIds>,
     clock: Clock,
@@ -111,6 +115,7 @@ impl HttpDoor {
             open_bodies: parts.open_bodies,
             metrics: parts.metrics,
             access_log: parts.access_log,
+            tracer: parts.tracer,
             refusals: parts.refusals,
             request_ids: parts.request_ids,
             clock: parts.clock,

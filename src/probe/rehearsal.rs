@@ -15,10 +15,11 @@ use super::origins::{Origins, admission};
 use super::recorder::Recorder;
 use super::shortened::shorten;
 use crate::config::{
-    Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders, IsProxyListener,
-    IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
+    AccessLogFile, Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders,
+    IsProxyListener, IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
     PlaintextCredentials, Route, Scheme, StoreLocation, TlsFiles, Upstream, UpstreamProtocol, UpstreamTls,
 };
+use crate::model::SampleRatio;
 
 /// Where nothing names a host.
 const ANY_HOST: &str = "probe.invalid";
@@ -88,6 +89,7 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
         policy,
         limits,
         access_log,
+        traces: _,
         security_events: _,
     } = config;
     let mut copy = Copy { upstreams, runtime, made: Vec::new(), premises: Vec::new() };
@@ -114,7 +116,10 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
         threads: *threads,
         policy: policy.clone(),
         limits,
-        access_log: access_log.as_ref().map(|_| folder.join("access.jsonl")),
+        access_log: access_log
+            .as_ref()
+            .map(|_| AccessLogFile { path: folder.join("access.jsonl"), allowed: SampleRatio::ALL }),
+        traces: None,
         security_events: None,
     };
     Ok(Rehearsal { config, stages, premises })

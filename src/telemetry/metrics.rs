@@ -6,6 +6,7 @@
 
 mod exposition;
 mod process;
+mod spans;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,6 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use self::process::ThisProcess;
+pub use self::spans::SpanCounts;
 use crate::model::{AccessPoint, Revision};
 
 /// 1xx to 5xx.
@@ -36,6 +38,7 @@ pub struct Metrics {
     access_log_dropped_lines: Counter,
     unkept_refusals: Counter,
     uncounted_uses: Counter,
+    spans: SpanCounts,
     /// By upstream and server, which come from the configuration alone.
     upstream_servers: Arc<ShownServers>,
     thread_connections: Family<[(&'static str, String); 1], Gauge>,
@@ -132,6 +135,7 @@ impl Metrics {
         let help =
             "Requests and refusals missing from the usage of keys and users: too many credentials at once";
         registry.register("uncounted_uses", help, uncounted_uses.clone());
+        let spans = SpanCounts::registered(registry);
         let upstream_servers = Arc::new(ShownServers::default());
         registry.register_collector(Box::new(Arc::clone(&upstream_servers)));
         let thread_connections = Family::default();
@@ -158,6 +162,7 @@ impl Metrics {
             access_log_dropped_lines,
             unkept_refusals,
             uncounted_uses,
+            spans,
             upstream_servers,
             thread_connections,
             config_reloads,
@@ -172,6 +177,11 @@ impl Metrics {
     /// The counter of what the usage of keys and users misses.
     pub fn uncounted_uses(&self) -> UncountedUses {
         UncountedUses(self.uncounted_uses.clone())
+    }
+
+    /// The counters of spans of traces.
+    pub fn spans(&self) -> SpanCounts {
+        self.spans.clone()
     }
 
     /// A gauge of the server `server` of the upstream `upstream`, at first unhealthy. Of several that live, the latest

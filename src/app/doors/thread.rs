@@ -17,15 +17,15 @@ use tokio_util::task::TaskTracker;
 use super::{HandedOver, Order, OrderSender};
 use crate::app::Shared;
 use crate::app::generation::{DoorKind, DoorPlan, Generation, UpstreamPlan};
-use crate::config::{HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
+use crate::config::{Config, HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
 use crate::gateway::http::{HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies};
 use crate::gateway::isproxy::{self, IsProxyDoor, IsProxyUpstream};
 use crate::model::Service;
 use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, accept_connections};
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds, SpanWriter, Tracer};
 
-/// How often a thread hands its buffered access log lines on.
-const FLUSH_ACCESS_LOG_EVERY: Duration = Duration::from_millis(200);
+/// How often a thread hands its buffered access log lines and spans on.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Connections end themselves when the drain is over; a thread waits so much longer, so that they are written down.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -51,8 +51,8 @@ pub(super) fn run(plan: Plan) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let (thread, sockets, received) = Thread::new(plan)?;
-        let access_log = Rc::clone(&thread.parts.access_log);
-        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log)));
+        let (access_log, spans) = (Rc::clone(&thread.parts.access_log), Rc::clone(&thread.parts.spans));
+        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log), Rc::clone(&spans)));
         tokio::task::spawn_local(Rc::clone(&thread).follow_orders(received));
         thread.accept_until_drain(sockets).await?;
         thread.connections.close();
@@ -62,6 +62,7 @@ pub(super) fn run(plan: Plan) -> Result<()> {
             tracing::warn!(connections, "cutting connections that did not end in time");
         }
         access_log.flush();
+        spans.flush();
         Ok(())
     })
 }
@@ -83,6 +84,9 @@ struct Parts {
     shared: Shared,
     seed: u64,
     access_log: Rc<AccessLogWriter>,
+    spans: Rc<SpanWriter>,
+    /// That of the present generation.
+    config: RefCell<Arc<Config>>,
     request_ids: Rc<RequestIds>,
     open_bodies: Rc<OpenBodies>,
     api_metrics: DoorMetrics,
@@ -109,6 +113,9 @@ impl Thread {
         let parts = Parts {
             seed: plan.seed,
             access_log: Rc::new(plan.shared.access_log.writer()),
+            // Elsewhere than the request ids, which start at the seed itself.
+            spans: Rc::new(plan.shared.spans.writer(!plan.seed)),
+            config: RefCell::new(Arc::clone(&plan.generation.config)),
             request_ids: Rc::new(RequestIds::new(plan.seed)),
             open_bodies: OpenBodies::new(Arc::clone(&plan.shared.authenticator)),
             api_metrics: plan.shared.metrics.door(Service::Api),
@@ -215,6 +222,7 @@ impl Thread {
     fn put_in_force(&self, generation: &Generation) {
         let (parts, limits) = (&self.parts, &generation.limits);
         parts.take_upstreams_of(generation);
+        parts.config.replace(Arc::clone(&generation.config));
         self.drain_seconds.set(limits.drain_seconds);
         for (door, plan) in self.doors.iter().zip(&generation.doors) {
             match (door, &plan.kind) {
@@ -260,6 +268,13 @@ impl Parts {
         upstreams.iter().find(|(own, _)| Arc::ptr_eq(own, plan)).map(|(_, upstream)| upstream.clone())
     }
 
+    /// What makes traces for a door, as the present generation wants them.
+    fn tracer(&self) -> Option<Tracer> {
+        let config = self.config.borrow();
+        let traces = config.traces.as_ref()?;
+        Some(Tracer::new(&self.spans, traces, self.shared.clock.clone()))
+    }
+
     fn http_door(
         &self,
         plan: &DoorPlan,
@@ -281,6 +296,7 @@ impl Parts {
             open_bodies: Rc::clone(&self.open_bodies),
             metrics: self.api_metrics.clone(),
             access_log: Rc::clone(&self.access_log),
+            tracer: self.tracer(),
             refusals: self.shared.refusals.clone(),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),
@@ -304,6 +320,7 @@ impl Parts {
             upstream,
             metrics: self.isproxy_metrics.clone(),
             access_log: Rc::clone(&self.access_log),
+            tracer: self.tracer(),
             refusals: self.shared.refusals.clone(),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),
@@ -311,10 +328,11 @@ impl Parts {
     }
 }
 
-async fn flush_regularly(access_log: Rc<AccessLogWriter>) {
-    let mut ticks = interval(FLUSH_ACCESS_LOG_EVERY);
+async fn flush_regularly(access_log: Rc<AccessLogWriter>, spans: Rc<SpanWriter>) {
+    let mut ticks = interval(FLUSH_EVERY);
     loop {
         ticks.tick().await;
         access_log.flush();
+        spans.flush();
     }
 }

@@ -32,7 +32,7 @@ const BELONGING: &[(&str, &[&str])] = &[
 /// Headers that frame a message, steer a connection or are ours already: an identity there would break the exchange.
 ///
 /// Of these, `set_headers` may hold what is in [`SETTABLE_HEADERS`].
-const RESERVED_HEADERS: &[&str] = &[
+pub(super) const RESERVED_HEADERS: &[&str] = &[
     "authorization",
     "connection",
     "content-length",
@@ -325,7 +325,7 @@ fn set_headers(
 }
 
 /// A value that is never shown, and is wiped with its last copy. A fault does not repeat it: it may be a secret.
-fn header_value(
+pub(super) fn header_value(
     name: &HeaderName,
     text: Secret<String>,
     path: &KeyPath,

@@ -90,10 +90,15 @@ impl ClientConnection {
         self.direct.client_ip
     }
 
+    /// Does the connection come from one of `trusted`?
+    pub fn is_from(&self, trusted: &TrustedProxies) -> bool {
+        trusted.contains(self.source)
+    }
+
     /// From whom the request with these `headers`, as they came, is. A stranger's forwarding fields are not even
     /// read; of a proxy among `trusted`, `X-Forwarded-For` and `X-Forwarded-Proto` are, and must be readable.
     pub fn origin(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<Cow<'_, Origin>, Fault> {
-        if !trusted.contains(self.source) {
+        if !self.is_from(trusted) {
             return Ok(Cow::Borrowed(&self.direct));
         }
         let fields = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);

@@ -27,6 +27,7 @@ use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::routes::Resolved;
 use super::target::host_name;
+use super::trace_headers::strip_trace;
 use super::upgrade::{Answer, Asked};
 use super::upstream::{HttpUpstream, UpstreamBody};
 use crate::auth::Permit;
@@ -46,7 +47,11 @@ pub fn forward_request(
     async move {
         let route = route(door, &request);
         let id = record.id_value();
-        let permit = record.admitted(permit, route.map(|route| &route.upstream));
+        let traceparent = record.trace().map(|trace| {
+            strip_trace(request.headers_mut(), || trace.is_continued());
+            trace.traceparent()
+        });
+        let permit = record.admitted(permit, route);
         let Some(Resolved { upstream, upgrades, .. }) = route else {
             return door.refuse(Fault::NoRoute, request, record);
         };
@@ -67,6 +72,7 @@ pub fn forward_request(
             rules: upstream.identity_rules(),
             facts: &origin.forwarded,
             request_id: &id,
+            traceparent: traceparent.as_ref().map(<[u8; _]>::as_slice),
             received,
         };
         let answer = match asked {
@@ -75,6 +81,7 @@ pub fn forward_request(
             Some(asked) => match Box::pin(asked.ask(upstream, &told, request)).await {
                 Ok(Answer::Switched(switched)) => {
                     let permit = permit.clone();
+                    record.upstream_answered(Some(StatusCode::SWITCHING_PROTOCOLS));
                     return asked.open(door, &permit, switched, record);
                 }
                 Ok(Answer::Ordinary(response)) => Ok(response),
@@ -82,8 +89,12 @@ pub fn forward_request(
             },
         };
         match answer {
-            Ok(response) => pass_back(response, id, record),
+            Ok(response) => {
+                record.upstream_answered(Some(response.status()));
+                pass_back(response, id, record)
+            }
             Err(fault) => {
+                record.upstream_answered(None);
                 record.leaves_unread();
                 super::server::render_refusal(fault, record)
             }

@@ -214,8 +214,10 @@ fn handle_request(
             return Ok(door.refuse(denial.into(), request, record));
         };
         let credential = authorization.credential();
-        match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await
-        {
+        let attempt = Attempt { credential, service: Service::Api, client_ip };
+        let decision = door.authenticator.authenticate(attempt).await;
+        record.decided();
+        match decision {
             // Boxed: its state is large, and needed only while an upstream is asked.
             Decision::Allow(permit) => {
                 let quota = permit.quota();
