@@ -13,3 +13,4 @@ mod probing;
 mod reloading;
 mod serving;
 mod store_away;
+mod traces;

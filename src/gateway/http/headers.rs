@@ -360,19 +360,22 @@ mod tests {
     }
 
     fn identify(headers: &mut HeaderMap, permit: &Permit, rules: &IdentityRules) {
+        identify_within(headers, permit, rules, None);
+    }
+
+    fn identify_within(
+        headers: &mut HeaderMap,
+        permit: &Permit,
+        rules: &IdentityRules,
+        traceparent: Option<&[u8]>,
+    ) {
         let facts = ForwardedFacts {
             forwarded_for: HeaderValue::from_static("192.0.2.7"),
             forwarded_proto: HeaderValue::from_static("https"),
         };
         let id = HeaderValue::from_static("00000000000000ab");
-        let told = Told {
-            permit,
-            rules,
-            facts: &facts,
-            request_id: &id,
-            traceparent: None,
-            received: Version::HTTP_11,
-        };
+        let told =
+            Told { permit, rules, facts: &facts, request_id: &id, traceparent, received: Version::HTTP_11 };
         // Both ways of telling say the same.
         let mut behind = headers.clone();
         let plain = told.each_behind(headers, |name, value| {
@@ -555,6 +558,22 @@ mod tests {
         let mut trailers = map(&[("X-Api-Key", "forged"), ("X-Sum", "1")]);
         strip_trailers(&mut trailers, &rules);
         assert_eq!(names(&trailers), ["x-sum"]);
+    }
+
+    #[tokio::test]
+    async fn the_upstream_is_told_of_a_trace_once_however_it_is_told() {
+        let permit = permit_by_key().await;
+        let traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let own = (TRACEPARENT, HeaderValue::from_static("own"));
+        for (set, told) in
+            [(vec![], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (vec![own], "own")]
+        {
+            let rules = IdentityRules::new(IdentityHeaders::default(), SetHeaders(set));
+            let mut headers = map(&[("Host", "api.example")]);
+            identify_within(&mut headers, &permit, &rules, Some(traceparent));
+            let all: Vec<_> = headers.get_all(TRACEPARENT).iter().collect();
+            assert_eq!(all, [told]);
+        }
     }
 
     #[tokio::test]
