@@ -433,7 +433,7 @@ mod tests {
         let writer = log.writer();
         let line_bytes = {
             let mut line = Vec::new();
-            line::write_line(&mut line, &mut WrittenSecond::default(), &sample());
+            line::write_line(&mut line, &mut WrittenSecond::default(), &sample(), ALWAYS);
             line.len()
         };
         let lines = (WAITING_BUFFERS + 10) * (BUFFER_BYTES / line_bytes + 1);

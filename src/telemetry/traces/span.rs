@@ -136,6 +136,9 @@ mod tests {
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
+    const ATTRIBUTES: &[(&str, Option<Value<'_>>)] =
+        &[("a.text", Some(Value::text("grün"))), ("a.number", Some(Value::Number(502))), ("a.nothing", None)];
+
     fn sample() -> Span<'static> {
         Span {
             context: TraceContext::parse(PARENT.as_bytes()).unwrap(),
@@ -144,11 +147,7 @@ mod tests {
             kind: SpanKind::Server,
             start_unix_nanoseconds: 1_795_429_230_456_000_001,
             end_unix_nanoseconds: 1_795_429_230_556_000_001,
-            attributes: &[
-                ("a.text", Some(Value::Text("grün".as_bytes()))),
-                ("a.number", Some(Value::Number(502))),
-                ("a.nothing", None),
-            ],
+            attributes: ATTRIBUTES,
             events: &[("decided", Some(1_795_429_230_456_000_077)), ("never", None)],
             outcome: Outcome::Unset,
         }

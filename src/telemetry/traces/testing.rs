@@ -38,7 +38,7 @@ pub(super) fn attributes(span: &Span) -> BTreeMap<String, String> {
 /// A tracer that takes this share, at a clock that stands at [`NOW`], and where its spans arrive.
 pub(super) fn tracer(ratio: f64) -> (Tracer, mpsc::Receiver<SpanBatch>) {
     let (channel, received) = SpanChannel::new(SpanCounts::default());
-    let traces = Traces {
+    let wanted = Traces {
         otlp: Secret::new("http://127.0.0.1:4318/v1/traces".to_owned()),
         service_name: "latchkey".to_owned(),
         sample_ratio: SampleRatio::new(ratio).unwrap(),
@@ -46,7 +46,7 @@ pub(super) fn tracer(ratio: f64) -> (Tracer, mpsc::Receiver<SpanBatch>) {
         headers: SetHeaders::default(),
         ca: None,
     };
-    let tracer = Tracer::new(&Rc::new(channel.writer(7)), &traces, Clock::given(NOW));
+    let tracer = Tracer::new(&Rc::new(channel.writer(7)), &wanted, Clock::given(NOW));
     (tracer, received)
 }
 

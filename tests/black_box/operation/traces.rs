@@ -68,7 +68,7 @@ fn attributes(span: &Span) -> BTreeMap<&str, String> {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The parts of the `traceparent` that an upstream was told: trace, span, flags.
