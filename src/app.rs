@@ -17,6 +17,7 @@ mod loading;
 mod opening;
 mod ops_listeners;
 mod places;
+mod post_address;
 mod process;
 mod refusals;
 mod reload;
@@ -27,6 +28,7 @@ mod source;
 mod surroundings;
 mod swap;
 mod systemd;
+mod trace_export;
 mod usage;
 mod watchdog;
 
@@ -48,7 +50,7 @@ use crate::config::Config;
 use crate::net::Drain;
 use crate::ops::{Live, OpsState, Readiness};
 use crate::store::{Index, Store};
-use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, SwapOutcome};
+use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, SpanChannel, SwapOutcome};
 use acme::CertificateKeeping;
 pub use check::{find_unusable, find_warnings};
 use consoles::Consoles;
@@ -97,6 +99,8 @@ struct Shared {
     authenticator: Arc<Authenticator>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
+    /// Takes the spans of traces.
+    spans: SpanChannel,
     /// Takes what the doors refuse.
     refusals: RefusalRecorder,
     /// Takes failed sign-ins for the audit trail.
@@ -142,8 +146,10 @@ impl Gateway {
         let (config_refused, _) = watch::channel(None);
         let outdated = Arc::new(Notify::new());
         let (stop, tasks) = (stop_control.clone(), control_tasks.clone());
+        let collectors = watch::Sender::new(generation.collector.clone());
         let parts = control::Parts {
             opened,
+            collectors: collectors.subscribe(),
             outdated: Arc::clone(&outdated),
             limits: config.limits.clone(),
             readiness: readiness.clone(),
@@ -175,6 +181,7 @@ impl Gateway {
             ops: OpsListeners::new(ops, tasks.clone(), stop.clone()),
             health_checks: HealthChecks { tasks: tasks.clone(), stop: stop.clone() },
             certificates,
+            collectors,
             supervisor: supervisor.clone(),
             drain: drain.clone(),
             shared,

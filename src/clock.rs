@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -39,15 +39,28 @@ impl Clock {
     }
 
     /// The present moment. A machine whose clock stands before 1970 is taken to stand there.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
     pub fn now(&self) -> Timestamp {
         Timestamp::from_unix_milliseconds(match &self.0 {
             Source::Given(at) => at.load(Ordering::Relaxed),
-            Source::System => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Source::System => i64::try_from(since_1970().as_millis()).unwrap_or(i64::MAX),
         })
     }
+
+    /// The present moment in nanoseconds since 1970, as finely as the machine tells it: for traces, which are laid beside
+    /// those of other programs.
+    pub fn unix_nanoseconds(&self) -> u64 {
+        match &self.0 {
+            Source::Given(at) => {
+                u64::try_from(at.load(Ordering::Relaxed)).unwrap_or(0).saturating_mul(1_000_000)
+            }
+            Source::System => u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Microseconds of the clock that systemd compares by (`CLOCK_MONOTONIC`), which nobody sets.

@@ -22,6 +22,7 @@ mod structure;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod traces;
 mod tree;
 mod upstream;
 
@@ -46,12 +47,13 @@ pub use secret_file::mode_for_strangers;
 pub use security_events::{EventCommand, EventWebhook, SecurityEvents};
 pub use store_location::{PostgresUrl, StoreLocation};
 pub use tls::{CertificateSource, TlsFiles, TlsSettings, UnknownNames};
+pub use traces::{Traces, TrustIncoming};
 pub use upstream::{
     HealthCheckSchedule, Http2Use, HttpHealthCheck, HttpServer, HttpUpstream, IdentityHeaders, IsProxyServer,
     IsProxyUpstream, SERVERS_MAX, Scheme, SetHeaders, Upstream, UpstreamProtocol, UpstreamTls,
 };
 
-use crate::model::Secret;
+use crate::model::{SampleRatio, Secret};
 use faults::{Fault, FaultList, Place};
 use meaning::Review;
 use raw::RawConfig;
@@ -75,8 +77,10 @@ pub struct Config {
     pub policy: Policy,
     /// Every bound and deadline.
     pub limits: Limits,
-    /// The access log's file; `None`: no log.
-    pub access_log: Option<PathBuf>,
+    /// The access log; `None`: there is none.
+    pub access_log: Option<AccessLogFile>,
+    /// Where spans go; `None`: none are made.
+    pub traces: Option<Traces>,
     /// Whom to tell of what concerns an account's safety; `None`: nobody.
     pub security_events: Option<SecurityEvents>,
     /// Who issues certificates to listeners that have no files; `None`: no listener asks for that.
@@ -91,6 +95,15 @@ impl Config {
             _ => None,
         })
     }
+}
+
+/// The access log's file, and how much of what happens stands in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLogFile {
+    /// It is appended to.
+    pub path: PathBuf,
+    /// Of the requests that were let in and answered, the share that is written.
+    pub allowed: SampleRatio,
 }
 
 /// Where the master key comes from.
@@ -442,7 +455,8 @@ threads: many
         assert_eq!(config.limits.http2_streams, 12);
         assert_eq!(config.listeners[0].name, "12", "a number where a name is asked for is text");
         assert_eq!(config.upstreams[0].name, "from-file");
-        assert_eq!(config.access_log, Some(folder.path("logs/12")));
+        let access_log = config.access_log.unwrap();
+        assert_eq!((access_log.path, access_log.allowed), (folder.path("logs/12"), SampleRatio::ALL));
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn every_key_is_described_and_every_number_has_its_range() {
         assert!(!key.description.is_empty(), "{} has no description", key.path);
         assert!(!key.description.contains('|'), "{} would break the table", key.path);
         assert!(!key.default.is_empty(), "{} says neither a default nor that it is required", key.path);
-        let is_number = key.kind == "whole number";
+        let is_number = matches!(key.kind.as_str(), "whole number" | "number");
         assert_eq!(is_number, key.range.contains(" to "), "{}: {}", key.path, key.range);
         if key.path.starts_with("limits.") {
             assert!(key.at_the_limit.is_some(), "{}: end its description with `At the limit: …`", key.path);

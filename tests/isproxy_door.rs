@@ -121,6 +121,7 @@ impl Door {
             authenticator: Arc::clone(&authenticator),
             metrics: metrics.door(Service::IsProxy),
             access_log: Rc::new(given.access_log.writer()),
+            tracer: None,
             refusals: RefusalRecorder::new(clock.clone(), metrics.unkept_refusals()).0,
             request_ids: Rc::new(RequestIds::new(7)),
             clock: clock.clone(),

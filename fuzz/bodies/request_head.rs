@@ -90,6 +90,7 @@ fn judge<B: Body>(mut request: Request<B>) -> Option<(B, UploadFraming)> {
             rules: &rules,
             facts: &facts,
             request_id: &request_id,
+            traceparent: None,
             received,
         };
         let request = Request::from_parts(head.clone(), unread);

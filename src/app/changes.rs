@@ -25,6 +25,9 @@ pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<Stri
     if before.config.acme != after.config.acme {
         parts.push(String::from("acme"));
     }
+    if before.config.traces != after.config.traces {
+        parts.push(String::from("traces"));
+    }
     if has_other_certificates(before, after) {
         parts.push(String::from("certificates"));
     }
@@ -135,6 +138,7 @@ mod tests {
                 format!("{TEXT}acme: {{ directory: https://ca.example/dir, terms_accepted: true }}\n"),
                 &["acme"],
             ),
+            (format!("{TEXT}traces: {{ otlp: \"http://127.0.0.1:4318\" }}\n"), &["traces"]),
         ] {
             assert_eq!(changed_parts(&before, &folder.successor(&before, &text)), expected, "{text}");
         }
@@ -150,6 +154,7 @@ mod tests {
         let told = |text: &str| what_needs_a_restart(&started, url, &folder.parse(text)).join(", ");
         assert_eq!(told(TEXT), "");
         assert_eq!(told(&TEXT.replace("127.0.0.1:8443", "127.0.0.1:8445")), "", "sockets are no such thing");
+        assert_eq!(told(&format!("{TEXT}traces: {{ otlp: \"http://127.0.0.1:4318\" }}\n")), "");
         assert_eq!(told(&TEXT.replace("localhost:8446", "localhost:8447")), "public_url has changed");
         assert_eq!(
             what_needs_a_restart(&started, None, &folder.parse(&TEXT.replace("t:8446", "t:8447"))),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::generation::{Fault, Generation, tls_of};
+use super::post_address::AddressError;
 use crate::clock::Clock;
 use crate::config::{CertificateSource, Config, KeyPath, ListenerProtocol, TlsFiles, UpstreamTls};
 use crate::net::TlsError;
@@ -52,6 +53,11 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
             (KeyPath::default().key("security_events").key("webhook"), error.to_string())
         }
         Fault::Acme(error) => (KeyPath::default().key("acme").key("ca"), error.to_string()),
+        Fault::Traces(error) => {
+            let traces = KeyPath::default().key("traces");
+            let is_of_file = matches!(error, AddressError::Tls(_, error) if error.file().is_some());
+            (traces.key(if is_of_file { "ca" } else { "otlp" }), error.to_string())
+        }
         // Told by the configuration itself already.
         Fault::NoUpstream { .. } => (KeyPath::default(), fault.to_string()),
     }

@@ -17,6 +17,7 @@ use super::generation::UpstreamPlan;
 use super::opening::Opened;
 use super::refusals::RefusalKeeper;
 use super::snapshots::{self, SnapshotWriter};
+use super::trace_export::{Collector, export_spans};
 use super::usage::keep_usage;
 use crate::auth::{ControlPlane, IndexAge};
 use crate::config::{Limits, StoreLocation, UpstreamProtocol};
@@ -43,6 +44,8 @@ const LOG_AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
 /// What the control plane is started with.
 pub(super) struct Parts {
     pub(super) opened: Opened,
+    /// Where spans go.
+    pub(super) collectors: watch::Receiver<Option<Arc<Collector>>>,
     /// Asks for a new snapshot.
     pub(super) outdated: Arc<Notify>,
     /// For how long sessions of the console are kept.
@@ -54,9 +57,18 @@ pub(super) struct Parts {
 
 /// Starts the tasks of the control plane on the present runtime.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts { opened, outdated, limits, readiness, stop, tasks } = parts;
-    let Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots } =
-        opened;
+    let Parts { opened, collectors, outdated, limits, readiness, stop, tasks } = parts;
+    let Opened {
+        shared,
+        store,
+        plane,
+        noted_uses,
+        refused,
+        spans,
+        session_keeper,
+        failure_counter,
+        snapshots,
+    } = opened;
     let applied = *shared.index.applied().borrow();
     let id = format!("{:016x}", random::bits()?);
     let name = match store.location() {
@@ -108,6 +120,7 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     let uncounted = shared.metrics.uncounted_uses();
     tasks.spawn(keep_usage(shared.clone(), store, uncounted, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));
+    tasks.spawn(export_spans(spans, collectors, shared.metrics.spans(), stop.clone()));
     if let Some(counter) = failure_counter {
         tasks.spawn(counter.run(stop.clone()));
     }

@@ -14,11 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::acme::KeptCertificate;
 use super::listener_tls::{Issuing, ListenerTls, Offer};
 use super::places::{Place, places};
-use super::security_hook::{SecurityHook, WebhookError};
+use super::post_address::AddressError;
+use super::security_hook::SecurityHook;
+use super::trace_export::Collector;
 use crate::clock::Clock;
 use crate::config::{
     AcmeSettings, CertificateSource, Config, ConsoleListener, ForwardAuthListener, HttpListener,
-    IsProxyListener, Limits, ListenerProtocol, Route, TlsSettings, Upstream, UpstreamProtocol, UpstreamTls,
+    IsProxyListener, Limits, ListenerProtocol, Route, TlsSettings, Traces, Upstream, UpstreamProtocol,
+    UpstreamTls,
 };
 use crate::model::Timestamp;
 use crate::net::upstream::UpstreamServers;
@@ -47,6 +50,8 @@ pub(super) struct Generation {
     pub(super) upstreams: Vec<Arc<UpstreamPlan>>,
     /// Whom to tell of security events.
     pub(super) security_hook: Arc<SecurityHook>,
+    /// Where spans go; `None`: no traces are made.
+    pub(super) collector: Option<Arc<Collector>>,
 }
 
 /// One listener as the door threads open it.
@@ -102,7 +107,9 @@ pub(super) enum Fault {
     #[error("upstream `{0}` cannot be reached by TLS: {1}")]
     Upstream(String, TlsError),
     #[error("`security_events` cannot be told: {0}")]
-    SecurityEvents(WebhookError),
+    SecurityEvents(AddressError),
+    #[error("`traces` cannot be posted: {0}")]
+    Traces(AddressError),
     #[error("certificates cannot be ordered: {0}")]
     Acme(TlsError),
     #[error("listener `{listener}`: there is no upstream `{upstream}`")]
@@ -132,10 +139,20 @@ impl Generation {
             places(&config.listeners, known, before.map_or(0, |before| before.listeners_known));
         let acme = config.acme.clone().map(Arc::new);
         let mut build = Build::new(before, &listeners, metrics, acme.as_ref());
-        let Made { limits, upstreams, doors, consoles, security_hook } = build.parts(&config);
+        let Made { limits, upstreams, doors, consoles, security_hook, collector } = build.parts(&config);
         let faults = build.faults;
         if faults.is_empty() {
-            Ok(Self { config, limits, listeners, listeners_known, doors, consoles, upstreams, security_hook })
+            Ok(Self {
+                config,
+                limits,
+                listeners,
+                listeners_known,
+                doors,
+                consoles,
+                upstreams,
+                security_hook,
+                collector,
+            })
         } else {
             Err(Unusable(faults))
         }
@@ -240,6 +257,7 @@ struct Made {
     doors: Vec<Arc<DoorPlan>>,
     consoles: Vec<Arc<ConsolePlan>>,
     security_hook: Arc<SecurityHook>,
+    collector: Option<Arc<Collector>>,
 }
 
 impl<'a> Build<'a> {
@@ -267,7 +285,18 @@ impl<'a> Build<'a> {
             self.faults.push(Fault::SecurityEvents(error));
             SecurityHook::default()
         });
-        Made { limits, upstreams, doors, consoles, security_hook: Arc::new(security_hook) }
+        let collector = config.traces.as_ref().and_then(|traces| self.collector(traces));
+        Made { limits, upstreams, doors, consoles, security_hook: Arc::new(security_hook), collector }
+    }
+
+    fn collector(&mut self, traces: &Traces) -> Option<Arc<Collector>> {
+        match Collector::new(traces) {
+            Ok(collector) => Some(Arc::new(collector)),
+            Err(error) => {
+                self.faults.push(Fault::Traces(error));
+                None
+            }
+        }
     }
 
     fn upstreams(&mut self, config: &Config, limits: &Arc<Limits>) -> Vec<Arc<UpstreamPlan>> {
@@ -634,6 +663,20 @@ mod tests {
         folder.certify("one");
         let renewed = folder.successor(&same, &text);
         assert!(!Arc::ptr_eq(&certificate(&same), &certificate(&renewed)));
+    }
+
+    #[test]
+    fn authorities_of_a_collector_that_cannot_be_used_are_told() {
+        let folder = TestFolder::new();
+        folder.write("empty.pem", "nothing\n");
+        let before = folder.first();
+        assert!(before.collector.is_none());
+        let text = format!("{TEXT}traces: {{ otlp: \"https://otlp.example\", ca: empty.pem }}\n");
+        let unusable = before.successor(folder.parse(&text), &Metrics::default()).unwrap_err();
+        let told = unusable.to_string();
+        assert!(told.starts_with("`traces` cannot be posted: the collector of traces: "), "{told}");
+        assert!(!told.contains("otlp.example"), "{told}");
+        assert!(folder.successor(&before, &text.replace("empty.pem", "one.crt")).collector.is_some());
     }
 
     #[test]

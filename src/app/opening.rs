@@ -16,7 +16,7 @@ use crate::auth::{
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{KeyUse, Store};
-use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder};
+use crate::telemetry::{AccessLog, KeptRefusal, Metrics, RefusalRecorder, SpanBatch, SpanChannel};
 
 /// Uses of keys that may wait to be written; beyond, a use goes unnoted.
 const WAITING_KEY_USES: usize = 65_536;
@@ -29,6 +29,8 @@ pub(super) struct Opened {
     pub(super) plane: ControlPlane,
     pub(super) noted_uses: mpsc::Receiver<KeyUse>,
     pub(super) refused: mpsc::Receiver<KeptRefusal>,
+    /// Of all threads' traces.
+    pub(super) spans: mpsc::Receiver<SpanBatch>,
     pub(super) session_keeper: SessionKeeper,
     /// Where several gateways share the store.
     pub(super) failure_counter: Option<FailureCounter>,
@@ -70,22 +72,34 @@ pub(super) fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> 
         password_threads: password_threads(),
     })?);
     let access_log = match &config.access_log {
-        Some(path) => AccessLog::open(path)
-            .with_context(|| format!("the access log {} cannot be opened", path.display()))?,
+        Some(log) => AccessLog::open_for(&log.path, log.allowed)
+            .with_context(|| format!("the access log {} cannot be opened", log.path.display()))?,
         None => AccessLog::off(),
     };
     let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
     let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
+    let (span_channel, spans) = SpanChannel::new(metrics.spans());
     let shared = Shared {
         clock,
         index,
         authenticator,
         metrics,
         access_log,
+        spans: span_channel,
         refusals,
         failures: FailureGroups::default(),
     };
-    Ok(Opened { shared, store, plane, noted_uses, refused, session_keeper, failure_counter, snapshots })
+    Ok(Opened {
+        shared,
+        store,
+        plane,
+        noted_uses,
+        refused,
+        spans,
+        session_keeper,
+        failure_counter,
+        snapshots,
+    })
 }
 
 /// Half the cores hash passwords, so that the other half answers keys (DESIGN section 4).

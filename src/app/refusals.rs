@@ -125,6 +125,7 @@ mod tests {
                 upstream: None,
                 duration_microseconds: 1,
                 response_bytes: 1,
+                trace_id: None,
             };
             recorder.record(&record, RefusalDetails::default());
             record.request_id

@@ -29,6 +29,7 @@ use super::sockets::{SocketFault, Sockets};
 use super::source::{ConfigSource, FileMarks};
 use super::swap::{OwnProgram, Successor, SwapFault};
 use super::systemd::Supervisor;
+use super::trace_export::Collector;
 use crate::auth::{ControlPlane, Event, EventKind};
 use crate::config::Config;
 use crate::net::{ConnectionSlots, Drain};
@@ -82,6 +83,8 @@ pub(super) struct Reloader {
     /// Takes whom to tell of security events from now on.
     pub(super) hooks: watch::Sender<Arc<SecurityHook>>,
     pub(super) certificates: CertificateKeeping,
+    /// Takes where spans go from now on.
+    pub(super) collectors: watch::Sender<Option<Arc<Collector>>>,
     pub(super) health_checks: HealthChecks,
     /// Takes since when the files hold what is refused.
     pub(super) config_refused: watch::Sender<Option<Instant>>,
@@ -245,6 +248,7 @@ impl Reloader {
         self.consoles.put_in_force(&next, &self.sockets, consoles);
         self.ops.put_in_force(&next, ops);
         self.hooks.send_replace(Arc::clone(&next.security_hook));
+        self.collectors.send_replace(next.collector.clone());
         let orders = self.orders.iter().zip(doors);
         let taking_over: Vec<_> = orders.map(|(thread, new)| order(thread, &next, new)).collect();
         let all = async {

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::post_address::AddressError;
 use crate::auth::SecurityEvent;
 use crate::clock::Clock;
 use crate::config::{EventCommand, SecurityEvents};
 pub(super) use following::follow_security_events;
 use webhook::Webhook;
-pub use webhook::WebhookError;
 
 /// The program and the receiver each have so long for one event.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ impl SecurityHook {
     ///
     /// # Errors
     /// The webhook is no address that could be posted to, or the system trusts no authority to judge it by.
-    pub fn new(config: Option<&SecurityEvents>, clock: &Clock) -> Result<Self, WebhookError> {
+    pub fn new(config: Option<&SecurityEvents>, clock: &Clock) -> Result<Self, AddressError> {
         let Some(config) = config else { return Ok(Self::default()) };
         let webhook = config.webhook.as_ref().map(|webhook| Webhook::new(webhook, clock.clone()));
         Ok(Self { command: config.command.clone(), webhook: webhook.transpose()? })

@@ -273,6 +273,7 @@ pub(super) mod tests {
             policy: Policy::default(),
             limits: crate::config::Limits::default(),
             access_log: None,
+            traces: None,
             security_events: None,
             acme: None,
         }

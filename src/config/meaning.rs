@@ -6,6 +6,7 @@
 mod acme;
 mod listeners;
 mod security_events;
+mod traces;
 mod upstreams;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::faults::{Fault, FaultList, KeyPath, shown};
 use super::interpolation::{read_text, reason};
-use super::raw::{RawAccessLog, RawConfig, RawDoor, RawPolicy, RawStore, Required};
+use super::raw::{RawConfig, RawDoor, RawPolicy, RawStore, Required};
 use super::tree::{Node, Origin, Value};
 use super::{Config, MasterKeySource, Policy, StoreLocation, mode_for_strangers};
 use crate::model::{Secret, TimeSpan};
@@ -48,7 +49,11 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
     }
     let policy = policy(&raw.policy, review);
     let access_log = match raw.access_log {
-        Some(RawAccessLog { path }) => Some(review.path(&top.key("access_log").key("path"), path)?),
+        Some(raw) => Some(traces::access_log(raw, review)?),
+        None => None,
+    };
+    let traces = match raw.traces {
+        Some(raw) => Some(traces::traces(raw, review)?),
         None => None,
     };
     let security_events = match raw.security_events {
@@ -65,6 +70,7 @@ pub(super) fn config(raw: RawConfig, review: &mut Review<'_>) -> Option<Config> 
         policy,
         limits: raw.limits,
         access_log,
+        traces,
         security_events,
         acme: acme?,
     })

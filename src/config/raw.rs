@@ -7,6 +7,7 @@ mod acme;
 mod listener;
 mod policy;
 mod security_events;
+mod traces;
 mod upstream;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -16,6 +17,7 @@ pub(super) use acme::{RawAcme, RawChallenge, RawExternalAccount};
 pub(super) use listener::{RawCertificate, RawListener, RawProtocol, RawRoute, RawTls};
 pub(super) use policy::{RawDoor, RawPolicy};
 pub(super) use security_events::RawSecurityEvents;
+pub(super) use traces::{RawAccessLog, RawTraces};
 pub(super) use upstream::{
     RawHealthCheck, RawHttp2Use, RawIdentityHeaders, RawUpstream, RawUpstreamProtocol, RawUpstreamTls,
     RawUpstreamTlsFiles, RawUpstreamTlsWord,
@@ -59,6 +61,8 @@ pub(super) struct RawConfig {
     pub(super) limits: Limits,
     /// One JSON object a request; left out: no log.
     pub(super) access_log: Option<RawAccessLog>,
+    /// Spans of requests and sessions for OpenTelemetry; left out: none are made.
+    pub(super) traces: Option<RawTraces>,
     /// Whom to tell of what concerns an account's safety, such as a new key or MFA that was reset; left out: nobody.
     pub(super) security_events: Option<RawSecurityEvents>,
     /// The authority that issues the certificates of listeners with `acme_hosts` (ACME, RFC 8555); left out: none.
@@ -88,15 +92,6 @@ impl Default for RawStore {
     fn default() -> Self {
         Self { url: String::from("sqlite:data/latchkey.db"), snapshot: Required(Some(snapshot_file())) }
     }
-}
-
-/// `access_log:`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
-pub(super) struct RawAccessLog {
-    /// The file to append to, mode 0600; its folder is made. A line that the disk does not take in time is dropped and counted.
-    pub(super) path: Required<String>,
 }
 
 /// A value that must be there. `None`: it is missing or unsound, and a fault says so already; then whatever depends

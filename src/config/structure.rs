@@ -133,11 +133,19 @@ impl<'a> Checker<'a> {
             Look::Nothing => "nothing",
             Look::Boolean(value) if of_type("boolean").is_some() => return Some(value.into()),
             Look::Boolean(_) => "true or false",
-            Look::Integer(value) => match of_type("integer") {
-                Some(schema) => return self.integer(value, node, schema, path),
+            Look::Integer(value) => match (of_type("integer"), of_type("number")) {
+                (Some(schema), _) => return self.integer(value, node, schema, path),
+                (None, Some(schema)) => return self.number(scalar, node, schema, path),
+                (None, None) => "a number",
+            },
+            Look::Fraction => match of_type("number") {
+                Some(schema) => return self.number(scalar, node, schema, path),
+                None if of_type("integer").is_some() => "a number of another form",
                 None => "a number",
             },
-            Look::OtherNumber if of_type("integer").is_some() => "a number of another form",
+            Look::OtherNumber if of_type("integer").or_else(|| of_type("number")).is_some() => {
+                "a number of another form"
+            }
             Look::OtherNumber => "a number",
             Look::Text if !words.is_empty() => return self.word(scalar, node, &words, path),
             Look::Text if of_type("string").is_some() => return Some(scalar.text.as_str().into()),
@@ -150,6 +158,18 @@ impl<'a> Checker<'a> {
         let bound = |name, default| schema.get(name).and_then(Json::as_u64).unwrap_or(default);
         let (minimum, maximum) = (bound("minimum", 0), bound("maximum", u64::MAX));
         if let Some(value) = u64::try_from(value).ok().filter(|value| (minimum..=maximum).contains(value)) {
+            return Some(value.into());
+        }
+        self.faults.push(Fault::new(node.place, path, format!("must be from {minimum} to {maximum}")));
+        None
+    }
+
+    /// A whole number or a fraction, which `scalar` looks like.
+    fn number(&mut self, scalar: &Scalar, node: &Node, schema: Plain<'a>, path: &KeyPath) -> Option<Json> {
+        let bound = |name, default| schema.get(name).and_then(Json::as_f64).unwrap_or(default);
+        let (minimum, maximum) = (bound("minimum", 0.0), bound("maximum", f64::MAX));
+        let value = scalar.text.parse::<f64>().ok();
+        if let Some(value) = value.filter(|value| (minimum..=maximum).contains(value)) {
             return Some(value.into());
         }
         self.faults.push(Fault::new(node.place, path, format!("must be from {minimum} to {maximum}")));
@@ -180,7 +200,7 @@ impl<'a> Checker<'a> {
         path: &KeyPath,
     ) -> Option<Json> {
         let words = words(allowed);
-        let mut wanted: Vec<&str> = ["object", "array", "boolean", "integer", "string"]
+        let mut wanted: Vec<&str> = ["object", "array", "boolean", "integer", "number", "string"]
             .into_iter()
             .filter(|name| allowed.iter().any(|schema| has_type(schema, name)))
             .map(type_in_words)
@@ -219,6 +239,7 @@ fn type_in_words(name: &str) -> &'static str {
         "array" => "a list",
         "boolean" => "true or false",
         "integer" => "a whole number",
+        "number" => "a number",
         _ => "text",
     }
 }
@@ -228,7 +249,9 @@ enum Look {
     Nothing,
     Boolean(bool),
     Integer(i128),
-    /// A fraction, or a spelling that readers of YAML disagree about, like `010`.
+    /// With a point or an exponent.
+    Fraction,
+    /// A spelling that readers of YAML disagree about, like `010`.
     OtherNumber,
     Text,
 }
@@ -261,7 +284,12 @@ fn number(text: &str) -> Option<Look> {
     }
     let based = unsigned.starts_with("0x") || unsigned.starts_with("0o");
     let grouped = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
-    (based || grouped || text.parse::<f64>().is_ok()).then_some(Look::OtherNumber)
+    if based || grouped {
+        return Some(Look::OtherNumber);
+    }
+    let has_one_reading = unsigned.starts_with("0.") || !unsigned.starts_with('0');
+    let look = if has_one_reading { Look::Fraction } else { Look::OtherNumber };
+    text.parse::<f64>().is_ok().then_some(look)
 }
 
 #[cfg(test)]
@@ -292,6 +320,14 @@ mod tests {
             ("threads: [1]", "f.yaml:1:10 threads: must be a whole number, not a list"),
             ("threads: {}", "f.yaml:1:10 threads: must be a whole number, not a mapping"),
             ("threads:", "f.yaml:1:8 threads: must be a whole number, not nothing"),
+            (
+                "access_log: { path: l, sample: { allowed: half } }",
+                "f.yaml:1:43 access_log.sample.allowed: must be a number, not text",
+            ),
+            (
+                "access_log: { path: l, sample: { allowed: 0x1 } }",
+                "f.yaml:1:43 access_log.sample.allowed: must be a number, not a number of another form",
+            ),
             ("store: x", "f.yaml:1:8 store: must be a mapping, not text"),
             ("store: { url: 7 }", "f.yaml:1:15 store.url: must be text, not a number"),
             ("master_key: 0123456789", "f.yaml:1:13 master_key: must be text, not a number"),
@@ -315,6 +351,18 @@ mod tests {
                 "f.yaml:1:10 threads: must be from 0 to 1024",
             ),
             ("limits: { drain_seconds: 3601 }", "f.yaml:1:26 limits.drain_seconds: must be from 0 to 3600"),
+            (
+                "access_log: { path: l, sample: { allowed: 1.01 } }",
+                "f.yaml:1:43 access_log.sample.allowed: must be from 0 to 1",
+            ),
+            (
+                "access_log: { path: l, sample: { allowed: -1 } }",
+                "f.yaml:1:43 access_log.sample.allowed: must be from 0 to 1",
+            ),
+            (
+                "access_log: { path: l, sample: { allowed: 1e999 } }",
+                "f.yaml:1:43 access_log.sample.allowed: must be from 0 to 1",
+            ),
             (
                 "limits: { http_header_bytes: 1 }",
                 "f.yaml:1:30 limits.http_header_bytes: must be from 8192 to 1048576",
@@ -401,7 +449,7 @@ mod tests {
                     _ => {}
                 }
             }
-            if object.get("type").is_some_and(|of| of == "integer") {
+            if object.get("type").is_some_and(|of| of == "integer" || of == "number") {
                 assert!(object.contains_key("minimum") && object.contains_key("maximum"), "{schema}");
             }
         }

@@ -143,6 +143,7 @@ impl Drop for RequestRecord {
             upstream: None,
             duration_microseconds: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             response_bytes: self.response_bytes,
+            trace_id: None,
         };
         self.log.writer.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
     }

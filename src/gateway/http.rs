@@ -26,6 +26,7 @@ mod request_body;
 mod routes;
 mod server;
 mod target;
+mod trace_headers;
 mod upgrade;
 mod upstream;
 
@@ -55,7 +56,7 @@ use crate::config::{
     ClientAddressRules, ForwardAuthListener, HttpListener, IdentityHeaders, Limits, PlaintextCredentials,
 };
 use crate::model::AllowList;
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds, Tracer};
 
 /// What a door is made of.
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub struct HttpDoorParts {
     pub metrics: DoorMetrics,
     /// This thread's access log.
     pub access_log: Rc<AccessLogWriter>,
+    /// Makes traces; `None`: there are none.
+    pub tracer: Option<Tracer>,
     /// Takes what is refused.
     pub refusals: RefusalRecorder,
     /// This thread's request ids.
@@ -118,6 +121,7 @@ pub struct HttpDoor {
     open_bodies: Rc<OpenBodies>,
     metrics: DoorMetrics,
     access_log: Rc<AccessLogWriter>,
+    tracer: Option<Tracer>,
     refusals: RefusalRecorder,
     request_ids: Rc<RequestIds>,
     clock: Clock,
@@ -136,6 +140,7 @@ impl HttpDoor {
             open_bodies: parts.open_bodies,
             metrics: parts.metrics,
             access_log: parts.access_log,
+            tracer: parts.tracer,
             refusals: parts.refusals,
             request_ids: parts.request_ids,
             clock: parts.clock,

@@ -213,6 +213,7 @@ mod tests {
             upstream: None,
             duration_microseconds: 1,
             response_bytes: 0,
+            trace_id: None,
         });
         writer.flush();
         while log.dropped_lines() == 0 {

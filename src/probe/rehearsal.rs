@@ -15,11 +15,12 @@ use super::origins::{Origins, admission};
 use super::recorder::Recorder;
 use super::shortened::shorten;
 use crate::config::{
-    CertificateSource, Config, Http2Use, HttpListener, HttpServer, HttpUpstream, IdentityHeaders,
-    IsProxyListener, IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol, MasterKeySource,
-    PlaintextCredentials, Route, Scheme, StoreLocation, TlsFiles, TlsSettings, UnknownNames, Upstream,
-    UpstreamProtocol, UpstreamTls,
+    AccessLogFile, CertificateSource, Config, Http2Use, HttpListener, HttpServer, HttpUpstream,
+    IdentityHeaders, IsProxyListener, IsProxyServer, IsProxyUpstream, Limits, Listener, ListenerProtocol,
+    MasterKeySource, PlaintextCredentials, Route, Scheme, StoreLocation, TlsFiles, TlsSettings, UnknownNames,
+    Upstream, UpstreamProtocol, UpstreamTls,
 };
+use crate::model::SampleRatio;
 
 /// Where nothing names a host.
 const ANY_HOST: &str = "probe.invalid";
@@ -89,6 +90,7 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
         policy,
         limits,
         access_log,
+        traces: _,
         security_events: _,
         acme: _,
     } = config;
@@ -116,7 +118,10 @@ pub(super) fn rehearse(config: &Config, folder: &Path, runtime: &Handle) -> Resu
         threads: *threads,
         policy: policy.clone(),
         limits,
-        access_log: access_log.as_ref().map(|_| folder.join("access.jsonl")),
+        access_log: access_log
+            .as_ref()
+            .map(|_| AccessLogFile { path: folder.join("access.jsonl"), allowed: SampleRatio::ALL }),
+        traces: None,
         security_events: None,
         acme: None,
     };

@@ -18,8 +18,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::time::Duration;
 
 use self::line::WrittenSecond;
-use super::RequestId;
-use crate::model::{AccessPoint, ClientIp, KeyId, Timestamp};
+use super::{RequestId, TraceId};
+use crate::model::{AccessPoint, ClientIp, KeyId, SampleRatio, Timestamp};
 
 /// A buffer of this many bytes is handed on.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -27,6 +27,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const BUFFER_ROOM: usize = BUFFER_BYTES + 2 * 1024;
 /// Buffers that may wait for the disk, over all threads: 2 MiB.
 const WAITING_BUFFERS: usize = 32;
+/// What a line says of its share that is of all such lines.
+const ALWAYS: &str = "1";
 /// How long the end of the log may wait for the disk.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -65,6 +67,8 @@ pub struct AccessRecord<'a> {
     pub duration_microseconds: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
+    /// Its trace, where traces are made.
+    pub trace_id: Option<TraceId>,
 }
 
 /// The access log of the process; hands each door thread a writer.
@@ -73,6 +77,14 @@ pub struct AccessRecord<'a> {
 /// waits until what was handed on is in the file, five seconds at most.
 #[derive(Clone, Debug)]
 pub struct AccessLog(Option<Arc<Channel>>);
+
+/// What a line says of how many are like it.
+#[derive(Clone, Debug)]
+struct Share {
+    ratio: SampleRatio,
+    /// As JSON.
+    text: Box<str>,
+}
 
 /// One door thread's buffer before the log: a full one is handed to the log's own thread, so that no door touches a file.
 pub struct AccessLogWriter {
@@ -87,6 +99,8 @@ struct Channel {
     /// Taken out at the end, so that the thread sees it close.
     buffers: Option<SyncSender<Vec<u8>>>,
     dropped_lines: Arc<AtomicU64>,
+    /// Of the requests that were let in and answered.
+    allowed: Share,
     /// Closes when the writing thread has ended; in a mutex only to be shared, nobody else takes it.
     ended: std::sync::Mutex<Receiver<()>>,
 }
@@ -103,14 +117,23 @@ impl AccessLog {
     ///
     /// The folder or the file cannot be made or opened, or no thread can be started.
     pub fn open(path: &Path) -> std::io::Result<Self> {
+        Self::open_for(path, SampleRatio::ALL)
+    }
+
+    /// The same; of the lines that [`AccessLogWriter::write_allowed`] is given, the share `allowed` is written.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the file cannot be made or opened, or no thread can be started.
+    pub fn open_for(path: &Path, allowed: SampleRatio) -> std::io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Self::start(file)
+        Self::start(file, allowed)
     }
 
-    fn start(sink: impl Write + Send + 'static) -> std::io::Result<Self> {
+    fn start(sink: impl Write + Send + 'static, allowed: SampleRatio) -> std::io::Result<Self> {
         let (buffers, received) = sync_channel(WAITING_BUFFERS);
         let (end, ended) = channel();
         let dropped_lines = Arc::new(AtomicU64::new(0));
@@ -119,7 +142,8 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || write_buffers(sink, &received, &counter, end))?;
         let ended = std::sync::Mutex::new(ended);
-        Ok(Self(Some(Arc::new(Channel { buffers: Some(buffers), dropped_lines, ended }))))
+        let allowed = Share { ratio: allowed, text: allowed.to_string().into() };
+        Ok(Self(Some(Arc::new(Channel { buffers: Some(buffers), dropped_lines, allowed, ended }))))
     }
 
     /// A writer for one thread.
@@ -137,9 +161,24 @@ impl AccessLog {
 impl AccessLogWriter {
     /// Adds a line to the buffer; never waits. Lines that the log cannot take any more are counted and dropped.
     pub fn write(&self, record: &AccessRecord<'_>) {
+        if let Some(channel) = &self.channel {
+            self.append(channel, record, ALWAYS);
+        }
+    }
+
+    /// The same for a request that was let in and answered, of which the log may take a share: which ones, their ids
+    /// decide, so that a session is there as a whole or not at all.
+    pub fn write_allowed(&self, record: &AccessRecord<'_>) {
         let Some(channel) = &self.channel else { return };
+        let Share { ratio, text } = &channel.allowed;
+        if ratio.takes(record.request_id.bits()) {
+            self.append(channel, record, text);
+        }
+    }
+
+    fn append(&self, channel: &Channel, record: &AccessRecord<'_>, sample_ratio: &str) {
         let mut buffer = self.buffer.borrow_mut();
-        line::write_line(&mut buffer, &mut self.second.borrow_mut(), record);
+        line::write_line(&mut buffer, &mut self.second.borrow_mut(), record, sample_ratio);
         if buffer.len() >= BUFFER_BYTES {
             channel.hand_on(&mut buffer);
         }
@@ -290,6 +329,7 @@ mod tests {
             upstream: Some("registry"),
             duration_microseconds: 1234,
             response_bytes: 56,
+            trace_id: None,
         }
     }
 
@@ -389,11 +429,11 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_costs_lines_and_never_a_doors_time() {
         let (release, released) = channel::<()>();
-        let log = AccessLog::start(Hanging(released)).unwrap();
+        let log = AccessLog::start(Hanging(released), SampleRatio::ALL).unwrap();
         let writer = log.writer();
         let line_bytes = {
             let mut line = Vec::new();
-            line::write_line(&mut line, &mut WrittenSecond::default(), &sample());
+            line::write_line(&mut line, &mut WrittenSecond::default(), &sample(), ALWAYS);
             line.len()
         };
         let lines = (WAITING_BUFFERS + 10) * (BUFFER_BYTES / line_bytes + 1);
@@ -417,6 +457,36 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_share_of_what_was_let_in_is_written_by_its_ids_and_all_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.jsonl");
+        let log = AccessLog::open_for(&path, SampleRatio::new(0.25).unwrap()).unwrap();
+        let (writer, ids) = (log.writer(), super::super::RequestIds::new(1));
+        for _ in 0..4_000 {
+            let record = AccessRecord { request_id: ids.next_id(), ..sample() };
+            // Two lines of one session.
+            writer.write_allowed(&record);
+            writer.write_allowed(&record);
+        }
+        for _ in 0..10 {
+            writer.write(&AccessRecord { status: 401, request_id: ids.next_id(), ..sample() });
+        }
+        writer.flush();
+        drop((writer, log));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (refused, allowed): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line["status"] == 401);
+        assert_eq!(refused.len(), 10);
+        assert!(refused.iter().all(|line| line["sample_ratio"] == 1));
+        assert!((1_700..2_300).contains(&allowed.len()), "{} of 8000", allowed.len());
+        for pair in allowed.chunks(2) {
+            assert_eq!(pair[0]["request_id"], pair[1]["request_id"]);
+            assert_eq!(pair[0]["sample_ratio"], 0.25);
         }
     }
 

@@ -9,6 +9,7 @@ mod exposition;
 mod histogram;
 mod process;
 mod reading;
+mod spans;
 mod upstreams;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ pub use self::histogram::Times;
 use self::histogram::{Histogram, Measured};
 use self::process::ThisProcess;
 pub use self::reading::{DoorReading, Reading, UpstreamReading};
+pub use self::spans::SpanCounts;
 use self::upstreams::{ShownServers, ShownTimes};
 pub use self::upstreams::{UpstreamGauge, UpstreamTimer, UpstreamTimers};
 use crate::model::{AccessPoint, Revision};
@@ -50,6 +52,7 @@ pub struct Metrics {
     access_log_dropped_lines: Counter,
     unkept_refusals: Counter,
     uncounted_uses: Counter,
+    spans: SpanCounts,
     /// By upstream and server, which come from the configuration alone.
     upstream_servers: Arc<ShownServers>,
     upstream_times: Arc<ShownTimes>,
@@ -150,6 +153,7 @@ impl Metrics {
         let help =
             "Requests and refusals missing from the usage of keys and users: too many credentials at once";
         registry.register("uncounted_uses", help, uncounted_uses.clone());
+        let spans = SpanCounts::registered(registry);
         let upstream_servers = Arc::new(ShownServers::default());
         registry.register_collector(Box::new(Arc::clone(&upstream_servers)));
         let upstream_times = Arc::new(ShownTimes::default());
@@ -195,6 +199,7 @@ impl Metrics {
             access_log_dropped_lines,
             unkept_refusals,
             uncounted_uses,
+            spans,
             upstream_servers,
             upstream_times,
             connections_limit,
@@ -214,6 +219,11 @@ impl Metrics {
     /// The counter of what the usage of keys and users misses.
     pub fn uncounted_uses(&self) -> UncountedUses {
         UncountedUses(self.uncounted_uses.clone())
+    }
+
+    /// The counters of spans of traces.
+    pub fn spans(&self) -> SpanCounts {
+        self.spans.clone()
     }
 
     /// A gauge of the server `server` of the upstream `upstream`, at first unhealthy. Of several that live, the latest

@@ -160,6 +160,7 @@ mod tests {
             upstream: None,
             duration_microseconds: 1,
             response_bytes: 2,
+            trace_id: None,
         }
     }
 

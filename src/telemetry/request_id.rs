@@ -1,8 +1,9 @@
 //! Names for requests: what a client reports, and what is searched for in the logs.
 
-use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
+
+use super::spread::{SpreadNumbers, write_hexadecimal};
 
 /// The name of one request: 16 hexadecimal digits. A client's own `X-Request-Id` is not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,21 +11,17 @@ pub struct RequestId(u64);
 
 /// Gives out request ids of one door thread.
 #[derive(Debug)]
-pub struct RequestIds(Cell<u64>);
+pub struct RequestIds(SpreadNumbers);
 
 impl RequestIds {
     /// Starts at `seed`, which must be random, so that threads and restarts do not meet.
     pub const fn new(seed: u64) -> Self {
-        Self(Cell::new(seed))
+        Self(SpreadNumbers::new(seed))
     }
 
-    /// The next id: a step through all 64-bit numbers, scrambled so that ids do not look alike.
+    /// The next id.
     pub fn next_id(&self) -> RequestId {
-        let next = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.0.set(next);
-        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        RequestId(mixed ^ (mixed >> 31))
+        RequestId(self.0.next_number())
     }
 }
 
@@ -47,13 +44,13 @@ impl RequestId {
     /// The id as 16 lower-case hexadecimal digits, without an allocation.
     pub fn to_ascii(self) -> [u8; 16] {
         let mut text = [b'0'; 16];
-        let mut left = self.0;
-        for place in text.iter_mut().rev() {
-            let digit = (left & 15) as u8;
-            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
-            left >>= 4;
-        }
+        write_hexadecimal(&mut text, self.0);
         text
+    }
+
+    /// The id as a draw that is evenly spread: whoever takes a share of the ids takes the same ones everywhere.
+    pub const fn bits(self) -> u64 {
+        self.0
     }
 }
 

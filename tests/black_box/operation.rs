@@ -22,3 +22,4 @@ mod serving;
 mod store_away;
 mod swapping;
 mod systemd;
+mod traces;

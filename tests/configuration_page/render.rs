@@ -191,6 +191,7 @@ fn kind_of(schema: &Value, root: &Value) -> String {
     let kind = match types.iter().find(|kind| **kind != "null") {
         Some(&"string") => "text".to_owned(),
         Some(&"integer") => "whole number".to_owned(),
+        Some(&"number") => "number".to_owned(),
         Some(&"boolean") => "true or false".to_owned(),
         Some(&"array") => match kind_of(&resolve(&schema["items"], root), root).as_str() {
             "whole number" => "list of whole numbers".to_owned(),

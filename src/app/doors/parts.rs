@@ -8,19 +8,24 @@ use std::sync::Arc;
 
 use crate::app::Shared;
 use crate::app::generation::{DoorKind, DoorPlan, Generation, UpstreamPlan};
-use crate::config::{ForwardAuthListener, HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol};
+use crate::config::{
+    Config, ForwardAuthListener, HttpListener, IsProxyListener, Limits, Route, UpstreamProtocol,
+};
 use crate::gateway::http::{
     Entrance, HttpDoor, HttpDoorParts, HttpDoorway, HttpUpstream, OpenBodies, Purpose, Routes,
 };
 use crate::gateway::isproxy::{self, IsProxyDoor, IsProxyUpstream};
 use crate::model::Service;
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RequestIds, SpanWriter, Tracer};
 
 /// What doors are made of, beside their plans.
 pub(super) struct Parts {
     shared: Shared,
     seed: u64,
     pub(super) access_log: Rc<AccessLogWriter>,
+    pub(super) spans: Rc<SpanWriter>,
+    /// That of the present generation.
+    config: RefCell<Arc<Config>>,
     request_ids: Rc<RequestIds>,
     open_bodies: Rc<OpenBodies>,
     api_metrics: DoorMetrics,
@@ -44,11 +49,14 @@ pub(super) enum Door {
 }
 
 impl Parts {
-    /// Parts of a thread whose request ids and draws start at `seed`.
-    pub(super) fn new(shared: Shared, seed: u64) -> Self {
+    /// Parts of a thread whose request ids and draws start at `seed`, for doors of `generation`.
+    pub(super) fn new(shared: Shared, seed: u64, generation: &Generation) -> Self {
         Self {
             seed,
             access_log: Rc::new(shared.access_log.writer()),
+            // Elsewhere than the request ids, which start at the seed itself.
+            spans: Rc::new(shared.spans.writer(!seed)),
+            config: RefCell::new(Arc::clone(&generation.config)),
             request_ids: Rc::new(RequestIds::new(seed)),
             open_bodies: OpenBodies::new(Arc::clone(&shared.authenticator)),
             api_metrics: shared.metrics.door(Service::Api),
@@ -93,9 +101,10 @@ impl Parts {
         }
     }
 
-    /// Keeps the connections to upstreams that are the same in `generation`, and lets go of the others: what is under
-    /// way on them holds them until it has ended.
-    pub(super) fn take_upstreams_of(&self, generation: &Generation) {
+    /// Makes doors as `generation` wants them from now on. Keeps the connections to upstreams that are the same in it, and
+    /// lets go of the others: what is under way on them holds them until it has ended.
+    pub(super) fn go_by(&self, generation: &Generation) {
+        self.config.replace(Arc::clone(&generation.config));
         let before = self.upstreams.take();
         let same = |plan: &Arc<UpstreamPlan>| before.iter().find(|(own, _)| Arc::ptr_eq(own, plan));
         let limits = &generation.limits;
@@ -118,6 +127,13 @@ impl Parts {
     fn upstream(&self, plan: &Arc<UpstreamPlan>) -> Option<Upstream> {
         let upstreams = self.upstreams.borrow();
         upstreams.iter().find(|(own, _)| Arc::ptr_eq(own, plan)).map(|(_, upstream)| upstream.clone())
+    }
+
+    /// What makes traces for a door, as the present generation wants them.
+    fn tracer(&self) -> Option<Tracer> {
+        let config = self.config.borrow();
+        let traces = config.traces.as_ref()?;
+        Some(Tracer::new(&self.spans, traces, self.shared.clock.clone()))
     }
 
     fn http_door(
@@ -151,6 +167,7 @@ impl Parts {
             open_bodies: Rc::clone(&self.open_bodies),
             metrics: self.api_metrics.clone(),
             access_log: Rc::clone(&self.access_log),
+            tracer: self.tracer(),
             refusals: self.shared.refusals.clone(),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),
@@ -174,6 +191,7 @@ impl Parts {
             upstream,
             metrics: self.isproxy_metrics.clone(),
             access_log: Rc::clone(&self.access_log),
+            tracer: self.tracer(),
             refusals: self.shared.refusals.clone(),
             request_ids: Rc::clone(&self.request_ids),
             clock: self.shared.clock.clone(),

@@ -25,10 +25,10 @@ use crate::app::Shared;
 use crate::app::generation::{DoorPlan, Generation};
 use crate::config::Limits;
 use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, Drain, ListenerId, accept_connections};
-use crate::telemetry::AccessLogWriter;
+use crate::telemetry::{AccessLogWriter, SpanWriter};
 
-/// How often a thread hands its buffered access log lines on, and shows that it turns.
-const FLUSH_ACCESS_LOG_EVERY: Duration = Duration::from_millis(200);
+/// How often a thread hands its buffered access log lines and spans on, and shows that it turns.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Connections end themselves when the drain is over; a thread waits so much longer, so that they are written down.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -65,14 +65,14 @@ pub(super) fn run(plan: Plan) -> Result<()> {
             orders: plan.orders,
             connections: TaskTracker::new(),
             accepting: TaskTracker::new(),
-            parts: Parts::new(plan.shared, plan.seed),
+            parts: Parts::new(plan.shared, plan.seed, &generation),
             doors: RefCell::default(),
             early: RefCell::default(),
         });
         thread.begin(&generation, sockets)?;
         drop(generation);
-        let access_log = Rc::clone(&thread.parts.access_log);
-        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log), pulse));
+        let (access_log, spans) = (Rc::clone(&thread.parts.access_log), Rc::clone(&thread.parts.spans));
+        tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log), Rc::clone(&spans), pulse));
         tokio::task::spawn_local(Rc::clone(&thread).follow_orders(received));
         thread.drain.begun().await;
         thread.accepting.close();
@@ -90,6 +90,7 @@ pub(super) fn run(plan: Plan) -> Result<()> {
             tracing::warn!(connections, "cutting connections that did not end in time");
         }
         access_log.flush();
+        spans.flush();
         Ok(())
     })
 }
@@ -120,7 +121,7 @@ struct OpenDoor {
 
 impl Thread {
     fn begin(self: &Rc<Self>, generation: &Generation, sockets: Vec<DoorSockets>) -> Result<()> {
-        self.parts.take_upstreams_of(generation);
+        self.parts.go_by(generation);
         for plan in &generation.doors {
             self.open(plan, &generation.limits);
         }
@@ -244,7 +245,7 @@ impl Thread {
     /// are gone no longer.
     async fn put_in_force(self: &Rc<Self>, generation: &Generation, new: Vec<DoorSockets>) {
         let (parts, limits) = (&self.parts, &generation.limits);
-        parts.take_upstreams_of(generation);
+        parts.go_by(generation);
         self.drain_seconds.set(limits.drain_seconds);
         for plan in &generation.doors {
             match self.door(plan.id) {
@@ -288,11 +289,12 @@ impl Thread {
     }
 }
 
-async fn flush_regularly(access_log: Rc<AccessLogWriter>, pulse: Pulse) {
-    let mut ticks = interval(FLUSH_ACCESS_LOG_EVERY);
+async fn flush_regularly(access_log: Rc<AccessLogWriter>, spans: Rc<SpanWriter>, pulse: Pulse) {
+    let mut ticks = interval(FLUSH_EVERY);
     loop {
         ticks.tick().await;
         access_log.flush();
+        spans.flush();
         pulse.beat();
     }
 }

@@ -1,28 +1,21 @@
 //! Posts one event to an address, signed, and again if that fails.
-//!
-//! HTTP/1.1 over a connection of its own, by TLS that the system's authorities vouch for; redirects are not followed. The
-//! address is a secret: no error names it.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request};
 use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use tokio::time::{sleep, timeout};
-use url::{Host, Url};
+use tokio::time::sleep;
 
+use crate::app::post_address::{AddressError, PostAddress, PostError};
 use crate::clock::Clock;
 use crate::config::{EventWebhook, UpstreamTls};
 use crate::crypto::sign_event;
 use crate::model::Secret;
-use crate::net::upstream::{ConnectError, Target};
-use crate::net::{TlsError, client_config};
 
+/// What it is called in errors, which do not name the address.
+const WHAT: &str = "the webhook of security events";
 /// How long to wait before the second and the third try.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 const TIMESTAMP: &str = "latchkey-timestamp";
@@ -30,35 +23,9 @@ const SIGNATURE: &str = "latchkey-signature";
 
 /// Where events are posted to.
 pub(super) struct Webhook {
-    target: Target,
-    uri: Uri,
-    host: HeaderValue,
+    address: PostAddress,
     secret: Secret<String>,
     clock: Clock,
-}
-
-/// The address cannot be posted to.
-#[derive(Debug, thiserror::Error)]
-pub enum WebhookError {
-    /// It is no `http` or `https` URL with a host.
-    #[error("the webhook of security events is no http or https URL")]
-    Url,
-    /// Nobody vouches for its certificate.
-    #[error("the webhook of security events: {0}")]
-    Tls(#[from] TlsError),
-}
-
-/// Why an event was not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PostError {
-    #[error("the webhook cannot be reached: {0}")]
-    Unreachable(#[from] ConnectError),
-    #[error("the webhook broke off: {0}")]
-    Broke(#[from] hyper::Error),
-    #[error("the webhook answered {0}")]
-    Status(StatusCode),
-    #[error("the webhook did not answer in time")]
-    TooLate,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -69,36 +36,9 @@ impl std::fmt::Debug for Webhook {
 
 impl Webhook {
     /// The receiver that `config` names; the moment of each try is read from `clock`.
-    pub(super) fn new(config: &EventWebhook, clock: Clock) -> Result<Self, WebhookError> {
-        let url = Url::parse(config.url.expose()).map_err(|_| WebhookError::Url)?;
-        let host = match url.host().ok_or(WebhookError::Url)? {
-            Host::Domain(name) => name.to_owned(),
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
-        };
-        let tls = match url.scheme() {
-            "https" => {
-                let name = ServerName::try_from(host.clone()).map_err(|_| WebhookError::Url)?;
-                let system = UpstreamTls { ca: None, client: None, server_name: None };
-                Some((client_config(&system, &[b"http/1.1"])?, name))
-            }
-            "http" => None,
-            _ => return Err(WebhookError::Url),
-        };
-        let tls = tls.as_ref().map(|(config, name)| (config, name.clone()));
-        let port = url.port_or_known_default().ok_or(WebhookError::Url)?;
-        let authority = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (host, _) => host.unwrap_or_default().to_owned(),
-        };
-        let path = url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-        Ok(Self {
-            target: Target::new(&host, port, String::from("the webhook of security events"), tls),
-            uri: path.parse().map_err(|_| WebhookError::Url)?,
-            host: HeaderValue::from_str(&authority).map_err(|_| WebhookError::Url)?,
-            secret: config.secret.clone(),
-            clock,
-        })
+    pub(super) fn new(config: &EventWebhook, clock: Clock) -> Result<Self, AddressError> {
+        let address = PostAddress::new(config.url.expose(), &UpstreamTls::default(), WHAT)?;
+        Ok(Self { address, secret: config.secret.clone(), clock })
     }
 
     /// Posts `body`, each try within `deadline`; any 2xx is success.
@@ -115,33 +55,14 @@ impl Webhook {
     }
 
     async fn post_once(&self, body: &Bytes, deadline: Duration) -> Result<(), PostError> {
-        let status =
-            timeout(deadline, self.exchange(body, deadline)).await.map_err(|_| PostError::TooLate)??;
-        if status.is_success() { Ok(()) } else { Err(PostError::Status(status)) }
-    }
-
-    async fn exchange(&self, body: &Bytes, deadline: Duration) -> Result<StatusCode, PostError> {
-        let stream = self.target.connect(deadline).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let (mut answer, mut connection) = (pin!(sender.send_request(self.request(body))), pin!(connection));
-        let answer = tokio::select! {
-            answer = &mut answer => answer,
-            // Then the answer is there, or will never be.
-            _ = &mut connection => answer.await,
-        };
-        Ok(answer?.status())
+        self.address.post(self.request(body), deadline).await
     }
 
     /// Signed anew for each try, so that a late one does not look like one that somebody has recorded.
     fn request(&self, body: &Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        let mut request = self.address.request(body.clone());
         let timestamp = self.clock.now().unix_seconds();
         let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        headers.insert(USER_AGENT, HeaderValue::from_static("latchkey"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
         if let Ok(signature) = HeaderValue::from_str(&sign_event(&self.secret, timestamp, body)) {
@@ -170,7 +91,7 @@ mod tests {
         (listener, webhook(&url).unwrap())
     }
 
-    fn webhook(url: &str) -> Result<Webhook, WebhookError> {
+    fn webhook(url: &str) -> Result<Webhook, AddressError> {
         let config =
             EventWebhook { url: Secret::new(url.to_owned()), secret: Secret::new(SECRET.to_owned()) };
         Webhook::new(&config, Clock::given(Timestamp::from_unix_milliseconds(1_800_000_000_500)))
@@ -218,7 +139,7 @@ mod tests {
         };
         let (posted, ()) = tokio::join!(webhook.post(BODY, DEADLINE), refusals);
         let error = posted.unwrap_err().to_string();
-        assert_eq!(error, "the webhook answered 429 Too Many Requests");
+        assert_eq!(error, "the webhook of security events answered 429 Too Many Requests");
         assert!(began.elapsed() >= Duration::from_secs(6));
     }
 
@@ -238,11 +159,11 @@ mod tests {
         let (listener, webhook) = listener_and_webhook().await;
         let began = Instant::now();
         let error = webhook.post(BODY, DEADLINE).await.unwrap_err().to_string();
-        assert_eq!(error, "the webhook did not answer in time");
+        assert_eq!(error, "the webhook of security events did not answer in time");
         assert_eq!(began.elapsed().as_secs(), 36, "three deadlines and two waits");
         drop(listener);
         let error = webhook.post_once(&Bytes::from_static(BODY), DEADLINE).await.unwrap_err().to_string();
-        assert!(error.starts_with("the webhook cannot be reached: "), "{error}");
+        assert!(error.starts_with("the webhook of security events cannot be reached: "), "{error}");
         assert!(!error.contains("hunter2"));
         assert_eq!(format!("{webhook:?}"), "Webhook(…)");
     }
@@ -258,14 +179,14 @@ mod tests {
         ] {
             let webhook = webhook(url).unwrap();
             assert_eq!(
-                (webhook.host.to_str().unwrap(), webhook.uri.to_string().as_str()),
+                (webhook.address.host.to_str().unwrap(), webhook.address.uri.to_string().as_str()),
                 (host, uri),
                 "{url}"
             );
-            assert_eq!(webhook.target.speaks_tls(), url.starts_with("https"));
+            assert_eq!(webhook.address.target.speaks_tls(), url.starts_with("https"));
         }
         for url in ["", "events.example", "ftp://events.example", "data:text/plain,x"] {
-            assert!(matches!(webhook(url), Err(WebhookError::Url)), "{url}");
+            assert!(matches!(webhook(url), Err(AddressError::Url(_))), "{url}");
         }
     }
 }

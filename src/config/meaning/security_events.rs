@@ -86,14 +86,23 @@ fn webhook(
 
 fn is_webhook(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
-    let is_near = match url.host() {
+    let is_private = url.scheme() == "https" || (url.scheme() == "http" && is_of_this_machine(&url));
+    url.has_host() && is_plain(&url) && is_private
+}
+
+/// Does `url` lead to this machine?
+pub(super) fn is_of_this_machine(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
-    };
-    let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    is_plain && (url.scheme() == "https" || (url.scheme() == "http" && is_near))
+        None => false,
+    }
+}
+
+/// Is `url` without what nobody is sent: a user, a password, a fragment?
+pub(super) fn is_plain(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
 }
 
 #[cfg(test)]

@@ -332,7 +332,7 @@ fn set_headers(
 }
 
 /// A value that is never shown, and is wiped with its last copy. A fault does not repeat it: it may be a secret.
-fn header_value(
+pub(super) fn header_value(
     name: &HeaderName,
     text: Secret<String>,
     path: &KeyPath,

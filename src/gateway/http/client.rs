@@ -90,14 +90,14 @@ impl ClientConnection {
     }
 
     /// Does the connection come from a proxy among `trusted`, whose word counts?
-    pub fn is_believed(&self, trusted: &TrustedProxies) -> bool {
+    pub fn is_from(&self, trusted: &TrustedProxies) -> bool {
         trusted.contains(self.source)
     }
 
     /// From whom the request with these `headers`, as they came, is. A stranger's forwarding fields are not even
     /// read; of a proxy among `trusted`, `X-Forwarded-For` and `X-Forwarded-Proto` are, and must be readable.
     pub fn origin(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<Cow<'_, Origin>, Fault> {
-        if !self.is_believed(trusted) {
+        if !self.is_from(trusted) {
             return Ok(Cow::Borrowed(&self.direct));
         }
         let fields = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);

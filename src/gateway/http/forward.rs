@@ -27,6 +27,7 @@ use super::record::RequestRecord;
 use super::request_body::{Gate, RequestBody, SendProgress};
 use super::routes::{Resolved, Routes};
 use super::target::host_name;
+use super::trace_headers::strip_trace;
 use super::upgrade::{Answer, Asked};
 use super::upstream::{HttpUpstream, UpstreamBody};
 use crate::auth::Permit;
@@ -47,7 +48,11 @@ pub fn forward_request(
     async move {
         let route = route(routes, &request);
         let id = record.id_value();
-        let permit = record.admitted(permit, route.map(|route| &route.upstream));
+        let traceparent = record.trace().map(|trace| {
+            strip_trace(request.headers_mut(), || trace.is_continued());
+            trace.traceparent()
+        });
+        let permit = record.admitted(permit, route);
         let Some(Resolved { upstream, upgrades, .. }) = route else {
             return door.refuse(Fault::NoRoute, request, record);
         };
@@ -68,6 +73,7 @@ pub fn forward_request(
             rules: upstream.identity_rules(),
             facts: &origin.forwarded,
             request_id: &id,
+            traceparent: traceparent.as_ref().map(<[u8; _]>::as_slice),
             received,
         };
         let mut waited = Duration::ZERO;
@@ -81,7 +87,7 @@ pub fn forward_request(
                 match answer {
                     Ok(Answer::Switched(switched)) => {
                         let permit = permit.clone();
-                        record.passed_on(waited);
+                        record.passed_on(waited, Some(StatusCode::SWITCHING_PROTOCOLS));
                         return asked.open(door, &permit, switched, record);
                     }
                     Ok(Answer::Ordinary(response)) => Ok(response),
@@ -92,7 +98,7 @@ pub fn forward_request(
         match answer {
             Ok(response) => pass_back(response, id, record, waited),
             Err(fault) => {
-                record.passed_on(waited);
+                record.passed_on(waited, None);
                 record.leaves_unread();
                 super::server::render_refusal(fault, record)
             }
@@ -209,7 +215,7 @@ fn pass_back(
     head.headers.insert(X_REQUEST_ID, id);
     append_via(&mut head.headers, received);
     record.answered(head.status);
-    record.passed_on(waited);
+    record.passed_on(waited, Some(head.status));
     body.release_if_empty();
     Response::from_parts(head, DoorBody::upstream(body, record))
 }

@@ -5,6 +5,8 @@
 //! is read. That a client's own identity headers do not reach the application is up to the asker, too. Called by
 //! `server::handle_request`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION};
 use http::uri::PathAndQuery;
@@ -71,7 +73,7 @@ async fn judge(
     record: &mut RequestRecord,
 ) -> Result<Permit, Fault> {
     let trusted = &door.entrance.client_address.trusted_proxies;
-    if client.is_believed(trusted) {
+    if client.is_from(trusted) {
         record.is_about(forwarded_method(headers), forwarded_target(headers));
     }
     let client_ip = client.origin(headers, trusted)?.client_ip;
@@ -85,7 +87,10 @@ async fn judge(
         return Err(door.authenticator.refuse_unreadable(client_ip).into());
     };
     let credential = authorization.credential();
-    match door.authenticator.authenticate(Attempt { credential, service: Service::Api, client_ip }).await {
+    let attempt = Attempt { credential, service: Service::Api, client_ip };
+    let decision = door.authenticator.authenticate(attempt).await;
+    record.judged();
+    match decision {
         Decision::Allow(permit) => Ok(permit),
         Decision::Deny(denial) => Err(denial.into()),
     }
@@ -93,6 +98,7 @@ async fn judge(
 
 fn tell(permit: Permit, names: &IdentityHeaders, mut record: Box<RequestRecord>) -> Response<DoorBody> {
     record.answered(StatusCode::OK);
+    record.passed_on(Duration::ZERO, None);
     let id = record.id_value();
     let permit = record.admitted(permit, None);
     let mut told = HeaderMap::with_capacity(8);

@@ -7,6 +7,7 @@
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
+use super::trace_headers::TRACEPARENT;
 use crate::auth::Permit;
 use crate::config::{IdentityHeaders, SetHeaders};
 
@@ -38,7 +39,7 @@ const FORWARDING: [&str; 12] = [
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
 /// At most this much growth is reserved for the fields that the gateway adds.
-const ADDED_FIELDS: usize = 10;
+const ADDED_FIELDS: usize = 11;
 
 /// How one upstream wants to be told who calls, what else it is told, and what must therefore not come from outside.
 #[derive(Clone, Debug)]
@@ -66,8 +67,17 @@ impl IdentityRules {
         // `Host` is the client's until it has been told in `X-Forwarded-Host`; then it is replaced.
         let replaced = set.0.iter().map(|(name, _)| name).filter(|name| *name != HOST);
         let spelled = names.names().chain(replaced).map(|name| unmarked(name.as_str()).collect()).collect();
-        let own =
-            [X_FORWARDED_HOST, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, CONNECTION, VIA, HOST, TE];
+        let own = [
+            X_FORWARDED_HOST,
+            X_FORWARDED_FOR,
+            X_FORWARDED_PROTO,
+            X_REQUEST_ID,
+            TRACEPARENT,
+            CONNECTION,
+            VIA,
+            HOST,
+            TE,
+        ];
         let mut all: Vec<&HeaderName> =
             own.iter().chain(names.names()).chain(set.0.iter().map(|(name, _)| name)).collect();
         all.sort_unstable_by_key(|name| name.as_str());
@@ -190,6 +200,8 @@ pub struct Told<'a> {
     pub facts: &'a ForwardedFacts,
     /// Its name, as `X-Request-Id` has it.
     pub request_id: &'a HeaderValue,
+    /// Its place in a trace, as `traceparent` has it; `None`: what the client said of that, if anything, stays as it is.
+    pub traceparent: Option<&'a [u8]>,
     /// The version of the client's request, for `Via` (RFC 9110 §7.6.3).
     pub received: Version,
 }
@@ -238,6 +250,9 @@ impl Told<'_> {
         put(&X_FORWARDED_FOR, self.facts.forwarded_for.as_bytes());
         put(&X_FORWARDED_PROTO, self.facts.forwarded_proto.as_bytes());
         put(&X_REQUEST_ID, self.request_id.as_bytes());
+        if let Some(traceparent) = self.traceparent {
+            put(&TRACEPARENT, traceparent);
+        }
         if has_te {
             // RFC 9110 §10.1.4: who sends `TE` names it in `Connection`.
             put(&CONNECTION, b"te");
@@ -349,12 +364,22 @@ mod tests {
     }
 
     fn identify(headers: &mut HeaderMap, permit: &Permit, rules: &IdentityRules) {
+        identify_within(headers, permit, rules, None);
+    }
+
+    fn identify_within(
+        headers: &mut HeaderMap,
+        permit: &Permit,
+        rules: &IdentityRules,
+        traceparent: Option<&[u8]>,
+    ) {
         let facts = ForwardedFacts {
             forwarded_for: HeaderValue::from_static("192.0.2.7"),
             forwarded_proto: HeaderValue::from_static("https"),
         };
         let id = HeaderValue::from_static("00000000000000ab");
-        let told = Told { permit, rules, facts: &facts, request_id: &id, received: Version::HTTP_11 };
+        let told =
+            Told { permit, rules, facts: &facts, request_id: &id, traceparent, received: Version::HTTP_11 };
         // Both ways of telling say the same.
         let mut behind = headers.clone();
         let plain = told.each_behind(headers, |name, value| {
@@ -537,6 +562,22 @@ mod tests {
         let mut trailers = map(&[("X-Api-Key", "forged"), ("X-Sum", "1")]);
         strip_trailers(&mut trailers, &rules);
         assert_eq!(names(&trailers), ["x-sum"]);
+    }
+
+    #[tokio::test]
+    async fn the_upstream_is_told_of_a_trace_once_however_it_is_told() {
+        let permit = permit_by_key().await;
+        let traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let own = (TRACEPARENT, HeaderValue::from_static("own"));
+        for (set, told) in
+            [(vec![], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (vec![own], "own")]
+        {
+            let rules = IdentityRules::new(IdentityHeaders::default(), SetHeaders(set));
+            let mut headers = map(&[("Host", "api.example")]);
+            identify_within(&mut headers, &permit, &rules, Some(traceparent));
+            let all: Vec<_> = headers.get_all(TRACEPARENT).iter().collect();
+            assert_eq!(all, [told]);
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What is known of one request, kept until its answer has ended, and then written down once.
 //!
-//! Dropping it writes the access log and the metrics, and hands a refusal on for `explain`, so that no way out of a request can forget them: not a client
+//! Dropping it writes the access log, the metrics and the spans, and hands a refusal on for `explain`, so that no way out of a request can forget them: not a client
 //! that goes away while the upstream is asked, nor a body that breaks off. It decides nothing.
 
 use std::rc::Rc;
@@ -8,18 +8,20 @@ use std::task::Context;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use tokio::time::Instant;
 
 use super::HttpDoor;
-use super::client::ClientConnection;
+use super::client::{ClientConnection, Transport};
 use super::deadlines::Spoken;
 use super::denial::Fault;
 use super::open_bodies::{OpenBody, Opened};
+use super::routes::Resolved;
+use super::trace_headers::{Sender, asking_span};
 use super::upstream::HttpUpstream;
 use crate::auth::{AuthMethod, Permit};
 use crate::model::{AccessPoint, ClientIp, Recognised, Timestamp};
-use crate::telemetry::{AccessRecord, RefusalDetails, RequestId};
+use crate::telemetry::{AccessRecord, HttpFacts, RefusalDetails, RequestId, Trace};
 
 /// One request from its head to the end of its answer.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct RequestRecord {
     /// Whose credential was refused, where that is known.
     recognised: Option<Recognised>,
     response_bytes: u64,
+    /// `None`: no traces are made.
+    trace: Option<Trace>,
 }
 
 impl RequestRecord {
@@ -67,6 +71,7 @@ impl RequestRecord {
             reason: None,
             recognised: None,
             response_bytes: 0,
+            trace: begin_trace(door, client, request.headers()),
         })
     }
 
@@ -116,23 +121,37 @@ impl RequestRecord {
         self.client.watch.note_unread();
     }
 
+    /// The request's place among others' traces; `None`: no traces are made.
+    pub const fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
     /// Who was let in, and where to; answers the permit, which is kept here.
-    pub fn admitted(&mut self, permit: Permit, upstream: Option<&Rc<HttpUpstream>>) -> &Permit {
-        self.upstream = upstream.map(Rc::clone);
+    pub fn admitted(&mut self, permit: Permit, route: Option<&Resolved<HttpUpstream>>) -> &Permit {
+        self.upstream = route.map(|route| Rc::clone(&route.upstream));
+        if let (Some(trace), Some(route)) = (&mut self.trace, route) {
+            trace.goes_upstream(&route.path);
+        }
         self.permit.insert(permit)
     }
 
     /// The request's credential was judged, for it or against it.
-    pub fn judged(&self) {
+    pub fn judged(&mut self) {
         self.door.metrics.decided(self.began.elapsed());
+        if let Some(trace) = &mut self.trace {
+            trace.decided();
+        }
     }
 
-    /// The head of the answer is ready, for which the upstream let the request wait for so long. The rest of its time was
-    /// spent here.
-    pub fn passed_on(&self, waited: Duration) {
+    /// The head of the upstream's answer is there, with this status, or it is known that none comes; the request waited so
+    /// long for it. The rest of its time was spent here.
+    pub fn passed_on(&mut self, waited: Duration, status: Option<http::StatusCode>) {
         self.door.metrics.added_latency(self.began.elapsed().saturating_sub(waited));
         if let Some(upstream) = &self.upstream {
             upstream.count_time(waited);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.upstream_answered(status.map(|status| status.as_u16()));
         }
     }
 
@@ -167,10 +186,32 @@ impl RequestRecord {
         self.door.open_bodies.take_in(opened, cx)
     }
 
+    /// What spans tell beside the line of the log.
+    fn facts(&self) -> HttpFacts {
+        HttpFacts {
+            scheme: match self.client.transport {
+                Transport::Plaintext => "http",
+                Transport::Tls => "https",
+            },
+            version: match self.spoken {
+                Spoken::Http1 => "1.1",
+                Spoken::Http2 => "2",
+            },
+        }
+    }
+
     /// Bytes of the answer's body that were handed to the client's connection.
     pub const fn sent(&mut self, bytes: usize) {
         self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
     }
+}
+
+/// The trace of a request with these `headers`, as they came; `None`: `door` makes none.
+fn begin_trace(door: &HttpDoor, client: &ClientConnection, headers: &HeaderMap) -> Option<Trace> {
+    let tracer = door.tracer.as_ref()?;
+    let is_proxy = client.is_from(&door.entrance.client_address.trusted_proxies);
+    let sender = if is_proxy { Sender::TrustedProxy } else { Sender::Stranger };
+    Some(tracer.begin(asking_span(headers, sender, tracer.trust_incoming())))
 }
 
 impl Drop for RequestRecord {
@@ -204,8 +245,16 @@ impl Drop for RequestRecord {
             duration_microseconds: u64::try_from(now.duration_since(self.began).as_micros())
                 .unwrap_or(u64::MAX),
             response_bytes: self.response_bytes,
+            trace_id: self.trace.as_ref().map(Trace::id),
         };
-        self.door.access_log.write(&line);
+        if self.reason.is_none() && (1..400).contains(&self.status) {
+            self.door.access_log.write_allowed(&line);
+        } else {
+            self.door.access_log.write(&line);
+        }
+        if let (Some(tracer), Some(trace)) = (&self.door.tracer, &self.trace) {
+            tracer.request_ended(trace, &line, self.facts());
+        }
         if self.reason.is_some() && self.status != 0 {
             let recognised = self.recognised.or(permit.map(Permit::recognised));
             let via = self.client.told_by(self.client_ip);

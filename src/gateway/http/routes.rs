@@ -22,6 +22,8 @@ pub struct Routes<U> {
 /// A route with what it leads to.
 #[derive(Debug)]
 pub struct Resolved<U> {
+    /// The prefix that it is for.
+    pub path: Rc<str>,
     /// Where its requests go.
     pub upstream: Rc<U>,
     /// What its requests may become.
@@ -52,7 +54,7 @@ impl<U> Routes<U> {
             for host in &route.hosts {
                 of_hosts.entry(host.to_ascii_lowercase()).or_default().push((route.path.clone(), place));
             }
-            all.push(Resolved { upstream, upgrades: route.upgrades });
+            all.push(Resolved { path: route.path.into(), upstream, upgrades: route.upgrades });
         }
         let of_hosts = of_hosts.into_iter().map(|(host, paths)| (host, Prefixes::new(paths))).collect();
         Self { all, of_hosts, of_any_host: Prefixes::new(of_any_host) }

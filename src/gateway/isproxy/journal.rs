@@ -1,4 +1,5 @@
-//! What is told about a session: metrics for every answer, log lines for logins, refusals and the session's end.
+//! What is told about a session: metrics for every answer, log lines for logins, refusals and the session's end, and
+//! spans for the session and its logins.
 //!
 //! No line per `IS`: a session may ask a million names. Names asked and credentials are never written.
 
@@ -9,7 +10,7 @@ use super::session::EndReason;
 use super::tally::{CommandFault, Tally};
 use crate::auth::{Denial, Permit};
 use crate::model::{AccessPoint, ClientIp, Recognised, Timestamp};
-use crate::telemetry::{AccessRecord, RefusalDetails, RequestId};
+use crate::telemetry::{AccessRecord, RefusalDetails, RequestId, SessionFacts, Trace, Tracer};
 
 /// The journal of one session.
 #[derive(Debug)]
@@ -21,6 +22,9 @@ pub struct Journal {
     began_at: Timestamp,
     began: Instant,
     written_bytes: u64,
+    facts: SessionFacts,
+    /// `None`: no traces are made.
+    trace: Option<Trace>,
 }
 
 /// One line of the access log, as far as it differs from the others of the session.
@@ -45,6 +49,9 @@ impl Journal {
             began_at: door.clock.now(),
             began: Instant::now(),
             written_bytes: 0,
+            facts: SessionFacts::default(),
+            // The protocol has no place where a client could tell of a trace.
+            trace: door.tracer.as_ref().map(|tracer| tracer.begin(None)),
         }
     }
 
@@ -76,13 +83,18 @@ impl Journal {
             bytes: 0,
         };
         match judged {
-            Ok(_) => self.write(door, &line),
+            Ok(_) => door.access_log.write_allowed(&self.record(door, &line)),
             Err(denial) => self.write_refusal(door, &line, denial.recognised),
+        }
+        if let Some((tracer, trace)) = self.traced(door) {
+            tracer.credential_judged(trace, &self.record(door, &line));
         }
     }
 
     /// What the session answered since the last call.
-    pub fn answered(&self, door: &DoorParts, tally: &Tally, permit: Option<&Permit>) {
+    pub fn answered(&mut self, door: &DoorParts, tally: &Tally, permit: Option<&Permit>) {
+        self.facts.asked += u64::from(tally.asked);
+        self.facts.refused += u64::from(tally.refused);
         for _ in 0..tally.succeeded {
             door.metrics.answered(100);
         }
@@ -124,10 +136,20 @@ impl Journal {
         if reason.is_unexplained() {
             // Told apart from a session that was never let in by its status, 100.
             self.write_refusal(door, &line, permit.map(Permit::recognised));
+        } else if permit.is_some() && reason.is_ordinary() {
+            door.access_log.write_allowed(&self.record(door, &line));
         } else {
             self.write(door, &line);
         }
+        if let Some((tracer, trace)) = self.traced(door) {
+            tracer.session_ended(trace, &self.record(door, &line), self.facts);
+        }
         door.metrics.connection_closed();
+    }
+
+    /// Who makes traces, and that of this session; a session stays with the door that it began at.
+    fn traced<'a>(&'a self, door: &'a DoorParts) -> Option<(&'a Tracer, &'a Trace)> {
+        door.tracer.as_ref().zip(self.trace.as_ref())
     }
 
     fn write(&self, door: &DoorParts, line: &Line<'_>) {
@@ -161,6 +183,7 @@ impl Journal {
             upstream: permit.map(|_| door.listener.upstream.as_str()),
             duration_microseconds: u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX),
             response_bytes: line.bytes,
+            trace_id: self.trace.as_ref().map(Trace::id),
         }
     }
 }

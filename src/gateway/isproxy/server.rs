@@ -19,7 +19,7 @@ use crate::config::{IsProxyListener, Limits};
 use crate::model::ClientIp;
 use crate::net::Drain;
 use crate::net::proxy_protocol::read_source;
-use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds};
+use crate::telemetry::{AccessLogWriter, DoorMetrics, RefusalRecorder, RequestIds, Tracer};
 
 /// What a door is made of.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct DoorParts {
     pub metrics: DoorMetrics,
     /// The thread's writer.
     pub access_log: Rc<AccessLogWriter>,
+    /// Makes traces; `None`: there are none.
+    pub tracer: Option<Tracer>,
     /// Takes what is refused.
     pub refusals: RefusalRecorder,
     /// The thread's ids.

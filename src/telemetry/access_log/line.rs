@@ -8,13 +8,19 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
+use super::super::TraceId;
 use super::super::target::without_credentials;
 use super::AccessRecord;
 use crate::model::{KeyId, Timestamp};
 
 /// Appends `record` to `buffer` as one JSON object and a line feed. All members are always there; what is not known
-/// is `null`.
-pub(super) fn write_line(buffer: &mut Vec<u8>, present: &mut WrittenSecond, record: &AccessRecord<'_>) {
+/// is `null`. `sample_ratio` is the share of such records that are written, as JSON. `docs/access-log.md` tells of them.
+pub(super) fn write_line(
+    buffer: &mut Vec<u8>,
+    present: &mut WrittenSecond,
+    record: &AccessRecord<'_>,
+    sample_ratio: &str,
+) {
     buffer.extend_from_slice(b"{\"time\":");
     present.write_time(buffer, record.at);
     buffer.extend_from_slice(b",\"service\":\"");
@@ -39,6 +45,10 @@ pub(super) fn write_line(buffer: &mut Vec<u8>, present: &mut WrittenSecond, reco
     write_number(buffer, record.duration_microseconds);
     buffer.extend_from_slice(b",\"response_bytes\":");
     write_number(buffer, record.response_bytes);
+    let trace_id = record.trace_id.map(TraceId::to_ascii);
+    write_own(buffer, ",\"trace_id\":", trace_id.as_ref().map(<[u8; _]>::as_slice));
+    buffer.extend_from_slice(b",\"sample_ratio\":");
+    buffer.extend_from_slice(sample_ratio.as_bytes());
     buffer.extend_from_slice(b"}\n");
 }
 
@@ -185,13 +195,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
+    use super::super::super::TraceContext;
     use super::super::tests::sample;
     use super::*;
     use crate::model::{AccessPoint, ClientIp};
 
     fn line_of(record: &AccessRecord<'_>) -> String {
         let mut buffer = Vec::new();
-        write_line(&mut buffer, &mut WrittenSecond::default(), record);
+        write_line(&mut buffer, &mut WrittenSecond::default(), record, "0.5");
         String::from_utf8(buffer).unwrap()
     }
 
@@ -207,7 +218,7 @@ mod tests {
                  \"request_id\":\"{id}\",\"client_ip\":\"192.0.2.7\",\"method\":\"GET\",\
                  \"target\":\"/v2/domains\",\"status\":200,\"reason\":null,\"customer\":\"acme\",\"user\":\"alex\",\
                  \"key_id\":\"key_0000000000007\",\"auth_method\":\"api-key\",\"upstream\":\"registry\",\
-                 \"duration_us\":1234,\"response_bytes\":56}}\n"
+                 \"duration_us\":1234,\"response_bytes\":56,\"trace_id\":null,\"sample_ratio\":0.5}}\n"
             )
         );
     }
@@ -238,6 +249,25 @@ mod tests {
         assert_eq!(line["reason"], "unknown_key");
         assert_eq!(line["client_ip"], "2001:db8::1");
         assert_eq!(line["key_id"], Value::Null);
+    }
+
+    #[test]
+    fn a_trace_is_named_by_its_digits() {
+        let context =
+            TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+        let record = AccessRecord { trace_id: Some(context.trace_id), ..sample() };
+        let line: Value = serde_json::from_str(&line_of(&record)).unwrap();
+        assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    }
+
+    #[test]
+    fn the_page_tells_of_every_member_and_of_no_other() {
+        let page = include_str!("../../../docs/access-log.md");
+        let rows = page.lines().filter_map(|row| row.strip_prefix("| `")?.split_once('`'));
+        let documented: Vec<&str> = rows.map(|(name, _)| name).collect();
+        let line: Value = serde_json::from_str(&line_of(&sample())).unwrap();
+        let written: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(documented, written);
     }
 
     #[test]

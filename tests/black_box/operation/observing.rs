@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{PASSWORD, Request, TestGateway, wait_for};
 
 /// All members of a line, in their order.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 18] = [
     "time",
     "service",
     "listener",
@@ -24,6 +24,8 @@ const MEMBERS: [&str; 16] = [
     "upstream",
     "duration_us",
     "response_bytes",
+    "trace_id",
+    "sample_ratio",
 ];
 
 #[test]
@@ -54,6 +56,7 @@ fn the_access_log_has_one_json_line_for_each_request_and_never_a_secret() {
         assert_eq!(line["method"], "POST");
         assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z') && time.len() == 24), "{line}");
         assert!(line["duration_us"].as_u64().is_some_and(|duration| duration > 0), "{line}");
+        assert_eq!((&line["trace_id"], &line["sample_ratio"]), (&Value::Null, &1.into()), "{line}");
     }
     let some = |line: &Value, member: &str| line[member].as_str().map(str::to_owned);
     for (line, target, status, reason, user, key_id, method, upstream) in [
@@ -108,6 +111,38 @@ fn isproxy_logins_are_in_the_same_log_with_the_same_members() {
     assert!(refused["reason"].is_string() && refused["user"].is_null(), "{refused}");
     let text = fs::read_to_string(gateway.path("access.jsonl")).unwrap();
     assert!(!text.contains(&key.text[4..]), "the access log holds a key");
+}
+
+#[test]
+fn a_share_of_what_was_let_in_is_logged_and_every_refusal() {
+    let gateway = TestGateway::configured(|config| {
+        config["access_log"] = json!({ "path": "access.jsonl", "sample": { "allowed": 0.5 } });
+    });
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    // One connection is one thread's, whose lines are in order: once the last is there, all are.
+    let mut wire = gateway.connect("api");
+    let mut let_in = Vec::new();
+    for _ in 0..60 {
+        let answer = wire.exchange(&Request::get("/").authorization(&key.authorization()));
+        let_in.push(answer.field("x-request-id").unwrap().to_owned());
+        wire.exchange(&Request::get("/").authorization("ApiKey wrong"))
+            .assert_refusal(401, "AuthenticationError");
+    }
+    let last = wire.exchange(&Request::get("/last").authorization("ApiKey wrong"));
+    let last = last.field("x-request-id").unwrap();
+    let lines = wait_for("the last line", || {
+        let lines = gateway.access_log(0);
+        lines.iter().any(|line| line["request_id"] == *last).then_some(lines)
+    });
+    let (refused, written): (Vec<&Value>, Vec<&Value>) = lines.iter().partition(|line| line["status"] == 401);
+    assert_eq!(refused.len(), 61);
+    assert!(refused.iter().all(|line| line["sample_ratio"] == 1));
+    assert!(!written.is_empty() && written.len() < 60, "{} of 60", written.len());
+    for line in written {
+        assert_eq!(line["sample_ratio"], 0.5, "{line}");
+        assert!(let_in.iter().any(|id| line["request_id"] == **id), "{line}");
+    }
 }
 
 /// The sum of the samples of a counter whose labels hold all of `labels`.

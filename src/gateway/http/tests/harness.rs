@@ -121,6 +121,7 @@ impl TestDoor {
             open_bodies: OpenBodies::new(Arc::clone(&world.authenticator)),
             metrics: metrics.door(Service::Api),
             access_log: Rc::clone(&writer),
+            tracer: None,
             refusals: RefusalRecorder::new(Clock::system(), UnkeptRefusals::default()).0,
             request_ids: Rc::new(RequestIds::new(1)),
             clock: Clock::system(),

@@ -143,6 +143,11 @@ impl EndReason {
         )
     }
 
+    /// Is it how sessions end where nothing went wrong?
+    pub const fn is_ordinary(self) -> bool {
+        matches!(self, Self::Quit | Self::EndOfInput | Self::Idle | Self::Draining)
+    }
+
     /// The name in the access log.
     pub const fn as_str(self) -> &'static str {
         match self {
