@@ -18,6 +18,7 @@ mod key;
 mod operator;
 mod output;
 mod prompt;
+mod quota;
 mod serve;
 mod store;
 mod usage;
@@ -51,6 +52,7 @@ enum Command {
     User(user::UserArguments),
     Key(key::KeyArguments),
     Allow(allow::AllowArguments),
+    Quota(quota::QuotaArguments),
     Audit(audit::AuditArguments),
     Store(store::StoreArguments),
     Explain(explain::ExplainArguments),
@@ -102,6 +104,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::User(arguments) => user::run(arguments),
         Command::Key(arguments) => key::run(arguments),
         Command::Allow(arguments) => allow::run(arguments),
+        Command::Quota(arguments) => quota::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

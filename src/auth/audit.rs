@@ -59,6 +59,10 @@ pub enum EventKind {
     KeysImported,
     /// An IP whitelist was changed.
     AllowListChanged,
+    /// A quota of requests was given, changed or taken away.
+    QuotaChanged,
+    /// Most of a quota is used.
+    QuotaNearlyUsed,
     /// A user signed in to the console.
     SignedIn,
     /// A sign-in failed.
@@ -97,7 +101,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -121,6 +125,8 @@ impl EventKind {
         Self::KeyDeleted,
         Self::KeysImported,
         Self::AllowListChanged,
+        Self::QuotaChanged,
+        Self::QuotaNearlyUsed,
         Self::SignedIn,
         Self::SignInFailed,
         Self::IdentityConfirmed,
@@ -166,6 +172,8 @@ impl EventKind {
             Self::KeyDeleted => "key.deleted",
             Self::KeysImported => "key.imported",
             Self::AllowListChanged => "allow_list.changed",
+            Self::QuotaChanged => "quota.changed",
+            Self::QuotaNearlyUsed => "quota.nearly_used",
             Self::SignedIn => "sign_in.done",
             Self::SignInFailed => "sign_in.failed",
             Self::IdentityConfirmed => "sign_in.confirmed",

@@ -41,7 +41,7 @@ const fn table(name: &'static str, key_columns: usize, columns: &'static [(&'sta
 }
 
 /// In an order in which each row's references are there before it.
-pub(super) static TABLES: [Table; 15] = [
+pub(super) static TABLES: [Table; 16] = [
     table("key_ring", 2, &[("purpose", Text), ("id", Integer), ("wrapped", Bytes), ("created_at", Integer)]),
     // The other two marks are about this one store, and not about what it holds.
     Table { only: "WHERE mark NOT IN ('moved', 'unfinished')", ..table("store_marks", 1, &[("mark", Text)]) },
@@ -112,6 +112,18 @@ pub(super) static TABLES: [Table; 15] = [
             ],
         )
     },
+    table(
+        "quotas",
+        2,
+        &[
+            ("kind", Text),
+            ("subject_id", Integer),
+            ("day", Integer),
+            ("month", Integer),
+            ("told_day", Integer),
+            ("told_month", Integer),
+        ],
+    ),
     table("deleted_keys", 1, &[("digest", Bytes), ("key_id", Integer), ("deleted_at", Integer)]),
     table(
         "key_last_used",
