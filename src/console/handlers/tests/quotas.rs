@@ -4,10 +4,8 @@ use http::StatusCode;
 
 use super::api_keys::key_of;
 use crate::auth::QuotaHolder;
-use crate::auth::testing::NOW;
 use crate::console::test_browser::TestConsole;
-use crate::model::{QuotaTerms, Recognised, Service};
-use crate::store::{UsageCount, UsageHour};
+use crate::model::QuotaTerms;
 
 const OF_ALEX: &str = "/account/users/alex/quotas";
 
@@ -64,14 +62,7 @@ async fn everybody_sees_the_own_quotas_with_a_warning_and_changes_none() {
     let console = TestConsole::new().await;
     give(&console, "user:acme/alex", 10).await;
     give(&console, "customer:acme", 100).await;
-    let used = UsageCount {
-        whose: Recognised::Password(console.world.user),
-        service: Service::Api,
-        hour: UsageHour::of(NOW),
-        requests: 8,
-        refusals: 0,
-    };
-    console.world.store.add_usage(&[used]).await.unwrap();
+    console.world.add_uses(8).await;
     let mut alex = console.signed_in("acme/alex").await;
     let own = alex.get("/profile/quotas").await;
     assert!(own.says("8 of 10 requests") && own.says("8 of 100 requests"), "{own:?}");
