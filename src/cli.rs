@@ -19,6 +19,7 @@ mod man;
 mod operator;
 mod output;
 mod prompt;
+mod quota;
 mod serve;
 mod store;
 mod usage;
@@ -52,6 +53,7 @@ enum Command {
     User(user::UserArguments),
     Key(key::KeyArguments),
     Allow(allow::AllowArguments),
+    Quota(quota::QuotaArguments),
     Audit(audit::AuditArguments),
     Store(store::StoreArguments),
     Explain(explain::ExplainArguments),
@@ -119,6 +121,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::User(arguments) => user::run(arguments),
         Command::Key(arguments) => key::run(arguments),
         Command::Allow(arguments) => allow::run(arguments),
+        Command::Quota(arguments) => quota::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

@@ -11,6 +11,7 @@ mod cookies;
 mod ids;
 mod mfa;
 mod name;
+mod quota;
 mod sample_ratio;
 mod secret;
 mod service;
@@ -30,6 +31,7 @@ pub use cookies::{COOKIE_PREFIX, is_own_cookie};
 pub use ids::{CustomerId, InvalidKeyId, KeyId, Recognised, Revision, UserId};
 pub use mfa::{MfaRequirement, MfaState};
 pub use name::{CustomerHandle, InvalidName, Login, UserName};
+pub use quota::{InvalidQuota, QUOTA_MAX, QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms};
 pub use sample_ratio::SampleRatio;
 pub use secret::Secret;
 pub use service::{

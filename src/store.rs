@@ -32,6 +32,7 @@ mod notices;
 mod open;
 mod postgres;
 mod queries;
+mod quotas;
 mod records;
 mod recovery_codes;
 mod refusals;
@@ -72,6 +73,7 @@ pub use mfa_methods::NewMethod;
 pub use mutation::Mutation;
 pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
+pub use quotas::{ListedQuota, QuotaSums, QuotasOf};
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
 pub use restore::{

@@ -114,11 +114,11 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
     tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
     tasks.spawn(log_audit_head(plane.clone(), stop.clone()));
     let (unkept, failures) = (shared.metrics.unkept_refusals(), shared.failures.clone());
-    tasks.spawn(RefusalKeeper { plane, unkept, failures }.run(refused, stop.clone()));
+    tasks.spawn(RefusalKeeper { plane: plane.clone(), unkept, failures }.run(refused, stop.clone()));
     tasks.spawn(write_key_uses(store.clone(), noted_uses, stop.clone()));
     tasks.spawn(Cleaning::new(store.clone(), shared.clock.clone(), &limits).run(stop.clone()));
     let uncounted = shared.metrics.uncounted_uses();
-    tasks.spawn(keep_usage(shared.clone(), store, uncounted, stop.clone()));
+    tasks.spawn(keep_usage(shared.clone(), store, plane, uncounted, stop.clone()));
     tasks.spawn(session_keeper.run(stop.clone()));
     tasks.spawn(export_spans(spans, collectors, shared.metrics.spans(), stop.clone()));
     if let Some(counter) = failure_counter {

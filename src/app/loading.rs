@@ -10,6 +10,7 @@ use crate::auth::{BuriedAgain, bury_risen, open_key_ring, open_stored_key_ring};
 use crate::clock::Clock;
 use crate::config::{Config, PostgresUrl, StoreLocation};
 use crate::crypto::KeyRing;
+use crate::model::QuotaMoment;
 use crate::store::{Index, Snapshot, SnapshotKeeper, Store, StoreMark};
 
 /// What decides, and where it comes from.
@@ -40,7 +41,10 @@ pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
             "the store was put back by hand: keys that were deleted, and recovery codes that were used, are deleted again"
         );
     }
-    let index = Arc::new(Index::load(&store).await?);
+    let index = Index::load(&store).await?;
+    // Before anybody is let in: what was used before counts.
+    index.look_at_quotas(&store, &index.quotas().marks(), QuotaMoment::of(clock.now())).await?;
+    let index = Arc::new(index);
     let keeper = match &config.store {
         StoreLocation::Sqlite(_) => None,
         StoreLocation::Postgres(_) => {

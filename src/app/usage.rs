@@ -4,7 +4,8 @@
 //! once and no more, so that a busy installation's changes do not wait behind its statistics. The more there was to
 //! write, the longer nothing is written: the statistics of many keys are up to a minute old, and cost the machine
 //! that serves their requests next to nothing. What cannot be written waits for the next time; what there is no room
-//! for is counted and let go. Runs on the control plane's threads.
+//! for is counted and let go. What all gateways have written is read back for quotas, and it is told where most of one is
+//! used. Runs on the control plane's threads.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,8 +14,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use crate::auth::CollectedUsage;
-use crate::model::{ClientIp, Recognised, Service, Timestamp};
+use crate::auth::{CollectedUsage, ControlPlane, QUOTA_WARNING_PERCENT};
+use crate::model::{ClientIp, QuotaMoment, Recognised, Service, Timestamp};
+use crate::store::index::QuotaMarks;
 use crate::store::{
     SeenAddress, Store, StoreError, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
 };
@@ -65,10 +67,14 @@ enum Portion {
     Rest,
 }
 
-/// Keeps what the doors count until `stop`, and then what is left.
+/// Quotas of which it is told at once that most is used: one change of the store each.
+const QUOTAS_TOLD_AT_ONCE: usize = 100;
+
+/// Keeps what the doors count until `stop`, and then what is left; `plane` acts for the gateway.
 pub(super) async fn keep_usage(
     shared: Shared,
     store: Store,
+    plane: ControlPlane,
     uncounted: UncountedUses,
     stop: CancellationToken,
 ) {
@@ -80,6 +86,8 @@ pub(super) async fn keep_usage(
         let now = shared.clock.now();
         ledger.add(&shared.authenticator.collect_usage(), now);
         uncounted.add(std::mem::take(&mut ledger.uncounted));
+        // Behind what was collected and before it is written: then nothing that is read back is missing in it.
+        let marks = shared.index.quotas().marks();
         let portion = if stopping { Portion::Rest } else { Portion::Bounded };
         pause = match ledger.write(&store, portion).await {
             Ok(rows) => pause_after(rows),
@@ -91,12 +99,29 @@ pub(super) async fn keep_usage(
         if stopping {
             return;
         }
+        look_at_quotas(&shared, &store, &plane, &marks).await;
         if looked_at.is_none_or(|looked_at| looked_at.elapsed() >= LET_GO_EVERY) {
             match let_go(&store, now).await {
                 Ok(Left::Nothing) => looked_at = Some(Instant::now()),
                 Ok(Left::More) => {}
                 Err(error) => tracing::warn!(%error, "old usage could not be let go"),
             }
+        }
+    }
+}
+
+/// Learns what other gateways have let in, and tells whose quotas are used for the most part. While the store is away
+/// what is known goes on to count.
+async fn look_at_quotas(shared: &Shared, store: &Store, plane: &ControlPlane, marks: &QuotaMarks) {
+    let moment = QuotaMoment::of(shared.clock.now());
+    if let Err(error) = shared.index.look_at_quotas(store, marks, moment).await {
+        tracing::warn!(%error, "what other gateways let in could not be read; quotas count on from what is known");
+        return;
+    }
+    for levels in shared.index.quotas().newly_above(QUOTA_WARNING_PERCENT, moment).chunks(QUOTAS_TOLD_AT_ONCE)
+    {
+        if let Err(error) = plane.tell_quota_levels(levels).await {
+            tracing::warn!(%error, quotas = levels.len(), "that quotas are nearly used up could not be written");
         }
     }
 }

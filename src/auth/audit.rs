@@ -59,6 +59,10 @@ pub enum EventKind {
     KeysImported,
     /// An IP whitelist was changed.
     AllowListChanged,
+    /// A quota of requests was given, changed or taken away.
+    QuotaChanged,
+    /// Most of a quota is used.
+    QuotaNearlyUsed,
     /// A user signed in to the console.
     SignedIn,
     /// A sign-in failed.
@@ -115,7 +119,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the list above.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 51] = [
         Self::CustomerCreated,
         Self::CustomerMfaChanged,
         Self::CustomerDeleted,
@@ -139,6 +143,8 @@ impl EventKind {
         Self::KeyDeleted,
         Self::KeysImported,
         Self::AllowListChanged,
+        Self::QuotaChanged,
+        Self::QuotaNearlyUsed,
         Self::SignedIn,
         Self::SignInFailed,
         Self::IdentityConfirmed,
@@ -193,6 +199,8 @@ impl EventKind {
             Self::KeyDeleted => "key.deleted",
             Self::KeysImported => "key.imported",
             Self::AllowListChanged => "allow_list.changed",
+            Self::QuotaChanged => "quota.changed",
+            Self::QuotaNearlyUsed => "quota.nearly_used",
             Self::SignedIn => "sign_in.done",
             Self::SignInFailed => "sign_in.failed",
             Self::IdentityConfirmed => "sign_in.confirmed",

@@ -23,6 +23,7 @@ use super::live_sessions::{LiveSession, LiveSessions, OpenSessions, OpenedBy, St
 use super::password_check::{PasswordChecker, PasswordCheckerError, QueueFull, hash_of_nobody};
 use super::password_turns::PasswordTurns;
 use super::policy::{Circumstances, Entrance, KeyFacts, UserFacts, Verdict, judge, refusal_for};
+use super::quotas;
 use super::rate_limit::{Quota, RateLimit, TermsChange};
 use super::shared_failures::SharedFailures;
 use super::throttle::{CountedPassword, FailureThrottle};
@@ -33,7 +34,7 @@ use crate::crypto::{DigestKey, KeyRing, random, recognise_key};
 use crate::model::{
     ClientIp, KeyDigest, MfaState, Recognised, Revision, Secret, Service, SessionLifetime, Timestamp,
 };
-use crate::store::index::{CustomerState, FoundKey, UserEntry, UserState};
+use crate::store::index::{CustomerState, FoundKey, Metering, UserEntry, UserState};
 use crate::store::{Index, KeyUse, Subject};
 
 /// A key's use is noted at most this often.
@@ -55,6 +56,15 @@ pub enum IndexAge {
     Fresh,
     /// Further than `policy.max_staleness`: what was revoked meanwhile is not known (S80).
     TooOld,
+}
+
+/// Does anybody have a quota of requests?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotasInForce {
+    /// Nobody.
+    None,
+    /// Somebody: whose requests are counted has to be asked.
+    Some,
 }
 
 /// Judges credentials from memory; shared by all door threads.
@@ -196,7 +206,7 @@ impl Authenticator {
                 Box::pin(self.authenticate_password(user, password, service, client_ip)).await
             }
         };
-        match decision {
+        match decision.and_then(|permit| self.take_from_quotas(permit)) {
             Ok(permit) => {
                 self.usage.count_admission(&permit);
                 Decision::Allow(permit)
@@ -213,6 +223,17 @@ impl Authenticator {
         if requests > 0 {
             self.usage.count_requests(permit, requests);
         }
+    }
+
+    /// Whether requests of `IsProxy` sessions have to be taken from quotas.
+    pub fn quotas_in_force(&self) -> QuotasInForce {
+        if self.index.quotas().is_empty() { QuotasInForce::None } else { QuotasInForce::Some }
+    }
+
+    /// Takes a request of an `IsProxy` session from the quotas that there are now, whenever it began.
+    pub fn take_request_from_quotas(&self, permit: &Permit) -> Result<(), Denial> {
+        quotas::take(&self.index, permit, self.clock.now())
+            .inspect_err(|denial| self.usage.count_refusal(*denial, permit.service()))
     }
 
     /// Takes a request of an `IsProxy` session from its key's limit; how long to wait before it may be sent.
@@ -283,13 +304,23 @@ impl Authenticator {
         let key = self.index.lookup_key(&digest).ok_or(unknown(DenialReason::UnknownKey))?;
         let now = self.clock.now();
         let recognised = Recognised::Key(key.id);
-        self.judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })
+        let metering = self
+            .judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })
             .map_err(|denial| denial.of(recognised))?;
         let quota = self.take_request(&digest, service).map_err(|denial| denial.of(recognised))?;
         self.note_use(&key, digest, service, client_ip, now);
         let permit =
             Permit::new(key.user, AuthMethod::ApiKey(key.id), Proof::Key(digest), service, client_ip);
-        Ok(permit.with_quota(quota))
+        Ok(permit.with_quota(quota).with_metering(metering))
+    }
+
+    /// Takes a request of the API from the quotas of whoever has any. At `IsProxy` requests count, and not what logs in
+    /// for them.
+    fn take_from_quotas(&self, permit: Permit) -> Result<Permit, Denial> {
+        if permit.metering() == Metering::On && permit.service() == Service::Api {
+            quotas::take(&self.index, &permit, self.clock.now())?;
+        }
+        Ok(permit)
     }
 
     /// Takes a request from the key's limit. At `IsProxy` its requests count, and not what logs in for them.
@@ -364,11 +395,12 @@ impl Authenticator {
         let memo = self.passwords.memo(user.id(), version, password);
         // The rules come first, so that a refused password is hashed every time, remembered or not.
         // A password that opens no door for now, because it is to be replaced or takes a link, is not remembered either.
-        let recalled = user.state().password_hash.is_some()
-            && self.judge_password(&user, service, client_ip).is_ok()
-            && self.passwords.remembers(&memo);
-        recalled
-            .then(|| Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip))
+        user.state().password_hash.as_ref()?;
+        let metering = self.judge_password(&user, service, client_ip).ok()?;
+        self.passwords.remembers(&memo).then(|| {
+            Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip)
+                .with_metering(metering)
+        })
     }
 
     async fn check_password(
@@ -402,24 +434,33 @@ impl Authenticator {
         if user.state().password_version != version {
             return Err(refused(DenialReason::WrongPassword));
         }
-        self.judge_password(&user, service, client_ip).map_err(|denial| Denial { recognised, ..denial })?;
+        let metering = self
+            .judge_password(&user, service, client_ip)
+            .map_err(|denial| Denial { recognised, ..denial })?;
         if let Some(memo) = memo {
             self.passwords.remember(memo);
         }
-        Ok(Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip))
+        let permit = Permit::new(user, AuthMethod::Password, Proof::Password(version), service, client_ip);
+        Ok(permit.with_metering(metering))
     }
 
-    fn judge_key(&self, key: &FoundKey, service: Service, at: Circumstances) -> Result<(), Denial> {
+    /// Whether anybody's quota counts requests by it is answered beside.
+    fn judge_key(&self, key: &FoundKey, service: Service, at: Circumstances) -> Result<Metering, Denial> {
         let facts = KeyFacts {
             enabled: key.enabled,
             expires_at: key.expires_at,
             scope: key.scope,
             list: &key.allow_list,
         };
-        self.judge(Entrance::Key(service, &facts), &key.user, at)
+        Ok(self.judge(Entrance::Key(service, &facts), &key.user, at)?.or(key.metering))
     }
 
-    fn judge_password(&self, user: &UserEntry, service: Service, client_ip: ClientIp) -> Result<(), Denial> {
+    fn judge_password(
+        &self,
+        user: &UserEntry,
+        service: Service,
+        client_ip: ClientIp,
+    ) -> Result<Metering, Denial> {
         let entrance = match service {
             Service::Api => Entrance::ApiPassword,
             Service::IsProxy => Entrance::IsProxyPassword,
@@ -427,10 +468,11 @@ impl Authenticator {
         self.judge(entrance, user, Circumstances { client_ip: Some(client_ip), now: self.clock.now() })
     }
 
-    fn judge(&self, entrance: Entrance<'_>, user: &UserEntry, at: Circumstances) -> Result<(), Denial> {
+    /// Whether a quota of user or customer counts requests is answered beside.
+    fn judge(&self, entrance: Entrance<'_>, user: &UserEntry, at: Circumstances) -> Result<Metering, Denial> {
         let (state, customer) = (user.state(), user.customer().state());
         match judge(entrance, &user_facts(&state, &customer), at, &self.policy.load()) {
-            Verdict::Allowed => Ok(()),
+            Verdict::Allowed => Ok(state.metering.or(customer.metering)),
             Verdict::Refused(reason) => Err(Denial::new(refusal_for(entrance, reason), reason)),
             // The doors have no place for a second factor.
             Verdict::AllowedWithFactor | Verdict::SetUpPageOnly => {

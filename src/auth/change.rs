@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::access::user_facts;
 use super::actor::{Actor, Means, UserActor};
-use super::audit::Event;
+use super::audit::{Event, EventKind};
 use super::control_plane::{ControlError, ControlPlane};
 use super::decision::DenialReason;
 use super::policy::{Circumstances, Entrance, KeyFacts, Verdict, judge};
@@ -246,7 +246,11 @@ impl Change {
         let entries: Vec<_> =
             self.events.iter().map(|event| event.entry(&self.plane.actor, self.now)).collect();
         for (event, entry) in self.events.iter().zip(&entries) {
-            if let (Some(user), Some(_)) = (entry.subject_id, event.kind().security_notice()) {
+            // That most of a quota is used may happen every day, and its pages show it.
+            let is_for_sign_in = event.kind() != EventKind::QuotaNearlyUsed;
+            if let (Some(user), Some(_), true) =
+                (entry.subject_id, event.kind().security_notice(), is_for_sign_in)
+            {
                 let (event, client_ip) = (entry.event.clone(), entry.client_ip.clone());
                 self.mutation.insert_notice(user, &NoticeRecord { at: self.now, event, client_ip }).await?;
             }

@@ -117,6 +117,9 @@ pub enum ControlError {
     /// The network to remove is not in the list.
     #[error("{0} is not in the list")]
     NotListed(ipnet::IpNet),
+    /// There is no quota to take away.
+    #[error("{0} has no quota")]
+    NoQuota(Box<str>),
     /// The same form or call was sent before, and has made this; nothing was made again.
     #[error("this was sent before, and has made `{0}`; nothing was made again")]
     MadeBefore(String),

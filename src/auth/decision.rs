@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::rate_limit::Quota;
-use crate::model::{ClientIp, KeyDigest, KeyId, Recognised, Service, SessionDigest};
-use crate::store::index::UserEntry;
+use crate::model::{ClientIp, KeyDigest, KeyId, QuotaOwner, QuotaPeriod, Recognised, Service, SessionDigest};
+use crate::store::index::{Metering, UserEntry};
 
 /// The answer to an attempt.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Permit {
     client_ip: ClientIp,
     proof: Proof,
     quota: Option<Quota>,
+    metering: Metering,
 }
 
 /// What was proved, so that it can be judged again while something it opened is open.
@@ -71,12 +72,17 @@ impl Permit {
         service: Service,
         client_ip: ClientIp,
     ) -> Self {
-        Self { user, method, service, client_ip, proof, quota: None }
+        Self { user, method, service, client_ip, proof, quota: None, metering: Metering::Off }
     }
 
     /// The same permit, for a request that was taken from a key's limit.
     pub(super) fn with_quota(self, quota: Option<Quota>) -> Self {
         Self { quota, ..self }
+    }
+
+    /// The same permit, of somebody whose requests are counted against quotas, or of nobody such.
+    pub(super) fn with_metering(self, metering: Metering) -> Self {
+        Self { metering, ..self }
     }
 
     /// The customer's handle: visible ASCII, safe as a header's value.
@@ -124,6 +130,11 @@ impl Permit {
     /// What the key has left of its limit of requests; `None`: it has no limit, or the request does not count.
     pub const fn quota(&self) -> Option<Quota> {
         self.quota
+    }
+
+    /// Had its key, its user or its customer a quota when it was judged?
+    pub(super) const fn metering(&self) -> Metering {
+        self.metering
     }
 
     pub(super) const fn user(&self) -> &Arc<UserEntry> {
@@ -176,6 +187,13 @@ pub enum Refusal {
         /// What the key has left.
         quota: Quota,
         /// Seconds until a request is let through again.
+        retry_after_seconds: NonZeroU32,
+    },
+    /// 429: a quota of requests is used up; not counted as a failure. At `IsProxy` the request is answered `error`.
+    QuotaExhausted {
+        /// The day's or the month's.
+        period: QuotaPeriod,
+        /// Seconds until it begins anew.
         retry_after_seconds: NonZeroU32,
     },
     /// 503: the queue of password hashing is full; not counted as a failure.
@@ -239,6 +257,8 @@ pub enum DenialReason {
     UserThrottled,
     /// The key makes more requests than it may.
     TooManyRequests,
+    /// A quota of requests is used up.
+    QuotaExhausted(ExhaustedQuota),
     /// No hashing thread was free in time.
     PasswordQueueFull,
     /// The shared store, which counts failed passwords for all gateways, is away; the password was not judged.
@@ -249,9 +269,62 @@ pub enum DenialReason {
     StoreStale,
 }
 
+/// Which quota is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExhaustedQuota {
+    /// The key's, of the day.
+    KeyDay,
+    /// The key's, of the month.
+    KeyMonth,
+    /// The user's, of the day.
+    UserDay,
+    /// The user's, of the month.
+    UserMonth,
+    /// The customer's, of the day.
+    CustomerDay,
+    /// The customer's, of the month.
+    CustomerMonth,
+}
+
+impl ExhaustedQuota {
+    /// That of `owner`.
+    pub const fn of(owner: QuotaOwner, period: QuotaPeriod) -> Self {
+        match (owner, period) {
+            (QuotaOwner::Key(_), QuotaPeriod::Day) => Self::KeyDay,
+            (QuotaOwner::Key(_), QuotaPeriod::Month) => Self::KeyMonth,
+            (QuotaOwner::User(_), QuotaPeriod::Day) => Self::UserDay,
+            (QuotaOwner::User(_), QuotaPeriod::Month) => Self::UserMonth,
+            (QuotaOwner::Customer(_), QuotaPeriod::Day) => Self::CustomerDay,
+            (QuotaOwner::Customer(_), QuotaPeriod::Month) => Self::CustomerMonth,
+        }
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::KeyDay => "quota_exhausted_key_day",
+            Self::KeyMonth => "quota_exhausted_key_month",
+            Self::UserDay => "quota_exhausted_user_day",
+            Self::UserMonth => "quota_exhausted_user_month",
+            Self::CustomerDay => "quota_exhausted_customer_day",
+            Self::CustomerMonth => "quota_exhausted_customer_month",
+        }
+    }
+
+    const fn explanation(self) -> &'static str {
+        match self {
+            Self::KeyDay => "the key's quota of requests for the day is used up",
+            Self::KeyMonth => "the key's quota of requests for the month is used up",
+            Self::UserDay => "the user's quota of requests for the day is used up",
+            Self::UserMonth => "the user's quota of requests for the month is used up",
+            Self::CustomerDay => "the customer's quota of requests for the day is used up",
+            Self::CustomerMonth => "the customer's quota of requests for the month is used up",
+        }
+    }
+}
+
 impl DenialReason {
     /// Every reason, for metrics that are registered once.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 37] = [
         Self::NoCredential,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -279,6 +352,12 @@ impl DenialReason {
         Self::TooManyFailures,
         Self::UserThrottled,
         Self::TooManyRequests,
+        Self::QuotaExhausted(ExhaustedQuota::KeyDay),
+        Self::QuotaExhausted(ExhaustedQuota::KeyMonth),
+        Self::QuotaExhausted(ExhaustedQuota::UserDay),
+        Self::QuotaExhausted(ExhaustedQuota::UserMonth),
+        Self::QuotaExhausted(ExhaustedQuota::CustomerDay),
+        Self::QuotaExhausted(ExhaustedQuota::CustomerMonth),
         Self::PasswordQueueFull,
         Self::PasswordsUncounted,
         Self::ManageKeyWithoutList,
@@ -315,6 +394,7 @@ impl DenialReason {
             Self::TooManyFailures => "too_many_failures",
             Self::UserThrottled => "user_throttled",
             Self::TooManyRequests => "too_many_requests",
+            Self::QuotaExhausted(which) => which.reason(),
             Self::PasswordQueueFull => "password_queue_full",
             Self::PasswordsUncounted => "passwords_uncounted",
             Self::ManageKeyWithoutList => "manage_key_without_list",
@@ -351,6 +431,7 @@ impl DenialReason {
             Self::TooManyFailures => "too many failed credentials from this address",
             Self::UserThrottled => "too many failed passwords for this user name",
             Self::TooManyRequests => "the key makes more requests than it may",
+            Self::QuotaExhausted(which) => which.explanation(),
             Self::PasswordQueueFull => "too many passwords wait to be checked",
             Self::PasswordsUncounted => "the store that counts failed passwords for all gateways is away",
             Self::ManageKeyWithoutList => "a manage key needs a list of its own",

@@ -5,6 +5,7 @@
 //! line.
 
 mod advice;
+mod quotas;
 mod trial;
 
 use std::net::Ipv4Addr;
@@ -49,6 +50,8 @@ pub enum Step {
     Rule(Rule),
     /// May the key make another request, as many as it made?
     KeyLimit,
+    /// Is anything left of the quotas of key, user and customer?
+    Quota,
     /// Does a route lead somewhere?
     Route,
     /// Did the client's body come as it must?
@@ -121,6 +124,7 @@ impl Step {
             Self::Rule(Rule::UserList) => "user_list",
             Self::Rule(Rule::KeyList) => "key_list",
             Self::KeyLimit => "key_limit",
+            Self::Quota => "quota",
             Self::Route => "route",
             Self::Body => "body",
             Self::Upstream => "upstream",
@@ -234,6 +238,7 @@ fn order(service: Service, means: Means) -> Vec<Step> {
         // IsProxy refuses nothing for it.
         steps.push(Step::KeyLimit);
     }
+    steps.push(Step::Quota);
     match service {
         Service::Api => steps.extend([Step::Route, Step::Body, Step::Upstream]),
         Service::IsProxy => steps.push(Step::Session),
@@ -275,6 +280,8 @@ fn at_entrance<T>(service: Service, means: Means, ask: impl FnOnce(Entrance<'_>)
 fn answer_for(service: Service, means: Means, reason: DenialReason) -> &'static str {
     match (service, reason) {
         (Service::IsProxy, DenialReason::AddressOutsideListenerList) => "a close without an answer",
+        (Service::IsProxy, DenialReason::QuotaExhausted(_)) => "error for each name",
+        (Service::Api, DenialReason::QuotaExhausted(_)) => "429",
         (Service::IsProxy, _) => "400 Login failed",
         (
             Service::Api,
@@ -289,6 +296,7 @@ fn answer_for(service: Service, means: Means, reason: DenialReason) -> &'static 
                 Refusal::Unauthenticated
                 | Refusal::TooManyFailures { .. }
                 | Refusal::TooManyRequests { .. }
+                | Refusal::QuotaExhausted { .. }
                 | Refusal::Busy => "401",
             }
         }
@@ -345,15 +353,17 @@ mod tests {
         assert_eq!(passed(Service::IsProxy, "plaintext_credential", None), at_isproxy);
         assert!(passed(Service::Api, "too_many_requests", key).ends_with(&["user_list", "key_list"]));
         assert_eq!(passed(Service::Api, "user_throttled", user), at_api);
-        assert!(passed(Service::Api, "no_route", key).ends_with(&["key_list", "key_limit"]));
+        assert!(passed(Service::Api, "no_route", key).ends_with(&["key_limit", "quota"]));
         let session = Some(Recognised::Session(UserId(3)));
         assert_eq!(passed(Service::Api, "unknown_session", None), at_api);
         assert_eq!(passed(Service::Api, "session_expired", session), at_api);
         let by_session = ["session_look_up", "user_active", "password_on"];
         assert_eq!(passed(Service::Api, "access_point_off", session), [&at_api[..], &by_session].concat());
-        assert!(passed(Service::Api, "credential_kind", session).ends_with(&["user_list"]));
-        assert!(passed(Service::Api, "credential_kind", key).ends_with(&["key_limit"]));
-        assert!(passed(Service::IsProxy, "revoked", user).ends_with(&["customer_list", "user_list"]));
+        assert!(passed(Service::Api, "credential_kind", session).ends_with(&["user_list", "quota"]));
+        assert!(passed(Service::Api, "credential_kind", key).ends_with(&["key_limit", "quota"]));
+        assert!(passed(Service::IsProxy, "revoked", user).ends_with(&["user_list", "quota"]));
+        assert!(passed(Service::Api, "quota_exhausted_key_day", key).ends_with(&["key_limit"]));
+        assert!(passed(Service::IsProxy, "quota_exhausted_user_month", user).ends_with(&["user_list"]));
         assert!(steps_taken(&refusal(Service::Api, "full_moon", None), None).is_empty());
     }
 

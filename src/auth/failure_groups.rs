@@ -88,6 +88,8 @@ impl Failure {
     pub fn of_refusal(refusal: &KeptRefusal) -> Option<Self> {
         let reason = DenialReason::ALL.into_iter().find(|reason| reason.as_str() == refusal.reason)?;
         let kind = match reason {
+            // It was told before it came to that, and the quota's page shows it.
+            DenialReason::QuotaExhausted(_) => return None,
             DenialReason::TooManyFailures | DenialReason::UserThrottled | DenialReason::TooManyRequests => {
                 FailureKind::Throttled
             }

@@ -71,6 +71,14 @@ pub enum Action<'a> {
     ChangeKeys(&'a UserRecord, KeyKind),
     /// Change the list of a user's key.
     SetKeyAllowList(&'a UserRecord, KeyKind, ListChange),
+    /// See a customer's quota of requests, which is all its users' matter.
+    ViewCustomerQuota(CustomerId),
+    /// See all quotas of the customer's users and keys.
+    ViewQuotas(CustomerId),
+    /// Say how many requests a user, or a user's key, may make.
+    SetQuota(&'a UserRecord),
+    /// Say how many requests a customer's users may make.
+    SetCustomerQuota(CustomerId),
     /// See the customer's audit trail.
     ViewActivity(CustomerId),
     /// Set up, change or remove one's own MFA methods.
@@ -207,7 +215,8 @@ fn holds_the_right(asker: &UserRecord, action: Action<'_>) -> Result<(), Forbidd
                 (true, ..) | (false, false, false) => Ok(()),
             }
         }
-        Action::Operate => Err(Forbidden::Operator),
+        Action::ViewCustomerQuota(_) => Ok(()),
+        Action::Operate | Action::SetCustomerQuota(_) => Err(Forbidden::Operator),
         Action::CreateUser(_, NewRights::Some)
         | Action::DeleteUser(_)
         | Action::SetRights(_)
@@ -217,6 +226,8 @@ fn holds_the_right(asker: &UserRecord, action: Action<'_>) -> Result<(), Forbidd
         | Action::AllowPassword(_)
         | Action::IssueLink(_)
         | Action::SetCustomerAllowList(..)
+        | Action::ViewQuotas(_)
+        | Action::SetQuota(_)
         | Action::ViewKeys(_)
         | Action::ChangeKeys(..)
         | Action::SetKeyAllowList(..) => asker.administrator.then_some(()).ok_or(Forbidden::Administrator),
@@ -280,6 +291,9 @@ impl<'a> Action<'a> {
             | Self::CreateUser(customer, _)
             | Self::ChooseFirstSignIn(customer)
             | Self::SetCustomerAllowList(customer, _)
+            | Self::ViewCustomerQuota(customer)
+            | Self::ViewQuotas(customer)
+            | Self::SetCustomerQuota(customer)
             | Self::ViewActivity(customer) => Some(customer),
             Self::Operate => None,
             _ => self.target().map(|target| target.customer),
@@ -304,19 +318,31 @@ impl<'a> Action<'a> {
             | Self::ViewKeys(target)
             | Self::ChangeKeys(target, _)
             | Self::SetKeyAllowList(target, ..)
+            | Self::SetQuota(target)
             | Self::OwnMfa(target)
             | Self::OwnPassword(target) => Some(target),
             Self::ViewUsers(_)
             | Self::CreateUser(..)
             | Self::ChooseFirstSignIn(_)
             | Self::SetCustomerAllowList(..)
+            | Self::ViewCustomerQuota(_)
+            | Self::ViewQuotas(_)
+            | Self::SetCustomerQuota(_)
             | Self::ViewActivity(_)
             | Self::Operate => None,
         }
     }
 
     const fn changes(self) -> bool {
-        !matches!(self, Self::ViewUsers(_) | Self::ViewUser(_) | Self::ViewKeys(_) | Self::ViewActivity(_))
+        !matches!(
+            self,
+            Self::ViewUsers(_)
+                | Self::ViewUser(_)
+                | Self::ViewKeys(_)
+                | Self::ViewCustomerQuota(_)
+                | Self::ViewQuotas(_)
+                | Self::ViewActivity(_)
+        )
     }
 
     /// Does it take a sign-in of the last ten minutes (S96)? Everything does that touches keys, MFA, passwords, e-mail

@@ -50,6 +50,7 @@ impl EventKind {
                 "The first API key was created; the password no longer opens the API."
             }
             Self::LinkUsed => "A one-time link was used.",
+            Self::QuotaNearlyUsed => "Four fifths of a quota of requests are used.",
             _ => return None,
         })
     }
@@ -107,6 +108,7 @@ mod tests {
                 Kind::PasswordChanged,
                 Kind::PasswordEndedByKey,
                 Kind::LinkUsed,
+                Kind::QuotaNearlyUsed,
                 Kind::SecondFactorDisabled,
                 Kind::MfaMethodAdded,
                 Kind::MfaMethodRemoved,
@@ -118,7 +120,7 @@ mod tests {
         let mut texts: Vec<&str> = told.into_iter().filter_map(EventKind::security_notice).collect();
         texts.sort_unstable();
         texts.dedup();
-        assert_eq!(texts.len(), 9);
+        assert_eq!(texts.len(), 10);
         assert!(texts.iter().all(|text| text.ends_with('.') && !text.contains('\n')));
     }
 

@@ -188,6 +188,18 @@ impl World {
         (text.expose().to_owned(), record)
     }
 
+    /// Writes so many requests of the user, by its password at the API, as a gateway does.
+    pub async fn add_uses(&self, requests: u64) {
+        let count = crate::store::UsageCount {
+            whose: crate::model::Recognised::Password(self.user),
+            service: Service::Api,
+            hour: crate::store::UsageHour::of(NOW),
+            requests,
+            refusals: 0,
+        };
+        self.store.add_usage(&[count]).await.unwrap();
+    }
+
     pub async fn change_user(&self, edit: impl FnOnce(&mut crate::store::UserRecord)) {
         let mut change = self.store.mutate().await.unwrap();
         let name: UserName = "acme/alex".parse().unwrap();

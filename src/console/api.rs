@@ -12,6 +12,7 @@ mod keys;
 mod lists;
 mod me;
 mod problem;
+mod quotas;
 mod reading;
 mod reference;
 mod shapes;
@@ -75,6 +76,7 @@ fn routes(state: &ConsoleState) -> OpenApiRouter<ConsoleState> {
         .merge(users::routes())
         .merge(keys::routes())
         .merge(lists::routes())
+        .merge(quotas::routes())
         .merge(usage::routes())
         .merge(activity::routes())
         .layer(from_fn_with_state(state.clone(), caller::authenticate));
@@ -103,7 +105,7 @@ async fn openapi_document(Extension(DocumentText(text)): Extension<DocumentText>
 }
 
 const ABOUT: &str = "\
-Users, API keys, IP whitelists, activity and usage of one account: the caller's own. What another account has is answered \
+Users, API keys, IP whitelists, quotas, activity and usage of one account: the caller's own. What another account has is answered \
 like what does not exist.
 
 A program calls with an API key of scope `manage` in the header `Authorization: ApiKey …`. It acts with the present rights \
@@ -129,6 +131,7 @@ ended, in `Latchkey-Milliseconds` how long that took, and in `Latchkey-Unconfirm
         (name = "Users", description = "The account's users"),
         (name = "API keys", description = "Keys of users"),
         (name = "IP whitelists", description = "From where users and keys are let in; an empty list narrows nothing"),
+        (name = "Quotas", description = "How many requests may be made a day and a month; without a quota, as many as one likes"),
         (name = "Usage", description = "What was let in and refused within 30 days"),
         (name = "Activity", description = "Who did what"),
         (name = "Document", description = "This document")

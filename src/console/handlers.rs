@@ -14,6 +14,7 @@ mod mfa;
 mod mfa_admin;
 mod networks;
 mod profile;
+mod quotas;
 mod second_step;
 mod sign_in;
 mod signed_in;
@@ -67,6 +68,7 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(welcome::routes())
         .merge(allow_list::routes())
         .merge(usage::routes())
+        .merge(quotas::routes())
         .merge(api_reference::routes())
 }
 

@@ -16,6 +16,7 @@ pub mod mfa;
 pub mod mfa_admin;
 pub mod one_time_link;
 pub mod profile;
+pub mod quotas;
 #[cfg(test)]
 mod samples;
 pub mod sign_in;

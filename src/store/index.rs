@@ -8,6 +8,7 @@ mod interned;
 mod keys;
 mod load;
 mod name;
+mod quotas;
 mod rows;
 mod sessions;
 mod shards;
@@ -18,11 +19,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use sqlx::AnyConnection;
 use tokio::sync::watch;
 
 pub(super) use rows::RowsFault;
 
 pub use entry::{CustomerEntry, CustomerState, FoundKey, FoundSession, SessionEntry, UserEntry, UserState};
+pub use quotas::{Metering, QuotaLevel, QuotaMarks, Quotas};
 
 use interned::Interned;
 use keys::Keys;
@@ -30,14 +33,16 @@ use users::Users;
 
 use super::feed::Position;
 use super::records::{CustomerRecord, UserRecord};
-use super::{Change, Store, StoreError, Subject, api_sessions, queries};
+use super::{Change, Store, StoreError, Subject, api_sessions, queries, quotas as stored_quotas};
 use crate::crypto::random::RandomError;
-use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, Revision, Timestamp, UserId};
+use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, QuotaOwner, Revision, Timestamp, UserId};
 
 /// The index of one process; shared by reference.
 #[derive(Debug)]
 pub struct Index {
     current: ArcSwap<Generation>,
+    /// Outlives the generations, so that what was counted stays counted.
+    quotas: Quotas,
     applied: watch::Sender<Revision>,
     /// Of the last revision that was applied; the follower alone writes it.
     applied_mark: AtomicI64,
@@ -66,13 +71,16 @@ pub struct IndexSize {
 impl Index {
     /// Reads the whole store.
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
-        let (generation, position) = load::generation(store).await?;
-        Ok(Self::at(generation, position))
+        let (generation, quotas, position) = load::generation(store).await?;
+        let index = Self::at(generation, position);
+        index.quotas.replace(&quotas);
+        Ok(index)
     }
 
     fn at(generation: Generation, Position { revision, mark }: Position) -> Self {
         Self {
             current: ArcSwap::from_pointee(generation),
+            quotas: Quotas::default(),
             applied: watch::Sender::new(revision),
             applied_mark: AtomicI64::new(mark),
         }
@@ -133,8 +141,10 @@ impl Index {
 
     /// Loads everything afresh and swaps it in.
     pub(crate) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
-        let (generation, position) = load::generation(store).await?;
+        let (generation, quotas, position) = load::generation(store).await?;
         generation.keep_session_uses_of(&self.current.load());
+        // First the counters: whoever is said to have a quota finds its counter.
+        self.quotas.replace(&quotas);
         self.current.store(Arc::new(generation));
         self.come_to(position);
         Ok(position.revision)
@@ -156,17 +166,30 @@ impl Index {
         let generation = self.current.load_full();
         for change in changes {
             match change.subject {
-                Subject::Customer(id) => match queries::customer_by_id(&mut transaction, id).await? {
-                    Some(customer) => generation.put_customer(&customer),
-                    None => drop(generation.customers.remove(&id)),
-                },
-                Subject::User(id) => match queries::user_by_id(&mut transaction, id).await? {
-                    Some(user) => generation.put_user(&user)?,
-                    None => generation.remove_user(id),
-                },
+                Subject::Customer(id) => {
+                    let metering = self.put_quota(&mut transaction, QuotaOwner::Customer(id)).await?;
+                    match queries::customer_by_id(&mut transaction, id).await? {
+                        Some(customer) => generation.put_customer(&customer, metering),
+                        None => drop(generation.customers.remove(&id)),
+                    }
+                }
+                Subject::User(id) => {
+                    let metering = self.put_quota(&mut transaction, QuotaOwner::User(id)).await?;
+                    match queries::user_by_id(&mut transaction, id).await? {
+                        Some(user) => generation.put_user(&user, metering)?,
+                        None => generation.remove_user(id),
+                    }
+                }
                 Subject::Key(digest) => match queries::key_by_digest(&mut transaction, &digest).await? {
-                    Some(key) => generation.put_key(&key)?,
-                    None => generation.keys.remove(&digest),
+                    Some(key) => {
+                        let metering = self.put_quota(&mut transaction, QuotaOwner::Key(key.id)).await?;
+                        generation.put_key(&key, metering)?;
+                    }
+                    None => {
+                        if let Some(id) = generation.keys.remove(&digest) {
+                            self.quotas.set(QuotaOwner::Key(id), None, None);
+                        }
+                    }
                 },
                 Subject::ApiSession(digest) => {
                     match api_sessions::by_digest(&mut transaction, digest).await? {
@@ -180,6 +203,18 @@ impl Index {
         transaction.rollback().await?;
         self.come_to(end);
         Ok(())
+    }
+
+    /// Takes over the quota of `owner` as it is stored; a new one begins with what was used before it.
+    async fn put_quota(
+        &self,
+        connection: &mut AnyConnection,
+        owner: QuotaOwner,
+    ) -> Result<Metering, StoreError> {
+        let terms = stored_quotas::of(connection, owner).await?;
+        let is_new = terms.is_some() && self.quotas.metering(owner) == Metering::Off;
+        let latest = if is_new { stored_quotas::latest_sums(connection, owner).await? } else { None };
+        Ok(self.quotas.set(owner, terms, latest))
     }
 }
 
@@ -196,16 +231,16 @@ impl Generation {
         })
     }
 
-    fn put_customer(&self, record: &CustomerRecord) {
-        let state = self.customer_states.share(CustomerState::of(record));
+    fn put_customer(&self, record: &CustomerRecord, metering: Metering) {
+        let state = self.customer_states.share(CustomerState::of(record, metering));
         match self.customers.get(&record.id) {
             Some(entry) => entry.replace_state(state),
             None => drop(self.customers.insert(record.id, Arc::new(CustomerEntry::new(record, state)))),
         }
     }
 
-    fn put_user(&self, record: &UserRecord) -> Result<(), StoreError> {
-        let state = self.shared_state(UserState::of(record));
+    fn put_user(&self, record: &UserRecord, metering: Metering) -> Result<(), StoreError> {
+        let state = self.shared_state(UserState::of(record, metering));
         if let Some(entry) = self.users.get(record.id) {
             entry.replace_state(state);
             return Ok(());
@@ -237,9 +272,9 @@ impl Generation {
         }
     }
 
-    fn put_key(&self, record: &ApiKeyRecord) -> Result<(), StoreError> {
+    fn put_key(&self, record: &ApiKeyRecord, metering: Metering) -> Result<(), StoreError> {
         let user = self.users.get(record.user).ok_or(StoreError::Corrupt("key without a user"))?;
-        self.keys.put(record, user);
+        self.keys.put(record, user, metering);
         Ok(())
     }
 }
@@ -248,8 +283,11 @@ impl Generation {
 mod tests {
     use super::*;
     use crate::crypto::DigestKey;
-    use crate::model::{AccessPoints, AllowList, KeyId, MfaRequirement, Permissions};
-    use crate::store::{NewCustomer, NewUser, feed};
+    use crate::model::{
+        AccessPoints, AllowList, KeyId, MfaRequirement, Permissions, QuotaMoment, QuotaTerms, Recognised,
+        Service,
+    };
+    use crate::store::{NewCustomer, NewUser, UsageCount, UsageHour, feed};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -490,5 +528,47 @@ mod tests {
         again.add_customers(&["gamma".parse().unwrap()]).await.unwrap();
         again.commit(&[], &DigestKey::new([7; 32])).await.unwrap();
         assert!(store.customer(&"gamma".parse().unwrap()).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_quota_is_known_of_its_owner_and_outlives_a_whole_load_with_what_was_counted() {
+        let (_folder, store, user) = store_with_a_user().await;
+        let index = Index::load(&store).await.unwrap();
+        let terms = QuotaTerms::new(Some(10), None).unwrap();
+        let of_key = QuotaOwner::Key(key(1, user).id);
+        let mut change = store.mutate().await.unwrap();
+        change.insert_key(&key(1, user), "").await.unwrap();
+        change.set_quota(of_key, Some(terms)).await.unwrap();
+        change.set_quota(QuotaOwner::User(user), Some(terms)).await.unwrap();
+        change.commit().await.unwrap();
+        let count = UsageCount {
+            whose: Recognised::Key(key(1, user).id),
+            service: Service::Api,
+            hour: UsageHour::of(NOW),
+            requests: 7,
+            refusals: 0,
+        };
+        store.add_usage(&[count]).await.unwrap();
+        catch_up(&index, &store).await;
+        let moment = QuotaMoment::of(NOW);
+        let (owners, found) =
+            ([of_key, QuotaOwner::User(user)], index.lookup_key(&KeyDigest([1; 32])).unwrap());
+        assert_eq!((found.metering, found.user.state().metering), (Metering::On, Metering::On));
+        assert_eq!(found.user.customer().state().metering, Metering::Off);
+        assert!(index.quotas().take(&owners, moment).is_ok());
+        index.resynchronise(&store).await.unwrap();
+        assert_eq!((0..10).filter(|_| index.quotas().take(&owners, moment).is_ok()).count(), 2);
+        let afresh = Index::load(&store).await.unwrap();
+        assert_eq!(afresh.lookup_key(&KeyDigest([1; 32])).unwrap().metering, Metering::On);
+        afresh.look_at_quotas(&store, &afresh.quotas().marks(), moment).await.unwrap();
+        assert_eq!((0..10).filter(|_| afresh.quotas().take(&owners, moment).is_ok()).count(), 3);
+
+        let mut change = store.mutate().await.unwrap();
+        change.set_quota(QuotaOwner::User(user), None).await.unwrap();
+        change.delete_key(&key(1, user), NOW).await.unwrap();
+        change.commit().await.unwrap();
+        catch_up(&index, &store).await;
+        assert!(index.quotas().is_empty());
+        assert_eq!(index.user(user).unwrap().state().metering, Metering::Off);
     }
 }

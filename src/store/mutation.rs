@@ -7,11 +7,11 @@ use super::feed::{self, Subject};
 use super::open::Place;
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
 use super::tombstones::{self, Born, Tombstone};
-use super::{Store, StoreError, marks, queries, usage};
+use super::{Store, StoreError, marks, queries, quotas, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
-    AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, Revision, Timestamp, UserId,
-    UserName,
+    AllowList, ApiKeyRecord, CustomerHandle, CustomerId, KeyId, MfaRequirement, QuotaOwner, Revision,
+    Timestamp, UserId, UserName,
 };
 
 /// More touched keys than this are announced as [`Subject::Everything`].
@@ -84,6 +84,11 @@ impl Mutation {
     /// The customer of that handle, as it stands inside this change.
     pub async fn customer(&mut self, handle: &CustomerHandle) -> Result<Option<CustomerRecord>, StoreError> {
         queries::customer(&mut self.transaction, handle).await
+    }
+
+    /// The customer of that row, as it stands inside this change.
+    pub async fn customer_by_id(&mut self, id: CustomerId) -> Result<Option<CustomerRecord>, StoreError> {
+        queries::customer_by_id(&mut self.transaction, id).await
     }
 
     /// The user of that name, as it stands inside this change.
@@ -162,6 +167,7 @@ impl Mutation {
         ] {
             sqlx::query(statement).bind(id.0).execute(&mut *self.transaction).await?;
         }
+        quotas::delete(&mut self.transaction, QuotaOwner::Customer(id)).await?;
         let created_at = sqlx::query_scalar("DELETE FROM customers WHERE id = $1 RETURNING created_at")
             .bind(id.0)
             .fetch_optional(&mut *self.transaction)
@@ -257,6 +263,7 @@ impl Mutation {
             .await?;
         self.delete_api_sessions_of(id).await?;
         usage::delete_of_user(&mut self.transaction, id).await?;
+        quotas::delete(&mut self.transaction, QuotaOwner::User(id)).await?;
         let created_at = sqlx::query_scalar("DELETE FROM users WHERE id = $1 RETURNING created_at")
             .bind(id.0)
             .fetch_optional(&mut *self.transaction)
@@ -314,6 +321,7 @@ impl Mutation {
             .execute(&mut *self.transaction)
             .await?;
         usage::delete_of_key(&mut self.transaction, key.id).await?;
+        quotas::delete(&mut self.transaction, QuotaOwner::Key(key.id)).await?;
         sqlx::query(
             "INSERT INTO deleted_keys (digest, key_id, deleted_at) VALUES ($1, $2, $3) \
              ON CONFLICT (digest) DO UPDATE SET key_id = excluded.key_id, deleted_at = excluded.deleted_at",

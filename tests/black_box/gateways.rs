@@ -8,6 +8,7 @@ mod failover;
 mod faults;
 mod held_transactions;
 mod many_deletions;
+mod quotas;
 mod shared_state;
 mod starting_without;
 

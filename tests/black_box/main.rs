@@ -1,7 +1,7 @@
 //! Black-box tests: the real binary, seen only as an operator or a client sees it.
 //!
 //! Modules by protocol (`api`, `isproxy`, `forward_auth`), by story (`api_sessions`, `audit`, `client_address`, `keys`,
-//! `live_streams`, `mfa`, `usage`, `users`, `readme`; those of the console in `browser` and `console`), by real client,
+//! `live_streams`, `mfa`, `quotas`, `usage`, `users`, `readme`; those of the console in `browser` and `console`), by real client,
 //! and what must be repeated to be believed (`loops`); all stand on `harness`.
 #![expect(
     clippy::unwrap_used,
@@ -29,6 +29,7 @@ mod live_streams;
 mod loops;
 mod mfa;
 mod operation;
+mod quotas;
 mod readme;
 mod security_events;
 mod throttles;

@@ -52,6 +52,7 @@ impl Told<'_> {
             | Kind::UserReactivated
             | Kind::UserDeleted
             | Kind::AllowListChanged => self.of_user(kind),
+            Kind::QuotaChanged | Kind::QuotaNearlyUsed => self.of_quota(kind),
             Kind::PasswordChanged
             | Kind::PasswordAllowed
             | Kind::PasswordEndedByKey
@@ -180,6 +181,22 @@ impl Told<'_> {
                 }
             }
             _ => format!("changed the data of {user}"),
+        }
+    }
+
+    fn of_quota(self, kind: EventKind) -> String {
+        let whose = match self.detail("key") {
+            Some(key) => format!("API key {key} of {}", self.user()),
+            None => self.user(),
+        };
+        match (kind, self.detail("after")) {
+            (EventKind::QuotaNearlyUsed, _) => {
+                let period = self.with("period", " of the ");
+                format!("four fifths of the quota of {whose}{period} are used{}", self.with("used", ": "))
+            }
+            (_, Some("" | "none")) => format!("took the quota of requests of {whose} away"),
+            (_, Some(terms)) => format!("set the quota of requests of {whose} to {terms}"),
+            (_, None) => format!("changed the quota of requests of {whose}"),
         }
     }
 
@@ -421,6 +438,21 @@ mod tests {
         ),
         ("sign_in.failed", "unknown", "", &[], "1 failed sign-in from 198.51.100.9"),
         ("sign_in.confirmed", ALEX, ALEX, &[], "confirmed who it is, before a change"),
+        (
+            "quota.changed",
+            ADMIN,
+            ALEX,
+            &[("after", "10 a day"), ("key", "key_0c1x8n4t7q2vz")],
+            "set the quota of requests of API key key_0c1x8n4t7q2vz of alex to 10 a day",
+        ),
+        ("quota.changed", ADMIN, ALEX, &[("after", "none")], "took the quota of requests of alex away"),
+        (
+            "quota.nearly_used",
+            "gateway",
+            ALEX,
+            &[("period", "day"), ("used", "8 of 10")],
+            "four fifths of the quota of alex of the day are used: 8 of 10",
+        ),
         ("sign_in.ended", ALEX, ALEX, &[], "signed out"),
         ("sessions.ended", ADMIN, ALEX, &[], "ended the open console sessions of alex"),
         ("mfa.failed", ALEX, ALEX, &[("count", "2")], "2 failed second factors as alex from 198.51.100.9"),

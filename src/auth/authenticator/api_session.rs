@@ -11,7 +11,7 @@ use crate::auth::policy::{Circumstances, Entrance};
 use crate::crypto::is_session_key;
 use crate::model::{ClientIp, Recognised, Secret, Service, SessionDigest};
 use crate::store::SessionUse;
-use crate::store::index::FoundSession;
+use crate::store::index::{FoundSession, Metering};
 
 /// A use is remembered to the second, so that a busy session is not written at each request.
 const REMEMBER_USE_EVERY_SECONDS: i64 = 1;
@@ -30,15 +30,18 @@ impl Authenticator {
         let session =
             self.index.lookup_session(digest).ok_or(unauthenticated(DenialReason::UnknownSession))?;
         let now = self.clock.now();
-        self.judge_session(&session, Circumstances { client_ip: Some(client_ip), now })
+        let metering = self
+            .judge_session(&session, Circumstances { client_ip: Some(client_ip), now })
             .map_err(|denial| denial.of(Recognised::Session(session.user.id())))?;
         if session.last_used_at.plus_seconds(REMEMBER_USE_EVERY_SECONDS) <= now {
             self.index.remember_session_use(SessionUse { session: digest, at: now });
         }
-        Ok(Permit::new(session.user, AuthMethod::Session, Proof::Session(digest), service, client_ip))
+        let permit =
+            Permit::new(session.user, AuthMethod::Session, Proof::Session(digest), service, client_ip);
+        Ok(permit.with_metering(metering))
     }
 
-    fn judge_session(&self, session: &FoundSession, at: Circumstances) -> Result<(), Denial> {
+    fn judge_session(&self, session: &FoundSession, at: Circumstances) -> Result<Metering, Denial> {
         if self.session_lifetime.is_over(session.opened_at, session.last_used_at, at.now) {
             return Err(unauthenticated(DenialReason::SessionExpired));
         }

@@ -4,7 +4,7 @@
 //! which are part of its schema.
 
 use super::Step;
-use crate::auth::decision::DenialReason;
+use crate::auth::decision::{DenialReason, ExhaustedQuota};
 use crate::auth::policy::Rule;
 use crate::model::{ClientIp, KeyId, Service, UserName};
 
@@ -69,6 +69,7 @@ const fn step_of(reason: DenialReason) -> Step {
         | DenialReason::PasswordQueueFull
         | DenialReason::PasswordsUncounted => Step::PasswordTries,
         DenialReason::TooManyRequests => Step::KeyLimit,
+        DenialReason::QuotaExhausted(_) => Step::Quota,
         DenialReason::UnknownUser
         | DenialReason::WrongPassword
         | DenialReason::PasswordEnded
@@ -154,6 +155,19 @@ fn hint_for(reason: DenialReason, subject: &Subject<'_>) -> String {
         DenialReason::TooManyRequests => String::from(
             "the client waits as `Retry-After` says, or raise `limits.requests_per_second_per_key`",
         ),
+        DenialReason::QuotaExhausted(which) => {
+            let (holder, until) = match which {
+                ExhaustedQuota::KeyDay => (format!("key:{key}"), "midnight UTC"),
+                ExhaustedQuota::KeyMonth => (format!("key:{key}"), "the next month (UTC)"),
+                ExhaustedQuota::UserDay => (format!("user:{user}"), "midnight UTC"),
+                ExhaustedQuota::UserMonth => (format!("user:{user}"), "the next month (UTC)"),
+                ExhaustedQuota::CustomerDay => (format!("customer:{customer}"), "midnight UTC"),
+                ExhaustedQuota::CustomerMonth => (format!("customer:{customer}"), "the next month (UTC)"),
+            };
+            format!(
+                "wait until {until}, or `latchkey quota set {holder}` with more, or `latchkey quota remove {holder}`"
+            )
+        }
         DenialReason::StoreStale => String::from(
             "the gateway's log tells what is wrong with the store; without it the gateway decides from memory for \
              `policy.max_staleness`",

@@ -54,8 +54,10 @@ impl ControlPlane {
     ) -> Result<(Vec<Trial>, usize), ControlError> {
         let user = self.user(name).await?;
         let keys = self.list_keys(Some(name)).await?;
-        let mut trials = vec![self.try_password(&user, door)];
-        trials.extend(keys.iter().take(TRIED_KEYS).map(|key| self.try_listed_key(&user, key, door, None)));
+        let mut trials = vec![self.ask_quotas(self.try_password(&user, door), door.service).await?];
+        for key in keys.iter().take(TRIED_KEYS) {
+            trials.push(self.ask_quotas(self.try_listed_key(&user, key, door, None), door.service).await?);
+        }
         Ok((trials, keys.len().saturating_sub(TRIED_KEYS)))
     }
 
@@ -75,7 +77,8 @@ impl ControlPlane {
             return Ok(course.end(if deleted { "a key that was deleted here" } else { "no key of ours" }));
         };
         let key = self.key(record.id).await?;
-        Ok(self.try_listed_key(&self.owner_of(&key).await?, &key, door, Some(form)))
+        let trial = self.try_listed_key(&self.owner_of(&key).await?, &key, door, Some(form));
+        self.ask_quotas(trial, door.service).await
     }
 
     /// Tries again what was refused, where whose credential it was is known.
@@ -106,6 +109,7 @@ impl ControlPlane {
                     .end("an API session of a user who was deleted since"),
             },
         };
+        let trial = self.ask_quotas(trial, door.service).await?;
         // At the path of the sessions no change of users and keys makes it another credential.
         let of_wrong_kind = refusal.reason == DenialReason::CredentialKind.as_str();
         Ok(Some(if of_wrong_kind { trial.refuse_kind(&door) } else { trial }))

@@ -190,6 +190,11 @@ impl From<Denial> for Problem {
                 let told = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", reason, text);
                 Self { retry_after: Some(retry_after_seconds), ..told }
             }
+            Refusal::QuotaExhausted { retry_after_seconds, .. } => {
+                let text = "the quota of requests is used up";
+                let told = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", reason, text);
+                Self { retry_after: Some(retry_after_seconds), ..told }
+            }
             Refusal::Busy => {
                 let text = "the gateway is busy; try again shortly";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ProviderUnavailable", reason, text)
@@ -219,9 +224,10 @@ impl From<Forbidden> for Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         match &error {
-            ControlError::UnknownCustomer(_) | ControlError::UnknownUser(_) | ControlError::UnknownKey(_) => {
-                Self::not_found()
-            }
+            ControlError::UnknownCustomer(_)
+            | ControlError::UnknownUser(_)
+            | ControlError::UnknownKey(_)
+            | ControlError::NoQuota(_) => Self::not_found(),
             ControlError::Forbidden(forbidden) => Self::from(*forbidden),
             ControlError::UserExists(_) => Self::conflict("UserExists", &error),
             ControlError::LastAdministrator(_) => Self::conflict("LastAdministrator", &error),

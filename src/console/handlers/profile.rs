@@ -10,13 +10,14 @@ use serde::Deserialize;
 use super::super::ConsoleState;
 use super::super::failure::Failure;
 use super::super::form::{Form, Sent};
-use super::super::frame::{FieldError, Moment, Notice, Place};
+use super::super::frame::{FieldError, Link, Moment, Notice, Place};
 use super::super::page::{holding, page, see_other, unprocessable};
 use super::super::pages::error::sentence;
 use super::super::pages::profile::{ChangePassword, OpenSession, Profile, Sessions};
 use super::super::parts::language_name;
 use super::super::visit::Person;
 use super::mfa::{may_make_keys, overview_page};
+use super::quotas::warnings;
 use crate::auth::{Action, Asker, ControlError, Via, allow, least_password_characters, mfa_state};
 use crate::model::Secret;
 use browser::browser_in_words;
@@ -38,8 +39,11 @@ async fn profile(person: Person) -> Result<Response, Failure> {
     };
     let mfa_status = overview_page(&person, person.peek_frame()).await?.status();
     let asker = Asker { user, via: Via::FreshSession };
+    let quotas = person.plane().quotas_of_user(&user.name).await?;
+    let mut frame = person.frame("Profile", Place::Profile);
+    frame.notices.extend(warnings(&quotas).into_iter().map(|told| told.with_link(to_quotas())));
     Ok(page(&Profile {
-        frame: person.frame("Profile", Place::Profile),
+        frame,
         customer: user.name.customer.to_string(),
         login: user.name.login.to_string(),
         full_name: user.full_name.clone(),
@@ -50,6 +54,10 @@ async fn profile(person: Person) -> Result<Response, Failure> {
         sessions,
         api_keys,
     }))
+}
+
+fn to_quotas() -> Link {
+    Link::new("Quotas", "/profile/quotas")
 }
 
 async fn ask_password(person: Person) -> Result<Response, Failure> {

@@ -4,6 +4,7 @@ mod account;
 mod allow_list;
 mod api_keys;
 mod own_account;
+mod quotas;
 mod second_factor;
 mod signing_in;
 mod users;

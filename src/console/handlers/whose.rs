@@ -1,6 +1,7 @@
 //! Whose things an address is about: the viewer's own below `/profile`, otherwise those of the user whom it names.
 //!
-//! Whether the viewer may see them, the use cases judge. Used by the handlers of API keys and of their usage.
+//! Whether the viewer may see them, the use cases judge. Used by the handlers of API keys, of their usage and of
+//! quotas.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;

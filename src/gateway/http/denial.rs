@@ -10,6 +10,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::auth::{Denial, DenialReason, Quota, Refusal};
+use crate::model::QuotaPeriod;
 use crate::net::upstream::ConnectError;
 use crate::telemetry::RequestId;
 
@@ -212,6 +213,16 @@ impl Fault {
                 "TooManyRequests",
                 "This key makes more requests than it may.",
             ),
+            (Refusal::QuotaExhausted { period: QuotaPeriod::Day, .. }, _) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                "The quota of requests for today is used up; it begins anew at midnight UTC.",
+            ),
+            (Refusal::QuotaExhausted { period: QuotaPeriod::Month, .. }, _) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                "The quota of requests for this month is used up; it begins anew with the next month (UTC).",
+            ),
             (Refusal::Busy, _) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ProviderUnavailable",
@@ -234,7 +245,8 @@ impl Fault {
             Self::Denied(Denial {
                 refusal:
                     Refusal::TooManyFailures { retry_after_seconds }
-                    | Refusal::TooManyRequests { retry_after_seconds, .. },
+                    | Refusal::TooManyRequests { retry_after_seconds, .. }
+                    | Refusal::QuotaExhausted { retry_after_seconds, .. },
                 ..
             })
             | Self::NoHealthyServer { retry_after_seconds } => Some(retry_after_seconds),
@@ -316,6 +328,8 @@ mod tests {
             Refusal::Forbidden,
             Refusal::TooManyFailures { retry_after_seconds },
             Refusal::TooManyRequests { quota: QUOTA, retry_after_seconds },
+            Refusal::QuotaExhausted { period: QuotaPeriod::Day, retry_after_seconds },
+            Refusal::QuotaExhausted { period: QuotaPeriod::Month, retry_after_seconds },
             Refusal::Busy,
         ];
         let denials =
@@ -374,6 +388,14 @@ mod tests {
                 denied(
                     Refusal::TooManyRequests { quota: QUOTA, retry_after_seconds },
                     DenialReason::TooManyRequests,
+                ),
+                429,
+                "TooManyRequests",
+            ),
+            (
+                denied(
+                    Refusal::QuotaExhausted { period: QuotaPeriod::Day, retry_after_seconds },
+                    DenialReason::QuotaExhausted(crate::auth::ExhaustedQuota::UserDay),
                 ),
                 429,
                 "TooManyRequests",

@@ -227,6 +227,7 @@ impl<'d> Connection<'d> {
     /// Does every step and hands in every line that can be, until there is something to wait for.
     async fn settle(&mut self) -> Option<Phase> {
         let now = Instant::now();
+        self.session.on_quotas(self.door.authenticator.quotas_in_force());
         loop {
             while let Some(step) = self.session.next_step() {
                 if let Some(phase) = self.perform(step).await {
@@ -320,8 +321,11 @@ impl<'d> Connection<'d> {
         let now = Instant::now();
         let authenticator = &self.door.authenticator;
         // Without a permit the session gets no further than its next step.
-        let wait = self.permit.as_ref().map(|permit| authenticator.take_request_in_turn(permit));
-        self.session.on_turn(now + wait.unwrap_or_default(), now);
+        let Some(permit) = &self.permit else { return self.session.on_turn(now, now) };
+        match authenticator.take_request_from_quotas(permit) {
+            Ok(()) => self.session.on_turn(now + authenticator.take_request_in_turn(permit), now),
+            Err(denial) => self.session.on_request_refused(denial.reason, now),
+        }
     }
 
     fn connect_upstream(&mut self) {

@@ -114,7 +114,7 @@ impl Journal {
             match refused.fault {
                 CommandFault::Denied(reason) => {
                     door.metrics.denied(reason.as_str());
-                    self.write_refusal(door, &line, None);
+                    self.write_refusal(door, &line, permit.map(Permit::recognised));
                 }
                 // The client was told what is wrong with its line.
                 CommandFault::Malformed(_) => self.write(door, &line),

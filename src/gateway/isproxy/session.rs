@@ -17,7 +17,7 @@ use super::outbox::Outbox;
 use super::pending::Pending;
 use super::reply::Answer;
 use super::tally::Tally;
-use crate::auth::DenialReason;
+use crate::auth::{DenialReason, QuotasInForce};
 use crate::model::Secret;
 
 pub use step::{
@@ -54,7 +54,7 @@ enum Waiting {
     Decision {
         one_shot: Option<String>,
     },
-    /// The turn of a request whose key has a limit; until it is known when that is, `None`.
+    /// The turn of a request that is counted; until it is known when that is, `None`.
     Turn {
         domain: String,
         due: Option<Instant>,
@@ -101,7 +101,16 @@ pub struct Session {
     /// Since when the upstream is read without a break: replies that we do not fetch are not late.
     upstream_read_since: Instant,
     upstream_heard_at: Instant,
+    quotas: QuotasInForce,
+    /// Was the last request refused by a quota? Then others need no line of the log each.
+    last_request: LastRequest,
     tally: Tally,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastRequest {
+    Taken,
+    Refused(DenialReason),
 }
 
 impl Session {
@@ -125,6 +134,8 @@ impl Session {
             write_progress_at: now,
             upstream_read_since: now,
             upstream_heard_at: now,
+            quotas: QuotasInForce::None,
+            last_request: LastRequest::Taken,
             tally: Tally::default(),
         }
     }
@@ -164,6 +175,11 @@ impl Session {
     /// Is there something that only the upstream can answer?
     pub fn awaits_upstream(&self) -> bool {
         !self.pending.is_empty() || matches!(self.waiting, Waiting::Enable { .. } | Waiting::Turn { .. })
+    }
+
+    /// Whether requests have to be taken from quotas from now on.
+    pub const fn on_quotas(&mut self, quotas: QuotasInForce) {
+        self.quotas = quotas;
     }
 
     /// Takes out what was answered since the last call.
@@ -322,6 +338,7 @@ mod tests {
     use tokio::time::Duration;
 
     use super::*;
+    use crate::auth::ExhaustedQuota;
     use crate::config::{Limits, PlaintextCredentials};
     use crate::gateway::isproxy::line::{LineReader, MAX_LINE_BYTES, NextLine};
     use crate::gateway::isproxy::reply::{MAX_NAME_BYTES, REPLY_BYTES};
@@ -335,6 +352,8 @@ mod tests {
         /// When the key may make its next request, and how far one is from the next.
         next_turn: Instant,
         interval: Duration,
+        /// Requests that its quota leaves it; `None`: it has none.
+        quota_left: Option<u32>,
         connects: usize,
         given_up: Vec<GivenUp>,
         judged: usize,
@@ -358,6 +377,7 @@ mod tests {
                 now,
                 next_turn: now,
                 interval: Duration::from_secs(1),
+                quota_left: None,
                 connects: 0,
                 given_up: Vec::new(),
                 judged: 0,
@@ -433,7 +453,12 @@ mod tests {
                             self.exposed += 1;
                             self.session.on_decision(Verdict::Refused, self.now);
                         }
+                        Step::TakeTurn if self.quota_left == Some(0) => {
+                            let reason = DenialReason::QuotaExhausted(ExhaustedQuota::KeyDay);
+                            self.session.on_request_refused(reason, self.now);
+                        }
                         Step::TakeTurn => {
+                            self.quota_left = self.quota_left.map(|left| left - 1);
                             let due = self.next_turn.max(self.now);
                             self.next_turn = due + self.interval;
                             self.session.on_turn(due, self.now);
@@ -714,6 +739,32 @@ mod tests {
         dialogue.client("IS bad a.com\r\nLOGIN bad\r\n");
         assert_eq!(dialogue.pass(2_000), "400 Login failed\r\n400 Login failed\r\n");
         assert_eq!((dialogue.closed(), dialogue.connects), (Some(EndReason::FailedLogins), 0));
+    }
+
+    #[test]
+    fn over_a_quota_each_request_gets_error_nothing_is_asked_and_the_session_goes_on() {
+        let mut dialogue = Dialogue::connected();
+        dialogue.session.on_quotas(QuotasInForce::Some);
+        dialogue.interval = Duration::ZERO;
+        dialogue.quota_left = Some(1);
+        assert_eq!(dialogue.client("IS a.com\r\nIS b.com\r\nIS c.com\r\n"), "b.com error\r\nc.com error\r\n");
+        assert_eq!(dialogue.sent(), "IS a.com\r\n");
+        let tally = dialogue.session.take_tally();
+        let reasons: Vec<&str> = tally.refusals.iter().map(|refused| refused.fault.as_str()).collect();
+        assert_eq!((tally.asked, reasons), (2, vec!["quota_exhausted_key_day"]), "one line for both");
+        assert_eq!(dialogue.upstream("a.com available\r\n"), "a.com available\r\n");
+        assert_eq!(dialogue.client("ENABLE nonsense\r\n"), "400 Unknown function\r\n");
+        dialogue.quota_left = Some(1);
+        dialogue.client("IS d.com\r\n");
+        assert_eq!((dialogue.sent().as_str(), dialogue.closed()), ("IS d.com\r\n", None));
+        assert_eq!(dialogue.client("IS e.com\r\n"), "e.com error\r\n");
+        let tally = dialogue.session.take_tally();
+        let reasons: Vec<&str> = tally.refusals.iter().map(|refused| refused.fault.as_str()).collect();
+        assert_eq!(
+            reasons,
+            ["unknown_function", "quota_exhausted_key_day"],
+            "told anew behind one that was sent"
+        );
     }
 
     #[test]

@@ -41,7 +41,7 @@ const fn table(name: &'static str, key_columns: usize, columns: &'static [(&'sta
 }
 
 /// In an order in which each row's references are there before it.
-pub(in crate::store) static TABLES: [Table; 16] = [
+pub(in crate::store) static TABLES: [Table; 17] = [
     table("key_ring", 2, &[("purpose", Text), ("id", Integer), ("wrapped", Bytes), ("created_at", Integer)]),
     table(
         "next_key_ring",
@@ -117,6 +117,18 @@ pub(in crate::store) static TABLES: [Table; 16] = [
             ],
         )
     },
+    table(
+        "quotas",
+        2,
+        &[
+            ("kind", Text),
+            ("subject_id", Integer),
+            ("day", Integer),
+            ("month", Integer),
+            ("told_day", Integer),
+            ("told_month", Integer),
+        ],
+    ),
     table("deleted_keys", 1, &[("digest", Bytes), ("key_id", Integer), ("deleted_at", Integer)]),
     table(
         "key_last_used",

@@ -124,6 +124,7 @@ async fn fill_world(store: &Store) -> UserId {
         "INSERT INTO recovery_codes (user_id, hash) VALUES (1, 'b'), (1, 'A'), (1, 'a'), (1, 'é')",
         "INSERT INTO usage_sums (kind, subject_id, length, hour, service, requests, refusals) \
          VALUES ('user', 1, 24, 500000, 'api', 5, 0), ('key', 1, 1, 500000, 'isproxy', 2, 1)",
+        "INSERT INTO quotas (kind, subject_id, day, month, told_month) VALUES ('user', 1, NULL, 500, 24325), ('key', 1, 5, 6, 0)",
         "INSERT INTO usage_addresses (kind, subject_id, entrance, address, used_at) VALUES ('key', 1, 'api', '::1', 5)",
         "UPDATE users SET full_name = 'a' || char(0) || 'b' WHERE login = 'admin'",
     ] {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use super::name::Name;
+use super::quotas::Metering;
 use crate::crypto::PasswordHash;
 use crate::model::{
     AccessPoints, AllowList, ApiKeyRecord, ApiSessionRecord, CustomerId, KeyDigest, KeyId, MfaRequirement,
@@ -30,11 +31,13 @@ pub struct CustomerState {
     pub mfa: MfaRequirement,
     /// Narrows where the users may come from.
     pub allow_list: AllowList,
+    /// Are all users' requests counted together?
+    pub metering: Metering,
 }
 
 impl CustomerState {
-    pub(super) fn of(record: &CustomerRecord) -> Self {
-        Self { mfa: record.mfa, allow_list: record.allow_list.clone() }
+    pub(super) fn of(record: &CustomerRecord, metering: Metering) -> Self {
+        Self { mfa: record.mfa, allow_list: record.allow_list.clone(), metering }
     }
 }
 
@@ -95,10 +98,12 @@ pub struct UserState {
     pub mfa_active: bool,
     /// Narrows where the user may come from.
     pub allow_list: AllowList,
+    /// Are the user's requests counted?
+    pub metering: Metering,
 }
 
 impl UserState {
-    pub(super) fn of(record: &UserRecord) -> Self {
+    pub(super) fn of(record: &UserRecord, metering: Metering) -> Self {
         Self {
             active: record.active,
             access_points: record.access_points,
@@ -114,6 +119,7 @@ impl UserState {
             mfa: record.mfa,
             mfa_active: record.mfa_active,
             allow_list: record.allow_list.clone(),
+            metering,
         }
     }
 }
@@ -174,6 +180,7 @@ pub(super) struct KeyEntry {
     enabled: bool,
     /// Has the key [`KeyLimits`] beside the entry?
     pub(super) limited: bool,
+    metering: Metering,
 }
 
 /// What narrows a key, where anything does.
@@ -208,10 +215,17 @@ pub struct FoundKey {
     pub enabled: bool,
     /// The last use that was noted; 1970 for none in this process.
     pub noted_use: Timestamp,
+    /// Are its own requests counted?
+    pub metering: Metering,
 }
 
 impl KeyEntry {
-    pub(super) fn new(record: &ApiKeyRecord, user: Arc<UserEntry>, limited: bool) -> Self {
+    pub(super) fn new(
+        record: &ApiKeyRecord,
+        user: Arc<UserEntry>,
+        limits: Option<&KeyLimits>,
+        metering: Metering,
+    ) -> Self {
         Self {
             digest: record.digest,
             user,
@@ -220,7 +234,8 @@ impl KeyEntry {
             noted_use: AtomicU32::new(0),
             scope: record.scope,
             enabled: record.enabled,
-            limited,
+            limited: limits.is_some(),
+            metering,
         }
     }
 
@@ -247,6 +262,7 @@ impl KeyEntry {
             noted_use: Timestamp::from_unix_milliseconds(
                 i64::from(self.noted_use.load(Ordering::Relaxed)) * MILLISECONDS_PER_SECOND,
             ),
+            metering: self.metering,
         }
     }
 

@@ -10,6 +10,7 @@ use foldhash::HashMap;
 use hashbrown::HashTable;
 
 use super::entry::{FoundKey, KeyEntry, KeyLimits, UserEntry};
+use super::quotas::Metering;
 use super::shards::Shards;
 use crate::crypto::DigestKey;
 use crate::model::{ApiKeyRecord, KeyDigest, KeyId};
@@ -77,19 +78,17 @@ impl Keys {
     }
 
     /// Puts a key as it is stored; what it has used of its limit stays used.
-    pub(super) fn put(&self, record: &ApiKeyRecord, user: Arc<UserEntry>) {
+    pub(super) fn put(&self, record: &ApiKeyRecord, user: Arc<UserEntry>, metering: Metering) {
         let limits = KeyLimits::of(record);
-        let entry = KeyEntry::new(record, user, limits.is_some());
+        let entry = KeyEntry::new(record, user, limits.as_ref(), metering);
         if let Some(mut shard) = self.0.write(hash(&record.digest)) {
             shard.put(entry, limits);
         }
     }
 
-    /// Takes a key out, if it is there.
-    pub(super) fn remove(&self, digest: &KeyDigest) {
-        if let Some(mut shard) = self.0.write(hash(digest)) {
-            shard.remove(digest);
-        }
+    /// Takes a key out, if it is there; answers which one it was.
+    pub(super) fn remove(&self, digest: &KeyDigest) -> Option<KeyId> {
+        self.0.write(hash(digest))?.remove(digest)
     }
 }
 
@@ -122,11 +121,9 @@ impl Shard {
     }
 
     /// The last entry moves to where the key was, so that no gap is left.
-    fn remove(&mut self, digest: &KeyDigest) {
+    fn remove(&mut self, digest: &KeyDigest) -> Option<KeyId> {
         let Self { places, entries, limits } = self;
-        let Ok(found) = places.find_entry(hash(digest), |place| is_at(entries, *place, digest)) else {
-            return;
-        };
+        let found = places.find_entry(hash(digest), |place| is_at(entries, *place, digest)).ok()?;
         let (free, _) = found.remove();
         let gone = entries.swap_remove(index(free));
         limits.remove(&gone.id());
@@ -136,6 +133,7 @@ impl Shard {
         {
             *place = free;
         }
+        Some(gone.id())
     }
 }
 
@@ -177,7 +175,7 @@ mod tests {
             allow_list: AllowList::default(),
             created_at: NOW,
         };
-        let state = Arc::new(CustomerState::of(&customer));
+        let state = Arc::new(CustomerState::of(&customer, Metering::Off));
         let customer = Arc::new(CustomerEntry::new(&customer, state));
         let state = UserState {
             active: true,
@@ -188,6 +186,7 @@ mod tests {
             mfa: MfaRequirement::Optional,
             mfa_active: false,
             allow_list: AllowList::default(),
+            metering: Metering::Off,
         };
         Arc::new(UserEntry::new(UserId(1), customer, "alex", Arc::new(state)))
     }
@@ -218,11 +217,11 @@ mod tests {
     fn a_key_is_found_however_many_others_come_and_go() {
         let (keys, user) = (Keys::with_room(10), user());
         for number in 0..2_000 {
-            keys.put(&key(number), Arc::clone(&user));
+            keys.put(&key(number), Arc::clone(&user), Metering::Off);
         }
         for number in (0..2_000).filter(|number| number % 7 != 0) {
-            keys.remove(&key(number).digest);
-            keys.remove(&key(number).digest);
+            assert_eq!(keys.remove(&key(number).digest), Some(key(number).id));
+            assert_eq!(keys.remove(&key(number).digest), None);
         }
         assert_eq!(keys.len(), 286);
         for number in 0..2_000 {
@@ -241,11 +240,12 @@ mod tests {
         let (keys, user) = (Keys::with_room(10), user());
         let free = ApiKeyRecord { expires_at: None, allow_list: AllowList::default(), ..key(15) };
         for record in [&key(15), &free] {
-            keys.put(record, Arc::clone(&user));
+            keys.put(record, Arc::clone(&user), Metering::Off);
             let found = keys.lookup(&record.digest).unwrap();
             assert_eq!((found.expires_at, &found.allow_list), (record.expires_at, &record.allow_list));
         }
-        keys.put(&key(15), user);
+        keys.put(&key(15), user, Metering::On);
+        assert_eq!(keys.lookup(&key(15).digest).unwrap().metering, Metering::On);
         keys.remove(&key(15).digest);
         assert!(keys.0.iter().all(|shard| shard.limits.is_empty() && shard.entries.is_empty()));
     }

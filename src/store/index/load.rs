@@ -9,14 +9,17 @@ use sqlx::{Connection, Row};
 
 use super::Generation;
 use super::entry::UserState;
-use crate::model::{CustomerId, UserId};
+use super::quotas::Metering;
+use crate::model::{CustomerId, QuotaOwner, QuotaTerms, UserId};
 use crate::store::api_sessions::session_from_row;
 use crate::store::feed::{self, Position};
 use crate::store::records::{CustomerRecord, allow_list, flag, key_from_row, requirement, small_set};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, quotas};
 
-/// Everything, as it stands at one revision.
-pub(super) async fn generation(store: &Store) -> Result<(Generation, Position), StoreError> {
+/// Everything, as it stands at one revision, and all quotas.
+pub(super) async fn generation(
+    store: &Store,
+) -> Result<(Generation, HashMap<QuotaOwner, QuotaTerms>, Position), StoreError> {
     // A connection of its own: a reader would keep the pages that it saw, and nobody asks for them again.
     let mut connection = store.pinned_connection().await?;
     let mut transaction = connection.begin_with(store.dialect().begin_read()).await?;
@@ -29,25 +32,38 @@ pub(super) async fn generation(store: &Store) -> Result<(Generation, Position), 
     .await?;
     let room = |rows| usize::try_from(rows).unwrap_or(0);
     let generation = Generation::with_room(room(keys), room(users), room(customers))?;
-    load_customers(&mut transaction, &generation).await?;
-    load_users(&mut transaction, &generation).await?;
-    load_keys(&mut transaction, &generation).await?;
+    let quotas = quotas::all(&mut transaction).await?;
+    load_customers(&mut transaction, &generation, &quotas).await?;
+    load_users(&mut transaction, &generation, &quotas).await?;
+    load_keys(&mut transaction, &generation, &quotas).await?;
     load_sessions(&mut transaction, &generation).await?;
     transaction.rollback().await?;
     connection.close().await?;
-    Ok((generation, position))
+    Ok((generation, quotas, position))
 }
 
-async fn load_customers(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
+fn metering(quotas: &HashMap<QuotaOwner, QuotaTerms>, owner: QuotaOwner) -> Metering {
+    if quotas.contains_key(&owner) { Metering::On } else { Metering::Off }
+}
+
+async fn load_customers(
+    connection: &mut AnyConnection,
+    into: &Generation,
+    quotas: &HashMap<QuotaOwner, QuotaTerms>,
+) -> Result<(), StoreError> {
     let mut rows = sqlx::query("SELECT * FROM visible_customers").fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let record = CustomerRecord::from_row(&row)?;
-        into.put_customer(&record);
+        into.put_customer(&record, metering(quotas, QuotaOwner::Customer(record.id)));
     }
     Ok(())
 }
 
-async fn load_users(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
+async fn load_users(
+    connection: &mut AnyConnection,
+    into: &Generation,
+    quotas: &HashMap<QuotaOwner, QuotaTerms>,
+) -> Result<(), StoreError> {
     // Only what the hot path needs: the full record would double the time of a large load.
     let mut rows = sqlx::query(
         "SELECT id, customer_id, login, active, access_points, \
@@ -67,13 +83,18 @@ async fn load_users(connection: &mut AnyConnection, into: &Generation) -> Result
             mfa: requirement(flag(&row, 8)?),
             mfa_active: flag(&row, 9)?,
             allow_list: allow_list(row.try_get(10)?)?,
+            metering: metering(quotas, QuotaOwner::User(id)),
         };
         into.add_user(id, CustomerId(row.try_get(1)?), row.try_get(2)?, into.shared_state(state))?;
     }
     Ok(())
 }
 
-async fn load_keys(connection: &mut AnyConnection, into: &Generation) -> Result<(), StoreError> {
+async fn load_keys(
+    connection: &mut AnyConnection,
+    into: &Generation,
+    quotas: &HashMap<QuotaOwner, QuotaTerms>,
+) -> Result<(), StoreError> {
     // Equal lists are read once and shared: thousands of keys tend to have the same one.
     let mut lists = HashMap::new();
     let mut rows = sqlx::query("SELECT * FROM visible_keys").fetch(connection);
@@ -83,7 +104,7 @@ async fn load_keys(connection: &mut AnyConnection, into: &Generation) -> Result<
             let written: String = row.try_get("allow_list")?;
             record.allow_list = lists.entry(written).or_insert(record.allow_list).clone();
         }
-        into.put_key(&record)?;
+        into.put_key(&record, metering(quotas, QuotaOwner::Key(record.id)))?;
     }
     Ok(())
 }

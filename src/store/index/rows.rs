@@ -1,4 +1,5 @@
-//! The rows of a snapshot: what of the index lets keys in, and nothing of passwords and sessions.
+//! The rows of a snapshot: what of the index lets keys in, with what is used of quotas, and nothing of passwords and
+//! sessions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,17 +7,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{CustomerEntry, CustomerState, UserState};
+use super::quotas::{Count, Quotas};
 use super::{Generation, Index};
 use crate::crypto::random::RandomError;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyDigest, KeyId, Revision, ServiceScope, Timestamp,
-    UserId,
+    AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyDigest, KeyId, QuotaOwner, QuotaTerms, Revision,
+    ServiceScope, Timestamp, UserId,
 };
 use crate::store::feed::Position;
 use crate::store::records::{requirement, stored_requirement};
 use crate::store::{StoreError, Subject};
 
-/// A row as it is written: customers before users, and users before keys.
+/// A row as it is written: quotas before their owners, customers before users, and users before keys.
 #[derive(Serialize, Deserialize)]
 enum Row<'r> {
     Customer {
@@ -45,6 +47,39 @@ enum Row<'r> {
         expires_at: Option<i64>,
         allow_list: &'r str,
     },
+    Quota {
+        kind: OwnerKind,
+        id: i64,
+        /// Of the day and the month; 0: none.
+        limits: [u64; 2],
+        /// Which day and month, and how many requests were let in.
+        used: [(u32, u64); 2],
+    },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum OwnerKind {
+    Customer,
+    User,
+    Key,
+}
+
+impl OwnerKind {
+    const fn of(owner: QuotaOwner) -> (Self, i64) {
+        match owner {
+            QuotaOwner::Customer(CustomerId(id)) => (Self::Customer, id),
+            QuotaOwner::User(UserId(id)) => (Self::User, id),
+            QuotaOwner::Key(id) => (Self::Key, id.to_stored()),
+        }
+    }
+
+    const fn owner(self, id: i64) -> QuotaOwner {
+        match self {
+            Self::Customer => QuotaOwner::Customer(CustomerId(id)),
+            Self::User => QuotaOwner::User(UserId(id)),
+            Self::Key => QuotaOwner::Key(KeyId::from_stored(id)),
+        }
+    }
 }
 
 /// Rows that make no index.
@@ -82,6 +117,10 @@ impl Index {
             buffer = postcard::to_extend(&row, std::mem::take(&mut buffer)).unwrap_or_default();
             write(&buffer)
         };
+        self.quotas.try_each(|owner, limits, used| {
+            let (kind, id) = OwnerKind::of(owner);
+            put(Row::Quota { kind, id, limits, used: used.map(Count::parts) })
+        })?;
         for customer in &generation.customers {
             let state = customer.state();
             put(Row::Customer {
@@ -131,7 +170,7 @@ impl Index {
         while !rows.is_empty() {
             let (row, rest) = postcard::take_from_bytes(rows).map_err(|_| RowsFault::Unreadable)?;
             rows = rest;
-            generation.put_row(&row, changed, &mut lists)?;
+            generation.put_row(&row, changed, &mut lists, &self.quotas)?;
         }
         Ok(())
     }
@@ -143,6 +182,7 @@ impl Generation {
         row: &Row<'_>,
         changed: &HashSet<Subject>,
         lists: &mut HashMap<String, AllowList>,
+        quotas: &Quotas,
     ) -> Result<(), RowsFault> {
         let mut list = |written: &str| -> Result<AllowList, RowsFault> {
             if let Some(list) = lists.get(written) {
@@ -154,7 +194,8 @@ impl Generation {
         };
         match *row {
             Row::Customer { id, handle, mfa, allow_list } => {
-                let state = CustomerState { mfa: requirement(mfa), allow_list: list(allow_list)? };
+                let metering = quotas.metering(QuotaOwner::Customer(CustomerId(id)));
+                let state = CustomerState { mfa: requirement(mfa), allow_list: list(allow_list)?, metering };
                 let entry = CustomerEntry::named(CustomerId(id), handle, self.customer_states.share(state));
                 self.customers.insert(CustomerId(id), Arc::new(entry));
             }
@@ -180,12 +221,13 @@ impl Generation {
                     mfa: requirement(mfa),
                     mfa_active,
                     allow_list: list(allow_list)?,
+                    metering: quotas.metering(QuotaOwner::User(UserId(id))),
                 };
                 self.add_user(UserId(id), CustomerId(customer), login, self.shared_state(state))?;
             }
             Row::Key { digest, .. } if changed.contains(&Subject::Key(KeyDigest(digest))) => {}
             Row::Key { digest, id, user, scope, enabled, expires_at, allow_list } => {
-                self.put_key(&ApiKeyRecord {
+                let record = ApiKeyRecord {
                     id: KeyId::from_stored(id),
                     user: UserId(user),
                     digest: KeyDigest(digest),
@@ -196,7 +238,17 @@ impl Generation {
                     expires_at: expires_at.map(Timestamp::from_unix_milliseconds),
                     allow_list: list(allow_list)?,
                     created_at: Timestamp::from_unix_milliseconds(0),
-                })?;
+                };
+                self.put_key(&record, quotas.metering(QuotaOwner::Key(record.id)))?;
+            }
+            Row::Quota { kind, id, limits, used } => {
+                let [day, month] = limits.map(|limit| (limit > 0).then_some(limit));
+                let terms = QuotaTerms::new(day, month).map_err(|_| RowsFault::Unreadable)?;
+                quotas.put(
+                    kind.owner(id),
+                    terms,
+                    used.map(|(number, requests)| Count::new(number, requests)),
+                );
             }
         }
         Ok(())

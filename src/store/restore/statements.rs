@@ -63,6 +63,7 @@ pub(super) const EMPTY: &[&str] = &[
     "DELETE FROM main.links",
     "DELETE FROM main.used_tokens",
     "DELETE FROM main.api_sessions",
+    "DELETE FROM main.quotas",
     "DELETE FROM main.api_keys",
     "DELETE FROM main.users",
     "DELETE FROM main.customers",
@@ -72,7 +73,7 @@ pub(super) const EMPTY: &[&str] = &[
 pub(super) fn is_taken_over(table: &str, present: Present) -> bool {
     match table {
         "customers" | "users" | "api_keys" | "mfa_methods" | "recovery_sets" | "recovery_codes"
-        | "notices" => true,
+        | "notices" | "quotas" => true,
         // Joined below with what is there.
         "store_facts" | "deleted_keys" | "key_last_used" => false,
         _ => present == Present::Lost,
@@ -104,6 +105,9 @@ pub(super) const FINISH: &[&str] = &[
     "INSERT OR IGNORE INTO main.key_last_used (key_id, used_at, service, address) \
      SELECT key_id, used_at, service, address FROM backup.key_last_used",
     "DELETE FROM main.key_last_used WHERE key_id NOT IN (SELECT id FROM main.api_keys)",
+    "DELETE FROM main.quotas WHERE (kind = 'key' AND subject_id NOT IN (SELECT id FROM main.api_keys)) \
+     OR (kind = 'user' AND subject_id NOT IN (SELECT id FROM main.users)) \
+     OR (kind = 'customer' AND subject_id NOT IN (SELECT id FROM main.customers))",
     "INSERT INTO main.sqlite_sequence (name, seq) SELECT b.name, b.seq FROM backup.sqlite_sequence b \
      WHERE b.name NOT IN (SELECT name FROM main.sqlite_sequence)",
     "UPDATE main.sqlite_sequence AS p SET seq = MAX(p.seq, b.seq) FROM backup.sqlite_sequence AS b \

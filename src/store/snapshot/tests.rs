@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::*;
 use crate::crypto::KeyRing;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, KeyDigest, KeyId, MfaRequirement, Permissions, UserId,
+    AccessPoints, AllowList, ApiKeyRecord, KeyDigest, KeyId, MfaRequirement, Permissions, QuotaMoment,
+    QuotaOwner, QuotaPeriod, QuotaTerms, UserId,
 };
-use crate::store::{NewCustomer, NewUser, Store, testing};
+use crate::store::index::Metering;
+use crate::store::{NewCustomer, NewUser, QuotaSums, Store, testing};
 
 const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -204,4 +206,28 @@ async fn it_is_for_its_owner_only_and_shows_no_digest() {
     for secret in [&[1; 32][..], b"acme", b"alex", b"argon2"] {
         assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{secret:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_used_of_quotas_is_known_where_the_store_is_away() {
+    let world = world().await;
+    let (of_user, of_key) = (QuotaOwner::User(world.alex), QuotaOwner::Key(KeyId::from_random(1)));
+    let mut change = world.store.mutate().await.unwrap();
+    change.set_quota(of_user, Some(QuotaTerms::new(Some(5), None).unwrap())).await.unwrap();
+    change.set_quota(of_key, Some(QuotaTerms::new(None, Some(2)).unwrap())).await.unwrap();
+    change.commit().await.unwrap();
+    world.index.resynchronise(&world.store).await.unwrap();
+    let moment = QuotaMoment::of(NOW);
+    for _ in 0..4 {
+        world.index.quotas().take(&[of_user], moment).unwrap();
+    }
+    world.keeper.write(&world.index, NOW, SnapshotFacts::default()).unwrap();
+    let loaded = world.load().unwrap();
+    let key = loaded.lookup_key(&KeyDigest([1; 32])).unwrap();
+    assert_eq!((key.metering, key.user.state().metering), (Metering::On, Metering::On));
+    assert_eq!(key.user.customer().state().metering, Metering::Off);
+    let sums = QuotaSums { day: 4, month: 0 };
+    assert_eq!(loaded.quotas().used(of_user, moment), Some(sums));
+    assert!(loaded.quotas().take(&[of_key, of_user], moment).is_ok());
+    assert_eq!(loaded.quotas().take(&[of_key, of_user], moment), Err((of_user, QuotaPeriod::Day)));
 }

@@ -40,6 +40,7 @@ fn rows() -> Vec<Row> {
     };
     let manage = json!({ "description": "m", "scope": ["manage"], "allowList": ["192.0.2.0/24"] });
     let list = || Some(json!({ "networks": ["192.0.2.0/24"] }));
+    let quota = || Some(json!({ "day": 1000, "month": null }));
     let overlap = Some(json!({ "overlapSeconds": 60 }));
     vec![
         ("GET", "/me", None, [200, 200, 200, 200, 200]),
@@ -78,6 +79,13 @@ fn rows() -> Vec<Row> {
         ("PUT", "/users/{user}/allow-list", list(), [403, 403, 204, 404, 204]),
         ("GET", "/account/allow-list", None, [403, 200, 200, 200, 200]),
         ("PUT", "/account/allow-list", list(), [403, 403, 204, 204, 204]),
+        ("GET", "/users/{user}/quota", None, [200, 200, 200, 404, 200]),
+        ("PUT", "/users/{user}/quota", quota(), [403, 403, 204, 404, 204]),
+        ("GET", "/api-keys/{key}/quota", None, [403, 403, 200, 404, 200]),
+        ("PUT", "/api-keys/{key}/quota", quota(), [403, 403, 204, 404, 204]),
+        ("PUT", "/api-keys/{key}/quota", Some(json!({})), [403, 403, 204, 404, 204]),
+        ("GET", "/account/quota", None, [200, 200, 200, 200, 200]),
+        ("GET", "/quotas", None, [403, 403, 200, 200, 200]),
         ("GET", "/usage", None, [403, 200, 200, 200, 200]),
         ("GET", "/activity", None, [403, 403, 200, 200, 200]),
         ("DELETE", "/users/{user}", None, [403, 403, 204, 404, 204]),

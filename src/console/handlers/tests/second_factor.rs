@@ -137,6 +137,7 @@ async fn r25_s27_forced_mfa_opens_every_address_of_its_set_up_and_no_other() {
         "/profile",
         "/profile/password",
         "/profile/sessions",
+        "/profile/quotas",
         "/profile/api-keys",
         "/nowhere",
     ] {

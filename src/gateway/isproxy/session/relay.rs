@@ -2,7 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::{GivenUp, Session, Step, Upstream, Waiting};
+use super::{GivenUp, LastRequest, Session, Step, Upstream, Waiting};
+use crate::auth::{DenialReason, QuotasInForce};
 use crate::gateway::isproxy::reply::{self, Answer, Availability, UpstreamLine};
 
 impl Session {
@@ -66,17 +67,39 @@ impl Session {
         self.drop_upstream(GivenUp::Garbled, now);
     }
 
-    /// One request: sent at once, unless keys have a limit; then each has its turn, and the lines behind it wait.
+    /// One request: sent at once, unless keys have a limit or somebody a quota; then each has its turn, and the lines
+    /// behind it wait.
     pub(super) fn request(&mut self, domain: &str, now: Instant) {
-        if self.rules.limits.requests_per_second_per_key == 0 {
+        if self.rules.limits.requests_per_second_per_key == 0 && self.quotas == QuotasInForce::None {
             return self.ask_upstream(domain, now);
         }
         self.waiting = Waiting::Turn { domain: domain.to_owned(), due: None };
         self.step = Some(Step::TakeTurn);
     }
 
+    /// The request that [`Step::TakeTurn`] was for is not sent, because a quota is used up: it gets the one reply that
+    /// says nothing about its name, and the session goes on (PROTOCOL: exactly one reply a request).
+    pub fn on_request_refused(&mut self, reason: DenialReason, now: Instant) {
+        let Waiting::Turn { domain, .. } = &mut self.waiting else { return };
+        let domain = std::mem::take(domain);
+        self.waiting = Waiting::Nothing;
+        if domain.len() > reply::MAX_NAME_BYTES {
+            return self.refuse_too_long(now);
+        }
+        self.active_at = now;
+        self.note_write(now);
+        self.tally.succeeded += 1;
+        // One line for all that follow one another: a client may go on asking a million names.
+        let refused = LastRequest::Refused(reason);
+        if std::mem::replace(&mut self.last_request, refused) != refused {
+            self.tally.deny("IS", reason);
+        }
+        reply::write_reply(&mut self.to_client, domain.as_bytes(), Availability::Error, b"");
+    }
+
     /// The request that [`Step::TakeTurn`] was for may be sent from `due` on.
     pub fn on_turn(&mut self, due: Instant, now: Instant) {
+        self.last_request = LastRequest::Taken;
         if let Waiting::Turn { due: known, .. } = &mut self.waiting {
             *known = Some(due);
             self.send_if_due(now);

@@ -32,7 +32,8 @@ pub enum Step {
     Authenticate(Presented),
     /// It came in clear where that is refused: have it refused unjudged, then call [`Session::on_decision`].
     RefuseExposed(Presented),
-    /// Take a request from the limit of the key that let in, then call [`Session::on_turn`].
+    /// Take a request from the quotas and the limit of what let in, then call [`Session::on_turn`] or
+    /// [`Session::on_request_refused`].
     TakeTurn,
     /// Everything is written: do the TLS handshake, then call [`Session::on_tls_established`].
     UpgradeTls,

@@ -1,0 +1,562 @@
+//! What is counted against quotas: of each owner, requests of this gateway, and what all others had let in when it was
+//! last looked.
+//!
+//! Counters stand beside the generations of the index and outlive them. This gateway's own requests are exact; those of
+//! the others are what stands in the store's sums without its own, and only ever grow within a period: what was not
+//! written yet when it was looked is never counted twice. Whose requests are counted is `auth`'s to say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+
+use super::Index;
+use crate::model::{QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms};
+use crate::store::{QuotaSums, Store, StoreError};
+
+/// Bits of a packed [`Count`] that hold requests: room for more than `QUOTA_MAX`. The period's number has the rest.
+const REQUEST_BITS: u32 = 40;
+
+/// Has somebody a quota? Told by what is loaded anyway for each request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Metering {
+    /// Nothing is counted.
+    #[default]
+    Off,
+    /// Requests are counted, and refused once there were too many.
+    On,
+}
+
+impl Metering {
+    /// Of either of two.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::On => Self::On,
+            Self::Off => other,
+        }
+    }
+}
+
+/// The counters of all quotas of one process.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    counters: DashMap<QuotaOwner, Arc<Counter>>,
+    /// How many there are, so that whoever has none to ask about asks for nothing.
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    day: PeriodCounter,
+    month: PeriodCounter,
+}
+
+#[derive(Debug, Default)]
+struct PeriodCounter {
+    /// Requests that may be made; 0: as many as one likes.
+    limit: AtomicU64,
+    /// What this gateway let in, a [`Count`].
+    own: AtomicU64,
+    /// What all others let in, as far as it is known, a [`Count`].
+    others: AtomicU64,
+    /// The last period of which it was told that most is used.
+    told: AtomicU32,
+}
+
+/// Requests within one period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    number: u32,
+    requests: u64,
+}
+
+/// What this gateway had let in at one moment.
+#[derive(Debug)]
+pub struct QuotaMarks(Vec<(QuotaOwner, Arc<Counter>, [Count; 2])>);
+
+/// How much of a quota is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaLevel {
+    /// Whose quota it is.
+    pub owner: QuotaOwner,
+    /// Of the day or of the month.
+    pub period: QuotaPeriod,
+    /// Which day or month it is.
+    pub number: u32,
+    /// Requests that were let in.
+    pub used: u64,
+    /// Requests that may be made.
+    pub limit: u64,
+}
+
+impl Quotas {
+    /// Has nobody a quota?
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts a request against the quota of each of `owners`; where one is used up, answers which and counts nothing.
+    pub fn take(&self, owners: &[QuotaOwner], moment: QuotaMoment) -> Result<(), (QuotaOwner, QuotaPeriod)> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        for (place, owner) in owners.iter().enumerate() {
+            let Some(counter) = self.counter(*owner) else { continue };
+            if let Err(period) = counter.take(moment) {
+                for counter in owners.iter().take(place).filter_map(|owner| self.counter(*owner)) {
+                    counter.give_back();
+                }
+                return Err((*owner, period));
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests of `owner` that are known of, in the day and the month of `moment`; `None`: it has no quota.
+    pub fn used(&self, owner: QuotaOwner, moment: QuotaMoment) -> Option<QuotaSums> {
+        let counter = self.counter(owner)?;
+        let used = |period| counter.of(period).used(moment.number(period));
+        Some(QuotaSums { day: used(QuotaPeriod::Day), month: used(QuotaPeriod::Month) })
+    }
+
+    /// What this gateway has let in. To be taken behind what was counted for the store and before that is written.
+    pub fn marks(&self) -> QuotaMarks {
+        let marked = |owner: QuotaOwner, counter: &Arc<Counter>| {
+            (owner, Arc::clone(counter), QuotaPeriod::ALL.map(|period| counter.of(period).own()))
+        };
+        QuotaMarks(self.counters.iter().map(|entry| marked(*entry.key(), entry.value())).collect())
+    }
+
+    /// Learns from what all gateways have written, of which nothing of this one's is later than `marks`.
+    pub fn learn(&self, sums: &HashMap<QuotaOwner, QuotaSums>, marks: &QuotaMarks, moment: QuotaMoment) {
+        for (owner, counter, own) in &marks.0 {
+            let written = sums.get(owner).copied().unwrap_or_default();
+            for (period, own) in QuotaPeriod::ALL.into_iter().zip(own) {
+                counter.of(period).learn(written.of(period), *own, moment.number(period));
+            }
+        }
+    }
+
+    /// The quotas of which `percent` or more are used and this was not answered before in their period.
+    pub fn newly_above(&self, percent: u64, moment: QuotaMoment) -> Vec<QuotaLevel> {
+        let mut levels = Vec::new();
+        for entry in &self.counters {
+            for period in QuotaPeriod::ALL {
+                let (counter, number) = (entry.value().of(period), moment.number(period));
+                let (used, limit) = (counter.used(number), counter.limit.load(Ordering::Relaxed));
+                let is_above = limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(percent);
+                if is_above && counter.told.swap(number, Ordering::Relaxed) != number {
+                    levels.push(QuotaLevel { owner: *entry.key(), period, number, used, limit });
+                }
+            }
+        }
+        levels
+    }
+
+    /// Takes over that of one `owner`; answers whether there is one. `latest` is what was last used of it.
+    pub(super) fn set(
+        &self,
+        owner: QuotaOwner,
+        terms: Option<QuotaTerms>,
+        latest: Option<(QuotaMoment, QuotaSums)>,
+    ) -> Metering {
+        let metering = if let Some(terms) = terms {
+            let known = self.counter(owner);
+            let counter = known.unwrap_or_else(|| Arc::new(Counter::having_used(latest)));
+            counter.set_terms(terms);
+            self.counters.insert(owner, counter);
+            Metering::On
+        } else {
+            self.counters.remove(&owner);
+            Metering::Off
+        };
+        self.count.store(self.counters.len(), Ordering::Relaxed);
+        metering
+    }
+
+    /// Takes over all of them; what was counted stays counted.
+    pub(super) fn replace(&self, all: &HashMap<QuotaOwner, QuotaTerms>) {
+        self.counters.retain(|owner, _| all.contains_key(owner));
+        for (owner, terms) in all {
+            self.counters.entry(*owner).or_default().set_terms(*terms);
+        }
+        self.count.store(self.counters.len(), Ordering::Relaxed);
+    }
+
+    /// Does `owner` have one?
+    pub(super) fn metering(&self, owner: QuotaOwner) -> Metering {
+        if self.is_empty() || !self.counters.contains_key(&owner) { Metering::Off } else { Metering::On }
+    }
+
+    /// Shows every quota to `look`, with what is known to be used of its day and its month, until it fails.
+    pub(super) fn try_each<E>(
+        &self,
+        mut look: impl FnMut(QuotaOwner, [u64; 2], [Count; 2]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.counters.iter().try_for_each(|entry| {
+            let counters = QuotaPeriod::ALL.map(|period| entry.value().of(period));
+            let limits = counters.map(|counter| counter.limit.load(Ordering::Relaxed));
+            look(*entry.key(), limits, counters.map(PeriodCounter::latest))
+        })
+    }
+
+    /// Takes over one that [`try_each`](Self::try_each) has shown.
+    pub(super) fn put(&self, owner: QuotaOwner, terms: QuotaTerms, used: [Count; 2]) {
+        let counter = Counter::default();
+        for (period, used) in QuotaPeriod::ALL.into_iter().zip(used) {
+            counter.of(period).others.store(used.packed(), Ordering::Relaxed);
+        }
+        counter.set_terms(terms);
+        self.counters.insert(owner, Arc::new(counter));
+        self.count.store(self.counters.len(), Ordering::Relaxed);
+    }
+
+    fn counter(&self, owner: QuotaOwner) -> Option<Arc<Counter>> {
+        self.counters.get(&owner).map(|counter| Arc::clone(&counter))
+    }
+}
+
+impl Index {
+    /// The counters of quotas.
+    pub const fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// Reads what all gateways have let in, of which nothing of this one's is later than `marks`. Asks for nothing where
+    /// nobody has a quota.
+    pub async fn look_at_quotas(
+        &self,
+        store: &Store,
+        marks: &QuotaMarks,
+        moment: QuotaMoment,
+    ) -> Result<(), StoreError> {
+        if !self.quotas.is_empty() {
+            self.quotas.learn(&store.quota_sums(moment).await?, marks, moment);
+        }
+        Ok(())
+    }
+}
+
+impl Counter {
+    fn having_used(latest: Option<(QuotaMoment, QuotaSums)>) -> Self {
+        let counter = Self::default();
+        if let Some((moment, sums)) = latest {
+            for period in QuotaPeriod::ALL {
+                counter.of(period).learn(sums.of(period), Count::default(), moment.number(period));
+            }
+        }
+        counter
+    }
+
+    const fn of(&self, period: QuotaPeriod) -> &PeriodCounter {
+        match period {
+            QuotaPeriod::Day => &self.day,
+            QuotaPeriod::Month => &self.month,
+        }
+    }
+
+    fn set_terms(&self, terms: QuotaTerms) {
+        for period in QuotaPeriod::ALL {
+            let limit = terms.limit(period).map_or(0, std::num::NonZeroU64::get);
+            if self.of(period).limit.swap(limit, Ordering::Relaxed) != limit {
+                self.of(period).told.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The month first: where both are used up, it is the longer wait that is told.
+    fn take(&self, moment: QuotaMoment) -> Result<(), QuotaPeriod> {
+        if !self.month.take(moment.number(QuotaPeriod::Month)) {
+            return Err(QuotaPeriod::Month);
+        }
+        if !self.day.take(moment.number(QuotaPeriod::Day)) {
+            self.month.give_back();
+            return Err(QuotaPeriod::Day);
+        }
+        Ok(())
+    }
+
+    /// What was taken for a request that another quota has refused.
+    fn give_back(&self) {
+        self.month.give_back();
+        self.day.give_back();
+    }
+}
+
+impl PeriodCounter {
+    /// `false`: it is used up.
+    fn take(&self, number: u32) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == 0 {
+            return true;
+        }
+        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
+        let taken = self.own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |own| {
+            let own = Count::unpacked(own).carried_to(number);
+            let used = own.requests.saturating_add(others.within(own.number));
+            (used < limit).then(|| Count { requests: own.requests + 1, ..own }.packed())
+        });
+        taken.is_ok()
+    }
+
+    fn give_back(&self) {
+        if self.limit.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let less = |own| {
+            let own = Count::unpacked(own);
+            Some(Count { requests: own.requests.saturating_sub(1), ..own }.packed())
+        };
+        // It never refuses.
+        let _ = self.own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    fn own(&self) -> Count {
+        Count::unpacked(self.own.load(Ordering::Relaxed))
+    }
+
+    fn used(&self, number: u32) -> u64 {
+        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
+        self.own().within(number).saturating_add(others.within(number))
+    }
+
+    /// What is used of the latest period that anything is known of.
+    fn latest(&self) -> Count {
+        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
+        let number = self.own().number.max(others.number);
+        Count { number, requests: self.used(number) }
+    }
+
+    /// What others had let in is what was `written`, without our `own`; more of it than was known, never less.
+    fn learn(&self, written: u64, own: Count, number: u32) {
+        let others = written.saturating_sub(own.within(number));
+        let newer = |known| {
+            let known = Count::unpacked(known);
+            let requests = others.max(known.within(number));
+            (known.number <= number).then(|| Count { number, requests }.packed())
+        };
+        // Of a later period more is known already.
+        let _ = self.others.fetch_update(Ordering::Relaxed, Ordering::Relaxed, newer);
+    }
+}
+
+impl Count {
+    pub(super) const fn new(number: u32, requests: u64) -> Self {
+        Self { number, requests }
+    }
+
+    pub(super) const fn parts(self) -> (u32, u64) {
+        (self.number, self.requests)
+    }
+
+    fn unpacked(packed: u64) -> Self {
+        // What is shifted out leaves 24 bits.
+        let number = u32::try_from(packed >> REQUEST_BITS).unwrap_or(u32::MAX);
+        Self { number, requests: packed & ((1 << REQUEST_BITS) - 1) }
+    }
+
+    fn packed(self) -> u64 {
+        let most = (1 << REQUEST_BITS) - 1;
+        u64::from(self.number) << REQUEST_BITS | self.requests.min(most)
+    }
+
+    /// Requests within the period `number`.
+    const fn within(self, number: u32) -> u64 {
+        if self.number == number { self.requests } else { 0 }
+    }
+
+    /// As it is counted on in the period `number`. Whoever read the clock just before the next period began counts in that
+    /// one; a clock that was set back further begins anew.
+    const fn carried_to(self, number: u32) -> Self {
+        if self.number == number || self.number == number.saturating_add(1) {
+            self
+        } else {
+            Self { number, requests: 0 }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CustomerId, KeyId, Timestamp, UserId};
+
+    const USER: QuotaOwner = QuotaOwner::User(UserId(1));
+    const CUSTOMER: QuotaOwner = QuotaOwner::Customer(CustomerId(1));
+    const KEY: QuotaOwner = QuotaOwner::Key(KeyId::from_random(1));
+
+    fn at(text: &str) -> QuotaMoment {
+        QuotaMoment::of(text.parse().unwrap())
+    }
+
+    fn now() -> QuotaMoment {
+        at("2027-01-15T08:00:00Z")
+    }
+
+    fn terms(day: Option<u64>, month: Option<u64>) -> QuotaTerms {
+        QuotaTerms::new(day, month).unwrap()
+    }
+
+    fn with(owner: QuotaOwner, day: Option<u64>, month: Option<u64>) -> Quotas {
+        let quotas = Quotas::default();
+        assert_eq!(quotas.set(owner, Some(terms(day, month)), None), Metering::On);
+        quotas
+    }
+
+    /// How many of `count` requests are let in.
+    fn admitted(quotas: &Quotas, owners: &[QuotaOwner], count: u64, moment: QuotaMoment) -> u64 {
+        (0..count).map(|_| u64::from(quotas.take(owners, moment).is_ok())).sum()
+    }
+
+    fn written(owner: QuotaOwner, day: u64, month: u64) -> HashMap<QuotaOwner, QuotaSums> {
+        HashMap::from([(owner, QuotaSums { day, month })])
+    }
+
+    #[test]
+    fn so_many_are_let_in_and_not_one_more_until_the_period_ends() {
+        let quotas = with(USER, Some(5), Some(8));
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 5);
+        assert_eq!(quotas.take(&[USER], now()), Err((USER, QuotaPeriod::Day)));
+        let (tomorrow, next_month) = (at("2027-01-16T00:00:00Z"), at("2027-02-01T00:00:00Z"));
+        assert_eq!(admitted(&quotas, &[USER], 20, tomorrow), 3);
+        assert_eq!(quotas.take(&[USER], tomorrow), Err((USER, QuotaPeriod::Month)));
+        assert_eq!(quotas.used(USER, tomorrow), Some(QuotaSums { day: 3, month: 8 }));
+        assert_eq!(admitted(&quotas, &[USER], 20, next_month), 5);
+    }
+
+    #[test]
+    fn what_one_quota_refuses_is_taken_from_no_other() {
+        let quotas = with(KEY, None, Some(100));
+        quotas.set(CUSTOMER, Some(terms(Some(3), None)), None);
+        assert_eq!(admitted(&quotas, &[KEY, USER, CUSTOMER], 10, now()), 3);
+        assert_eq!(quotas.take(&[KEY, CUSTOMER], now()), Err((CUSTOMER, QuotaPeriod::Day)));
+        assert_eq!(quotas.used(KEY, now()).unwrap().month, 3);
+        assert_eq!(quotas.used(USER, now()), None);
+        assert_eq!(quotas.set(CUSTOMER, None, None), Metering::Off);
+        assert_eq!(admitted(&quotas, &[KEY, USER, CUSTOMER], 200, now()), 97);
+        assert!(!quotas.is_empty());
+        quotas.set(KEY, None, None);
+        assert!(quotas.is_empty());
+    }
+
+    #[test]
+    fn threads_together_get_no_more_than_one_alone() {
+        let quotas = with(CUSTOMER, Some(1_000), None);
+        let taken: u64 = std::thread::scope(|scope| {
+            let asking: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| admitted(&quotas, &[CUSTOMER], 1_000, now()))).collect();
+            asking.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 1_000);
+    }
+
+    #[test]
+    fn after_a_restart_what_was_written_is_used_already() {
+        let quotas = Quotas::default();
+        quotas.replace(&HashMap::from([(USER, terms(Some(10), None))]));
+        quotas.learn(&written(USER, 7, 7), &quotas.marks(), now());
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 3);
+        let given = Quotas::default();
+        given.set(USER, Some(terms(Some(10), None)), Some((now(), QuotaSums { day: 7, month: 7 })));
+        assert_eq!(admitted(&given, &[USER], 20, now()), 3);
+        // What was used yesterday is not used today.
+        let given = Quotas::default();
+        given.set(
+            USER,
+            Some(terms(Some(10), None)),
+            Some((at("2027-01-14T08:00:00Z"), QuotaSums { day: 7, month: 7 })),
+        );
+        assert_eq!(admitted(&given, &[USER], 20, now()), 10);
+    }
+
+    #[test]
+    fn one_gateway_is_exact_whenever_its_own_requests_are_written() {
+        let quotas = with(USER, Some(100), None);
+        assert_eq!(admitted(&quotas, &[USER], 30, now()), 30);
+        let marks = quotas.marks();
+        assert_eq!(admitted(&quotas, &[USER], 5, now()), 5);
+        // Only a part was written by then.
+        quotas.learn(&written(USER, 20, 20), &marks, now());
+        assert_eq!(quotas.used(USER, now()).unwrap().day, 35);
+        quotas.learn(&written(USER, 30, 30), &marks, now());
+        assert_eq!(admitted(&quotas, &[USER], 200, now()), 65);
+    }
+
+    #[test]
+    fn gateways_overrun_by_no_more_than_the_others_let_in_between_two_looks() {
+        let gateways = [with(USER, Some(95), None), with(USER, Some(95), None)];
+        let (mut stored, mut all) = (0, 0);
+        for _ in 0..20 {
+            // Each lets in ten at most from one look to the next.
+            let marks = gateways.each_ref().map(Quotas::marks);
+            for (gateway, marks) in gateways.iter().zip(&marks) {
+                gateway.learn(&written(USER, stored, stored), marks, now());
+            }
+            let taken = gateways.each_ref().map(|gateway| admitted(gateway, &[USER], 10, now()));
+            stored += taken.iter().sum::<u64>();
+            all += taken.iter().sum::<u64>();
+        }
+        assert_eq!(all, 100, "at 80 neither knows of the other's next ten");
+        // The store being away, each goes on from what it knows.
+        assert_eq!(admitted(&gateways[0], &[USER], 10, now()), 0);
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_stays_known_within_its_period() {
+        let quotas = with(USER, Some(10), None);
+        quotas.learn(&written(USER, 9, 9), &quotas.marks(), now());
+        quotas.learn(&HashMap::new(), &quotas.marks(), now());
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 1);
+        assert_eq!(admitted(&quotas, &[USER], 20, at("2027-01-16T00:00:00Z")), 10);
+    }
+
+    #[test]
+    fn a_clock_just_before_midnight_counts_on_and_one_set_back_begins_anew() {
+        let quotas = with(USER, Some(10), None);
+        assert_eq!(admitted(&quotas, &[USER], 4, at("2027-01-16T00:00:00Z")), 4);
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 6);
+        assert_eq!(admitted(&quotas, &[USER], 20, at("2020-01-01T00:00:00Z")), 10);
+    }
+
+    #[test]
+    fn other_terms_leave_what_was_used_and_a_lower_one_refuses_at_once() {
+        let quotas = with(USER, Some(10), None);
+        assert_eq!(admitted(&quotas, &[USER], 6, now()), 6);
+        quotas.set(USER, Some(terms(Some(8), None)), None);
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 2);
+        quotas.replace(&HashMap::from([(USER, terms(Some(3), None))]));
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 0);
+        assert_eq!(quotas.metering(USER), Metering::On);
+        quotas.replace(&HashMap::new());
+        assert_eq!(quotas.metering(USER), Metering::Off);
+    }
+
+    #[test]
+    fn that_most_is_used_is_answered_once_a_period_and_anew_for_another_quota() {
+        let quotas = with(USER, Some(10), None);
+        admitted(&quotas, &[USER], 7, now());
+        assert_eq!(quotas.newly_above(80, now()), []);
+        admitted(&quotas, &[USER], 1, now());
+        let number = now().number(QuotaPeriod::Day);
+        let level = QuotaLevel { owner: USER, period: QuotaPeriod::Day, number, used: 8, limit: 10 };
+        assert_eq!(quotas.newly_above(80, now()), [level]);
+        assert_eq!(quotas.newly_above(80, now()), []);
+        quotas.set(USER, Some(terms(Some(9), None)), None);
+        assert_eq!(quotas.newly_above(80, now()), [QuotaLevel { limit: 9, ..level }]);
+        admitted(&quotas, &[USER], 9, at("2027-01-16T00:00:00Z"));
+        assert_eq!(quotas.newly_above(80, at("2027-01-16T00:00:00Z")).len(), 1);
+    }
+
+    #[test]
+    fn a_count_survives_being_packed() {
+        let last = QuotaMoment::of(Timestamp::from_unix_milliseconds(253_402_300_799_000));
+        for number in [0, 1, last.number(QuotaPeriod::Day)] {
+            for requests in [0, 1, crate::model::QUOTA_MAX] {
+                let count = Count { number, requests };
+                assert_eq!(Count::unpacked(count.packed()), count);
+            }
+        }
+    }
+}
