@@ -66,10 +66,9 @@ fn located(fault: &Fault, config: &Config) -> (KeyPath, String) {
 /// Keys, and the files that they name.
 type Files<'c> = Vec<(KeyPath, &'c Path)>;
 
-/// The key whose file is at fault; `tls` where that is none of `files`. Of two that name the same file it is the later
-/// one, which stands beside the other.
+/// The key whose file is at fault; `tls` where that is none of `files`. Of those that name the same file it is the first.
 fn key_of(error: &TlsError, tls: KeyPath, files: &Files<'_>) -> KeyPath {
-    let found = files.iter().rfind(|(_, file)| Some(*file) == error.file());
+    let found = files.iter().find(|(_, file)| Some(*file) == error.file());
     found.map_or(tls, |(key, _)| key.clone())
 }
 
@@ -97,7 +96,7 @@ fn files_of_upstream<'c>(tls: &'c UpstreamTls, path: &KeyPath) -> Files<'c> {
     let ca = tls.ca.iter().map(|file| (path.key("ca"), file.as_path()));
     let keys = ["client_certificate", "client_private_key"];
     let client = tls.client.iter().flat_map(|files| pair(files, path, keys));
-    ca.chain(client).collect()
+    client.chain(ca).collect()
 }
 
 fn pair<'c>(files: &'c TlsFiles, path: &KeyPath, [certificate, private_key]: [&str; 2]) -> Files<'c> {

@@ -522,9 +522,9 @@ mod tests {
         metrics.uncounted_uses().add(6);
         assert_eq!(names(&metrics.render()), before);
         // By door, and of the console, 2 connections, 5 answers, 2 reasons; decisions at 2 doors and the added latency of
-        // one, with 13 buckets, sum and count; then 7 single ones, 5 states, 2 outcomes of reloads, 3 of swaps, the
-        // build, and 3 of the process.
-        assert_eq!(before.len(), 3 * (2 + 5 + 2) + (2 + 1) * 15 + 7 + 5 + 2 + 3 + 1 + 3);
+        // one, with 13 buckets, sum and count; then 7 single ones, 5 states, 2 outcomes of reloads, 3 of swaps, 2 of
+        // spans, the build, and 3 of the process.
+        assert_eq!(before.len(), 3 * (2 + 5 + 2) + (2 + 1) * 15 + 7 + 5 + 2 + 3 + 2 + 1 + 3);
     }
 
     #[test]

@@ -10,17 +10,19 @@ pub(super) enum Area {
     Mfa,
     Passwords,
     AllowLists,
+    Quotas,
     SignIns,
     Failures,
 }
 
 impl Area {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Keys,
         Self::Users,
         Self::Mfa,
         Self::Passwords,
         Self::AllowLists,
+        Self::Quotas,
         Self::SignIns,
         Self::Failures,
     ];
@@ -33,6 +35,7 @@ impl Area {
             Self::Mfa => "mfa",
             Self::Passwords => "passwords",
             Self::AllowLists => "ip-whitelists",
+            Self::Quotas => "quotas",
             Self::SignIns => "sign-ins",
             Self::Failures => "failures",
         }
@@ -45,6 +48,7 @@ impl Area {
             Self::Mfa => "MFA",
             Self::Passwords => "Passwords and links",
             Self::AllowLists => "IP whitelists",
+            Self::Quotas => "Quotas",
             Self::SignIns => "Sign-ins and sessions",
             Self::Failures => "Failures",
         }
@@ -72,6 +76,7 @@ impl Area {
             }
             Self::Passwords => group == "password" || group == "link",
             Self::AllowLists => group == "allow_list",
+            Self::Quotas => group == "quota",
             Self::SignIns => {
                 ["sign_in", "sessions"].contains(&group) || kind == EventKind::SecondFactorFailed
             }
@@ -88,8 +93,9 @@ mod tests {
     fn every_event_of_an_account_is_of_some_kind() {
         for kind in EventKind::ALL {
             let found = Area::ALL.into_iter().any(|area| area.holds(kind));
-            let of_operator =
-                ["configuration.", "store."].iter().any(|group| kind.as_str().starts_with(group));
+            let of_operator = ["configuration.", "store.", "binary.", "certificate."]
+                .iter()
+                .any(|group| kind.as_str().starts_with(group));
             assert!(found || of_operator, "{}", kind.as_str());
         }
     }
