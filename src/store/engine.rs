@@ -57,6 +57,15 @@ impl Dialect {
         }
     }
 
+    /// Behind a selection of rows that bookkeeping writes, too: those that it holds at this moment are passed over, because
+    /// whoever waited for them would do so in another order than it does.
+    pub(super) const fn but_those_in_hand(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// Begins reading: everything is seen as it stands at one moment.
     pub(super) const fn begin_read(self) -> &'static str {
         match self {

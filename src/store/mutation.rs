@@ -316,10 +316,6 @@ impl Mutation {
     pub async fn delete_key(&mut self, key: &ApiKeyRecord, now: Timestamp) -> Result<(), StoreError> {
         let id = key.id.to_stored();
         sqlx::query("DELETE FROM api_keys WHERE id = $1").bind(id).execute(&mut *self.transaction).await?;
-        sqlx::query("DELETE FROM key_last_used WHERE key_id = $1")
-            .bind(id)
-            .execute(&mut *self.transaction)
-            .await?;
         usage::delete_of_key(&mut self.transaction, key.id).await?;
         quotas::delete(&mut self.transaction, QuotaOwner::Key(key.id)).await?;
         sqlx::query(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 
-use super::engine::{Kind, rows};
+use super::engine::{Dialect, Kind, rows};
 use super::{Store, StoreError};
 use crate::model::{AccessPoint, ClientIp, KeyId, Recognised, Service, Timestamp, UserId};
 
@@ -202,28 +202,50 @@ impl Store {
         .bind(until.unix_milliseconds())
         .bind(at_once);
         let addresses = self.keep_book(addresses).await?;
-        Ok(hours.max(days).max(beyond).max(addresses))
+        // Bookkeeping had them in hand when their keys were deleted.
+        let left_over = sqlx::query(
+            "DELETE FROM key_last_used WHERE key_id IN (SELECT d.key_id FROM deleted_keys d \
+             JOIN key_last_used l ON l.key_id = d.key_id ORDER BY d.key_id LIMIT $1)",
+        )
+        .bind(at_once);
+        let left_over = self.keep_book(left_over).await?;
+        Ok(hours.max(days).max(beyond).max(addresses).max(left_over))
     }
 }
 
-/// Lets go of all that a deleted key did, but for its part in its user's sums.
+/// Lets go of all that a deleted key did, but for its part in its user's sums; what bookkeeping has in hand goes by its age, or
+/// with [`Store::let_usage_go`].
 pub(super) async fn delete_of_key(connection: &mut AnyConnection, key: KeyId) -> Result<(), StoreError> {
-    for statement in [
-        "DELETE FROM usage_sums WHERE kind = 'key' AND subject_id = $1",
-        "DELETE FROM usage_addresses WHERE kind = 'key' AND subject_id = $1",
-    ] {
-        sqlx::query(statement).bind(key.to_stored()).execute(&mut *connection).await?;
-    }
-    Ok(())
+    let last_used = "key_last_used WHERE key_id = $1";
+    let tables = [("key_id", last_used), (SUM, SUMS_OF_KEY), (ADDRESS, ADDRESSES_OF_KEY)];
+    delete_what_is_at_rest(connection, &tables, key.to_stored()).await
 }
 
-/// Lets go of all that a deleted user did, but for its part in its customer's sums.
+/// Lets go of all that a deleted user did, but for its part in its customer's sums; likewise.
 pub(super) async fn delete_of_user(connection: &mut AnyConnection, user: UserId) -> Result<(), StoreError> {
-    for statement in [
-        "DELETE FROM usage_sums WHERE kind IN ('password', 'session', 'user') AND subject_id = $1",
-        "DELETE FROM usage_addresses WHERE kind IN ('password', 'session') AND subject_id = $1",
-    ] {
-        sqlx::query(statement).bind(user.0).execute(&mut *connection).await?;
+    delete_what_is_at_rest(connection, &[(SUM, SUMS_OF_USER), (ADDRESS, ADDRESSES_OF_USER)], user.0).await
+}
+
+/// The primary keys, and the rows of one key or user.
+const SUM: &str = "kind, subject_id, length, hour, service";
+const ADDRESS: &str = "kind, subject_id, entrance, address";
+const SUMS_OF_KEY: &str = "usage_sums WHERE kind = 'key' AND subject_id = $1";
+const ADDRESSES_OF_KEY: &str = "usage_addresses WHERE kind = 'key' AND subject_id = $1";
+const SUMS_OF_USER: &str = "usage_sums WHERE kind IN ('password', 'session', 'user') AND subject_id = $1";
+const ADDRESSES_OF_USER: &str = "usage_addresses WHERE kind IN ('password', 'session') AND subject_id = $1";
+
+async fn delete_what_is_at_rest(
+    connection: &mut AnyConnection,
+    tables: &[(&str, &str)],
+    subject: i64,
+) -> Result<(), StoreError> {
+    let but_those_in_hand = Dialect::of(connection).but_those_in_hand();
+    for (primary_key, rows) in tables {
+        let table = rows.split(' ').next().unwrap_or_default();
+        let statement = format!(
+            "DELETE FROM {table} WHERE ({primary_key}) IN (SELECT {primary_key} FROM {rows}{but_those_in_hand})"
+        );
+        sqlx::query(AssertSqlSafe(statement)).bind(subject).execute(&mut *connection).await?;
     }
     Ok(())
 }

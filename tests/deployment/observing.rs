@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use latchkey::auth::DenialReason;
-use latchkey::model::AccessPoint;
-use latchkey::telemetry::Metrics;
+use latchkey::model::{AccessPoint, Timestamp};
+use latchkey::telemetry::{CertificateEnd, Metrics};
 use serde_json::Value;
 
 use crate::{read, yaml};
@@ -22,7 +22,7 @@ struct Exposed {
 }
 
 impl Exposed {
-    /// Everything that a gateway with one upstream and one door thread shows.
+    /// Everything that a gateway with one upstream, one certificate and one door thread shows.
     fn by_the_code() -> Self {
         let metrics = Metrics::new(&DenialReason::ALL.map(DenialReason::as_str));
         let _doors =
@@ -30,6 +30,9 @@ impl Exposed {
         let _server = metrics.upstream_server("registry", "http://127.0.0.1:9000");
         let _timer = metrics.upstream_timers("registry").for_thread();
         let _thread = metrics.thread(0);
+        let end = std::sync::Arc::<CertificateEnd>::default();
+        end.set(Timestamp::from_unix_milliseconds(0));
+        let _certificate = metrics.certificate_gauge("api", &end);
         Self::parse(&metrics.render())
     }
 

@@ -40,6 +40,10 @@ impl<T: DeserializeOwned> FromRequest<ConsoleState> for Told<T> {
         let body = body.map_err(|_| Problem::malformed("the body could not be read"))?;
         // Is it JSON at all? Asked by itself, since reading a `T` may stop at a wrong value before a broken end.
         serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| Problem::malformed(error.to_string()))?;
+        // A list would be read as the members of an object without their names.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::invalid("the body must be an object"));
+        }
         serde_json::from_slice(&body).map(Self).map_err(|error| Problem::invalid(error.to_string()))
     }
 }

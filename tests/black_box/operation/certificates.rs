@@ -16,7 +16,7 @@ const API_TLS: usize = 1;
 const ISPROXY: usize = 3;
 
 /// Names of the certificates beside the usual one, which is for `localhost`, and their files.
-const NAMES: [(&str, &str); 2] = [("a.example", "a"), ("*.example", "any")];
+const NAMES: [(&str, &str); 2] = [("a.example", "a"), ("*.any.example", "any")];
 
 fn show_all(config: &mut Value) {
     for listener in [API_TLS, ISPROXY] {
@@ -63,7 +63,7 @@ fn each_client_is_shown_the_certificate_for_the_name_that_it_asks_for() {
     for (name, file) in [
         ("localhost", "server.crt"),
         ("a.example", "a.crt"),
-        ("b.example", "any.crt"),
+        ("b.any.example", "any.crt"),
         ("127.0.0.1", "server.crt"),
     ] {
         let wire = connect(&gateway, name, &client()).unwrap();
@@ -80,7 +80,7 @@ fn each_client_is_shown_the_certificate_for_the_name_that_it_asks_for() {
     let error = connect(&gateway, "a.test", &client()).err().unwrap().to_string();
     assert!(error.contains("AccessDenied"), "{error}");
     assert!(connect(&gateway, "127.0.0.1", &client()).is_err(), "no name at all");
-    assert!(connect(&gateway, "b.example", &client()).is_ok());
+    assert!(connect(&gateway, "b.any.example", &client()).is_ok());
 }
 
 #[test]
@@ -94,10 +94,10 @@ fn one_of_several_certificates_is_changed_and_sessions_of_the_others_go_on() {
         wire.read_until(b"\r\n\r\n");
         wire.tls().unwrap().handshake_kind().unwrap()
     };
-    assert_eq!(kind("b.example"), HandshakeKind::Full);
-    assert_eq!(kind("b.example"), HandshakeKind::Resumed);
+    assert_eq!(kind("b.any.example"), HandshakeKind::Full);
+    assert_eq!(kind("b.any.example"), HandshakeKind::Resumed);
     assert_eq!(
-        kind("c.example"),
+        kind("c.any.example"),
         HandshakeKind::Full,
         "a session of another name, though of the same certificate"
     );
@@ -108,7 +108,7 @@ fn one_of_several_certificates_is_changed_and_sessions_of_the_others_go_on() {
         let wire = connect(&gateway, "a.example", &self::client()).ok()?;
         (shown(&wire) == of_file(&gateway, "a.crt")).then_some(())
     });
-    assert_eq!(kind("b.example"), HandshakeKind::Resumed);
+    assert_eq!(kind("b.any.example"), HandshakeKind::Resumed);
 }
 
 #[test]
