@@ -199,6 +199,7 @@ fn answered(refusal: &KeptRefusal) -> String {
         (100, _) => String::from("not at all, the session was let in and closed later"),
         // These are answered so by themselves.
         (429, "too_many_failures" | "user_throttled" | "too_many_requests") => String::from("429"),
+        (429, reason) if reason.starts_with("quota_exhausted") => String::from("429"),
         (429, _) => String::from("429, because there had been too many failed credentials from this address"),
         (status, _) => status.to_string(),
     }
@@ -366,7 +367,8 @@ mod tests {
             reason: reason.to_owned(),
             recognised: None,
         };
-        for reason in ["too_many_failures", "user_throttled", "too_many_requests"] {
+        for reason in ["too_many_failures", "user_throttled", "too_many_requests", "quota_exhausted_key_day"]
+        {
             assert_eq!(answered(&refusal(429, reason)), "429", "{reason}");
         }
         assert!(answered(&refusal(429, "unknown_key")).contains("failed credentials from this address"));
