@@ -62,7 +62,7 @@ fn no_key_is_let_in_after_its_deletion_was_acknowledged_while_many_are_deleted_a
     first.create_user("acme/alex");
     let scope = ["--scope", "manage", "--allow", "127.0.0.1"];
     let manager = first.create_key_with("acme/admin", &scope);
-    let keys = make_keys(first, by_length(400, 6_000));
+    let keys = make_keys(first, by_length(200, 6_000));
     let kept = keys.len() / 20;
     let doomed = keys.len() - kept;
     let (next, stop, uses) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicUsize::new(0));

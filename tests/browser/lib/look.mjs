@@ -8,17 +8,20 @@ const NARROWEST = { width: 320, height: 800 };
 // The spacing of text that somebody may choose (WCAG 2.2, 1.4.12).
 const SPACING = "* { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important; } p { margin-bottom: 2em !important; }";
 
+// Each colour and each width; at full length every pair of them, as each look takes a second.
+const WINDOWS = process.env.LATCHKEY_TEST_LENGTH === "full"
+  ? [["light", WIDE], ["light", SMALL], ["dark", WIDE], ["dark", SMALL]]
+  : [["light", WIDE], ["dark", SMALL]];
+
 export async function lookAt(page) {
   const where = `${new URL(page.url()).pathname} (${await page.title()})`;
   assert.match(await page.title(), / – Latchkey$/, where);
   assert.equal(await page.locator("h1").count(), 1, `headings of the first level at ${where}`);
   assert.equal(await page.locator("html").getAttribute("lang"), "en", where);
-  for (const colorScheme of ["light", "dark"]) {
-    for (const size of [WIDE, SMALL]) {
-      await page.emulateMedia({ colorScheme });
-      await page.setViewportSize(size);
-      await findNothing(page, `${where}, ${colorScheme}, ${size.width} wide`);
-    }
+  for (const [colorScheme, size] of WINDOWS) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize(size);
+    await findNothing(page, `${where}, ${colorScheme}, ${size.width} wide`);
   }
   await page.setViewportSize(NARROWEST);
   await fits(page, where);
