@@ -124,7 +124,7 @@ pub(super) async fn append(
 pub(super) async fn position(connection: &mut AnyConnection) -> Result<Position, StoreError> {
     let (revision, mark) = sqlx::query_as(
         "SELECT h.revision, COALESCE((SELECT c.mark FROM changes c WHERE c.revision = h.revision), 0) \
-         FROM feed_head h",
+         FROM feed_head h WHERE h.only_row = 1",
     )
     .fetch_one(connection)
     .await?;
@@ -139,7 +139,7 @@ pub(super) async fn after(
 ) -> Result<Option<(Vec<Change>, Position)>, StoreError> {
     let rows = sqlx::query(
         "SELECT h.revision AS head, c.revision, c.kind, c.subject, c.mark FROM feed_head h \
-         LEFT JOIN changes c ON c.revision >= $1 ORDER BY c.revision LIMIT $2",
+         LEFT JOIN changes c ON c.revision >= $1 WHERE h.only_row = 1 ORDER BY c.revision LIMIT $2",
     )
     .bind(applied.revision.0)
     .bind(BATCH + 1)

@@ -383,6 +383,24 @@ async fn prepare_connection(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::empty_store;
+
+    #[tokio::test]
+    async fn every_connection_is_prepared() {
+        let (_folder, store) = empty_store().await;
+        let (question, answer) = match store.dialect() {
+            Dialect::Sqlite => ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
+            // Compiling a statement costs more than any of ours takes.
+            Dialect::Postgres => ("SELECT current_setting('jit')", "off"),
+        };
+        let mut following = store.pinned_connection().await.unwrap();
+        let told: [String; 3] = [
+            sqlx::query_scalar(question).fetch_one(&store.writer).await.unwrap(),
+            sqlx::query_scalar(question).fetch_one(&store.readers).await.unwrap(),
+            sqlx::query_scalar(question).fetch_one(&mut following).await.unwrap(),
+        ];
+        assert_eq!(told, [answer; 3]);
+    }
 
     #[test]
     fn what_keeps_a_store_from_being_written_is_told_by_its_code() {

@@ -130,17 +130,21 @@ async fn schema_version(connection: &mut PgConnection) -> Result<i64, StoreError
 }
 
 /// What a connection is told first. Whoever vanishes in the middle of a change lets go of its locks after ten seconds.
+///
+/// No statement of ours runs for long enough to be worth compiling, and before a table's first `ANALYZE` the server takes
+/// some for such: a look at the feed then takes 80 ms of CPU time instead of 0.2.
 pub(super) const fn preparation(task: Task) -> &'static str {
     match task {
         Task::Writing => {
-            "SET application_name TO latchkey; SET search_path TO latchkey; SET statement_timeout TO '10s'; \
-             SET idle_in_transaction_session_timeout TO '10s'; SET tcp_user_timeout TO '10s'; \
+            "SET application_name TO latchkey; SET search_path TO latchkey; SET jit TO off; \
+             SET statement_timeout TO '10s'; SET idle_in_transaction_session_timeout TO '10s'; SET tcp_user_timeout TO '10s'; \
              SET tcp_keepalives_idle TO 5; SET tcp_keepalives_interval TO 2; SET tcp_keepalives_count TO 3"
         }
         Task::Reading => {
-            "SET application_name TO latchkey; SET search_path TO latchkey; SET statement_timeout TO '60s'"
+            "SET application_name TO latchkey; SET search_path TO latchkey; SET jit TO off; \
+             SET statement_timeout TO '60s'"
         }
-        Task::Following => "SET application_name TO latchkey; SET search_path TO latchkey",
+        Task::Following => "SET application_name TO latchkey; SET search_path TO latchkey; SET jit TO off",
     }
 }
 
