@@ -94,6 +94,11 @@ impl Fault {
         self.terms().0
     }
 
+    /// Is the upstream to blame, so far as one can tell from here (RFC 9110 §15.6.3, §15.6.5)?
+    pub const fn is_upstreams(self) -> bool {
+        matches!(self.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
+    }
+
     /// What happened, for the access log.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ use super::routes::{Resolved, Routes};
 use super::target::host_name;
 use super::trace_headers::strip_trace;
 use super::upgrade::{Answer, Asked};
-use super::upstream::{HttpUpstream, UpstreamBody};
+use super::upstream::{HttpUpstream, UpstreamBody, Waited};
 use crate::auth::Permit;
 
 /// How long a refused HTTP/2 request's stream stays open for the rest of its body.
@@ -76,18 +76,18 @@ pub fn forward_request(
             traceparent: traceparent.as_ref().map(<[u8; _]>::as_slice),
             received,
         };
-        let mut waited = Duration::ZERO;
+        let mut waited = Waited::default();
         let answer = match asked {
             None => upstream.send(&told, &mut Some(request), progress, &mut waited).await,
             // Boxed: hardly any request is one of these.
             Some(asked) => {
                 let began = Instant::now();
                 let answer = Box::pin(asked.ask(upstream, &told, request)).await;
-                waited = began.elapsed();
+                waited.count(began);
                 match answer {
                     Ok(Answer::Switched(switched)) => {
                         let permit = permit.clone();
-                        record.passed_on(waited, Some(StatusCode::SWITCHING_PROTOCOLS));
+                        record.passed_on(&waited, Ok(StatusCode::SWITCHING_PROTOCOLS));
                         return asked.open(door, &permit, switched, record);
                     }
                     Ok(Answer::Ordinary(response)) => Ok(response),
@@ -96,9 +96,9 @@ pub fn forward_request(
             }
         };
         match answer {
-            Ok(response) => pass_back(response, id, record, waited),
+            Ok(response) => pass_back(response, id, record, &waited),
             Err(fault) => {
-                record.passed_on(waited, None);
+                record.passed_on(&waited, Err(fault));
                 record.leaves_unread();
                 super::server::render_refusal(fault, record)
             }
@@ -199,7 +199,7 @@ fn pass_back(
     response: Response<UpstreamBody>,
     id: HeaderValue,
     mut record: Box<RequestRecord>,
-    waited: Duration,
+    waited: &Waited,
 ) -> Response<DoorBody> {
     let (mut head, mut body) = response.into_parts();
     let received = head.version;
@@ -215,7 +215,7 @@ fn pass_back(
     head.headers.insert(X_REQUEST_ID, id);
     append_via(&mut head.headers, received);
     record.answered(head.status);
-    record.passed_on(waited, Some(head.status));
+    record.passed_on(waited, Ok(head.status));
     body.release_if_empty();
     Response::from_parts(head, DoorBody::upstream(body, record))
 }

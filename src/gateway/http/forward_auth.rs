@@ -5,8 +5,6 @@
 //! is read. That a client's own identity headers do not reach the application is up to the asker, too. Called by
 //! `server::handle_request`.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION};
 use http::uri::PathAndQuery;
@@ -98,7 +96,7 @@ async fn judge(
 
 fn tell(permit: Permit, names: &IdentityHeaders, mut record: Box<RequestRecord>) -> Response<DoorBody> {
     record.answered(StatusCode::OK);
-    record.passed_on(Duration::ZERO, None);
+    record.told();
     let id = record.id_value();
     let permit = record.admitted(permit, None);
     let mut told = HeaderMap::with_capacity(8);

@@ -5,10 +5,9 @@
 
 use std::rc::Rc;
 use std::task::Context;
-use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use tokio::time::Instant;
 
 use super::HttpDoor;
@@ -18,7 +17,7 @@ use super::denial::Fault;
 use super::open_bodies::{OpenBody, Opened};
 use super::routes::Resolved;
 use super::trace_headers::{Sender, asking_span};
-use super::upstream::HttpUpstream;
+use super::upstream::{HttpUpstream, Waited};
 use crate::auth::{AuthMethod, Permit};
 use crate::model::{AccessPoint, ClientIp, Recognised, Timestamp};
 use crate::telemetry::{AccessRecord, HttpFacts, RefusalDetails, RequestId, Trace};
@@ -143,20 +142,29 @@ impl RequestRecord {
         }
     }
 
-    /// The head of the upstream's answer is there, with this status, or it is known that none comes; the request waited so
-    /// long for it. The rest of its time was spent here.
-    pub fn passed_on(&mut self, waited: Duration, status: Option<http::StatusCode>) {
-        self.door.metrics.added_latency(self.began.elapsed().saturating_sub(waited));
-        if let Some(upstream) = &self.upstream {
-            upstream.count_time(waited);
+    /// The head of the upstream's answer is there, with this status, or it is known why none comes. The time that the
+    /// request did not wait for it was spent here.
+    pub fn passed_on(&mut self, waited: &Waited, answer: Result<StatusCode, Fault>) {
+        let Some(until) = waited.until else { return };
+        // That a client's body failed tells nothing of how long an upstream takes.
+        if answer.map_or_else(Fault::is_upstreams, |_| true) {
+            self.door.metrics.added_latency((until - self.began).saturating_sub(waited.time));
+            if let Some(upstream) = &self.upstream {
+                upstream.count_time(waited.time);
+            }
         }
         if let Some(trace) = &mut self.trace {
-            trace.upstream_answered(status.map(|status| status.as_u16()));
+            trace.upstream_answered(answer.ok().map(|status| status.as_u16()));
         }
     }
 
+    /// Whoever asked is told that the request may pass. All of its time was spent here.
+    pub fn told(&self) {
+        self.door.metrics.added_latency(self.began.elapsed());
+    }
+
     /// The answer's status.
-    pub const fn answered(&mut self, status: http::StatusCode) {
+    pub const fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
     }
 
@@ -222,6 +230,9 @@ impl Drop for RequestRecord {
             // Nothing was answered: only the client's going away drops a request that early.
             self.reason = Some("client_gone");
             self.client.watch.note_abandoned();
+            if let Some(upstream) = &self.upstream {
+                upstream.count_time(now - self.began);
+            }
         } else if self.permit.is_some() {
             self.client.watch.note_answered();
         }

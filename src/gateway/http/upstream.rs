@@ -27,7 +27,8 @@ use tokio::time::Instant;
 
 pub use self::body::UpstreamBody;
 pub use self::exchange::Switched;
-use self::exchange::{Outcome, Unsent};
+pub use self::exchange::Waited;
+use self::exchange::{Asking, Outcome, Unsent};
 pub use self::health_check::health_checks;
 pub use self::http1_answer::{AnswerHead, Framing, HeadReader, UnreadableHead};
 pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
@@ -121,13 +122,13 @@ impl HttpUpstream {
     /// with (HTTP/2) goes to it again, once, on another connection; nothing else is ever sent twice (S73). Dropping the
     /// future closes the connection or resets the stream that it uses (S72).
     ///
-    /// Adds to `waited` what of the time was spent on connecting and on waiting for the answer.
+    /// Counts in `waited` what of the time was spent on connecting and on waiting for the answer.
     pub async fn send(
         self: &Rc<Self>,
         told: &Told<'_>,
         unsent: &mut Unsent,
         progress: Option<Rc<SendProgress>>,
-        waited: &mut Duration,
+        waited: &mut Waited,
     ) -> Result<Response<UpstreamBody>, Fault> {
         let total_due = self.total_due();
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
@@ -141,7 +142,7 @@ impl HttpUpstream {
                 let began = Instant::now();
                 // Boxed, so that the many requests that find one have no room to keep for it.
                 let connection = Box::pin(pool.connect()).await;
-                *waited += began.elapsed();
+                waited.count(began);
                 connection
             };
             let fault = match connection {
@@ -150,16 +151,16 @@ impl HttpUpstream {
                     if matches!(connection, Connection::Http1(_)) {
                         end_of_turn().await;
                     }
-                    let began = Instant::now();
+                    let asking = Asking { progress: progress.as_ref(), began: Instant::now(), total_due };
                     let outcome = match connection {
                         Connection::Http1(connection) => {
-                            connection.exchange(self, told, unsent, progress.as_ref(), total_due).await
+                            connection.exchange(self, told, unsent, asking).await
                         }
                         Connection::Http2(place) => {
-                            Box::pin(place.exchange(self, told, unsent, progress.as_ref(), total_due)).await
+                            Box::pin(place.exchange(self, told, unsent, asking)).await
                         }
                     };
-                    *waited += began.elapsed();
+                    waited.count(asking.began);
                     match outcome {
                         Outcome::Answered(response) => {
                             pool.note_head();

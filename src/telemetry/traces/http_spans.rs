@@ -80,7 +80,8 @@ impl Tracer {
         let Some(answered) = course.upstream_answered.or((record.status == 0).then_some(end)) else { return };
         let is_error = match (course.upstream_answered, course.upstream_status) {
             (Some(_), Some(status)) => status >= 500,
-            (Some(_), None) => true,
+            // A client whose body failed is answered 4xx.
+            (Some(_), None) => record.status >= 500,
             // That the client went away is nobody's fault.
             (None, _) => false,
         };

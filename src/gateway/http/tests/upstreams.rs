@@ -9,6 +9,16 @@ use super::harness::{RawUpstream, Session, TestDoor, on_door_thread};
 const GET: &str = "GET /v2/x HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {key}\r\n\r\n";
 const POST: &str = "POST /v2/x HTTP/1.1\r\nHost: api.example\r\nAuthorization: ApiKey {key}\r\nContent-Length: 4\r\n\r\nabcd";
 
+/// Lets everything else go on until `is_so`.
+async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), waiting).await.unwrap();
+}
+
 #[test]
 fn connections_are_kept_and_used_again() {
     on_door_thread(async {
@@ -62,6 +72,33 @@ fn an_upstream_that_cannot_be_asked_is_measured_too() {
         assert_eq!(door.ask(GET).await.status, 502);
         let read = door.metrics.read();
         assert_eq!((read.added_latency().count(), read.upstream_times().count()), (1, 1));
+    });
+}
+
+#[test]
+fn what_a_client_breaks_off_tells_of_the_upstream_only_that_it_let_the_client_wait() {
+    on_door_thread(async {
+        let upstream = RawUpstream::start(async |mut session: Session| {
+            session.request().await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let door = TestDoor::before(&upstream).await;
+        let mut client = door.connect().await;
+        let body = "Transfer-Encoding: chunked\r\n\r\nno chunk";
+        client.send(&POST.replace("Content-Length: 4\r\n\r\nabcd", body)).await;
+        assert_eq!(client.answer().await.status, 400);
+        let read = door.metrics.read();
+        assert_eq!((read.added_latency().count(), read.upstream_times().count()), (0, 0), "a broken body");
+
+        let mut client = door.connect().await;
+        client.send(GET).await;
+        until(|| upstream.seen().iter().any(|seen| seen.starts_with("GET"))).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(client);
+        until(|| door.metrics.read().upstream_times().count() == 1).await;
+        let times = door.metrics.read().upstream_times();
+        assert!(times.sum_nanoseconds() >= 20_000_000, "{times:?}");
     });
 }
 

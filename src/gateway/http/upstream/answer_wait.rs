@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::HttpUpstream;
+use super::exchange::Asking;
 use crate::gateway::http::denial::Fault;
 use crate::gateway::http::request_body::SendProgress;
 
@@ -36,13 +37,10 @@ pub enum Look {
 }
 
 impl<'a> AnswerWait<'a> {
-    /// Begins now.
-    pub fn new(
-        upstream: &'a Rc<HttpUpstream>,
-        progress: Option<&'a Rc<SendProgress>>,
-        total_due: Option<Instant>,
-    ) -> Self {
-        Self { upstream, progress, total_due, sent_at: Instant::now() }
+    /// The wait of an exchange that begins, as `asking` says.
+    pub const fn new(upstream: &'a Rc<HttpUpstream>, asking: Asking<'a>) -> Self {
+        let Asking { progress, began, total_due } = asking;
+        Self { upstream, progress, total_due, sent_at: began }
     }
 
     /// When the head of the request was sent.

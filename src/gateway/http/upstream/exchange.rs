@@ -1,16 +1,49 @@
 //! What comes of asking a server, whichever version of HTTP carries it. Made by the exchanges, read by `upstream`.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, response};
+use tokio::time::Instant;
 
 use super::body::UpstreamBody;
 use super::server_pool::InFlight;
 use crate::gateway::http::denial::Fault;
-use crate::gateway::http::request_body::RequestBody;
+use crate::gateway::http::request_body::{RequestBody, SendProgress};
 use crate::net::upstream::UpstreamStream;
 
 /// A request that is on no way yet. An exchange takes it out, and puts it back where it may go another way.
 pub type Unsent = Option<Request<RequestBody>>;
+
+/// What an exchange has to heed.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// That of a body that is still to come.
+    pub progress: Option<&'a Rc<SendProgress>>,
+    /// When it begins.
+    pub began: Instant,
+    /// When it must be over.
+    pub total_due: Option<Instant>,
+}
+
+/// How long upstreams let a request wait.
+#[derive(Debug, Default)]
+pub struct Waited {
+    /// All of it.
+    pub time: Duration,
+    /// The end of it; `None`: nobody was asked.
+    pub until: Option<Instant>,
+}
+
+impl Waited {
+    /// Counts what has passed since `began`.
+    pub fn count(&mut self, began: Instant) {
+        let now = Instant::now();
+        self.time += now - began;
+        self.until = Some(now);
+    }
+}
 
 /// How an exchange began.
 pub enum Outcome {

@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
 use super::body::{Source, UpstreamBody};
-use super::exchange::{Outcome, Switched, Unsent};
+use super::exchange::{Asking, Outcome, Switched, Unsent};
 use super::http1_answer::AnswerHead;
 use super::http1_connection::{Sent, UpstreamConnection};
 use crate::gateway::http::denial::Fault;
 use crate::gateway::http::headers::Told;
-use crate::gateway::http::request_body::SendProgress;
 
 /// May the connection become something else than HTTP?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +25,6 @@ enum Switch {
     Asked,
 }
 
-/// What an exchange has to heed.
-struct Sending<'a> {
-    /// That of a body that is still to come.
-    progress: Option<&'a Rc<SendProgress>>,
-    total_due: Option<Instant>,
-    switch: Switch,
-}
-
 /// What came instead of an answer's head, or the head.
 enum Waited {
     Head(AnswerHead),
@@ -42,16 +33,15 @@ enum Waited {
 }
 
 impl UpstreamConnection {
-    /// Sends what is `unsent` and waits for the answer's head. `progress` is that of a body that is still to come.
+    /// Sends what is `unsent` and waits for the answer's head.
     pub fn exchange(
         self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
         unsent: &mut Unsent,
-        progress: Option<&Rc<SendProgress>>,
-        total_due: Option<Instant>,
+        asking: Asking<'_>,
     ) -> impl Future<Output = Outcome> {
-        self.ask(upstream, told, unsent, Sending { progress, total_due, switch: Switch::Unasked })
+        self.ask(upstream, told, unsent, asking, Switch::Unasked)
     }
 
     /// The same for a request that asks to switch protocols; it has no body.
@@ -62,7 +52,8 @@ impl UpstreamConnection {
         unsent: &mut Unsent,
         total_due: Option<Instant>,
     ) -> impl Future<Output = Outcome> {
-        self.ask(upstream, told, unsent, Sending { progress: None, total_due, switch: Switch::Asked })
+        let asking = Asking { progress: None, began: Instant::now(), total_due };
+        self.ask(upstream, told, unsent, asking, Switch::Asked)
     }
 
     async fn ask(
@@ -70,7 +61,8 @@ impl UpstreamConnection {
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
         unsent: &mut Unsent,
-        Sending { progress, total_due, switch }: Sending<'_>,
+        asking: Asking<'_>,
+        switch: Switch,
     ) -> Outcome {
         if !self.is_ready() {
             return Outcome::NothingSent;
@@ -78,7 +70,7 @@ impl UpstreamConnection {
         let Some(request) = unsent.take() else { return Outcome::NothingSent };
         let method = request.method().clone();
         self.begin(request, told);
-        let wait = AnswerWait::new(upstream, progress, total_due);
+        let wait = AnswerWait::new(upstream, asking);
         match wait_for_head(&mut self, &method, &wait).await {
             Waited::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
                 match (switch, self.into_parts()) {
@@ -92,7 +84,8 @@ impl UpstreamConnection {
             Waited::Head(head) => {
                 self.expect_body(&head);
                 let head = head.parts;
-                let body = UpstreamBody::new(Source::Http1(Some(self)), upstream, &head.headers, total_due);
+                let body =
+                    UpstreamBody::new(Source::Http1(Some(self)), upstream, &head.headers, asking.total_due);
                 Outcome::Answered(Response::from_parts(head, body))
             }
             Waited::NothingSent => {

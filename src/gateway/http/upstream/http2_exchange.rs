@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::HttpUpstream;
 use super::answer_wait::{AnswerWait, Look};
 use super::body::{Source, UpstreamBody};
-use super::exchange::{Outcome, Unsent};
+use super::exchange::{Asking, Outcome, Unsent};
 use super::http2_connection::{Place, Seat};
 use super::http2_head::http2_head;
 use super::server_pool::ServerPool;
@@ -83,14 +83,13 @@ enum Waited {
 }
 
 impl Place {
-    /// Sends what is `unsent` and waits for the answer's head. `progress` is that of a body that is still to come.
+    /// Sends what is `unsent` and waits for the answer's head.
     pub async fn exchange(
         mut self,
         upstream: &Rc<HttpUpstream>,
         told: &Told<'_>,
         unsent: &mut Unsent,
-        progress: Option<&Rc<SendProgress>>,
-        total_due: Option<Instant>,
+        asking: Asking<'_>,
     ) -> Outcome {
         let Some((head, body)) = unsent.take().map(Request::into_parts) else { return Outcome::NothingSent };
         let Some(http2_head) = http2_head(&head, |headers| told.insert_into(headers), self.scheme) else {
@@ -108,7 +107,7 @@ impl Place {
         drop(self.sender);
         let mut upload = Upload { body, stream, chunk: None, untouched: true };
         let mut sending = !bodiless;
-        let wait = AnswerWait::new(upstream, progress, total_due);
+        let wait = AnswerWait::new(upstream, asking);
         match wait_for_head(&mut answer, &mut upload, &mut sending, &wait).await {
             // No status at all (RFC 9110 §15), which only the library's type has room for.
             Waited::Head(response) if response.status().as_u16() > 599 => {
@@ -119,10 +118,10 @@ impl Place {
                 let upload = sending.then(|| AbortOnDropHandle::new(tokio::task::spawn_local(upload.run())));
                 let stream = Stream { seat: self.seat, _upload: upload };
                 let (answer, incoming) = response.into_parts();
-                let progress = progress.map(Rc::clone);
+                let progress = asking.progress.map(Rc::clone);
                 let body = Http2Body::new(incoming, &head.method, &answer, progress, stream);
                 let source = Source::Http2(Box::new(body));
-                let body = UpstreamBody::new(source, upstream, &answer.headers, total_due);
+                let body = UpstreamBody::new(source, upstream, &answer.headers, asking.total_due);
                 Outcome::Answered(Response::from_parts(answer, body))
             }
             Waited::Broke(error) if is_refusal(&error) && upload.untouched => {
