@@ -41,8 +41,8 @@ pub struct RequestRecord {
     /// Whose credential was refused, where that is known.
     recognised: Option<Recognised>,
     response_bytes: u64,
-    /// `None`: no traces are made.
-    trace: Option<Trace>,
+    /// `None`: no traces are made. Boxed, so that then it takes no room.
+    trace: Option<Box<Trace>>,
 }
 
 impl RequestRecord {
@@ -121,8 +121,8 @@ impl RequestRecord {
     }
 
     /// The request's place among others' traces; `None`: no traces are made.
-    pub const fn trace(&self) -> Option<&Trace> {
-        self.trace.as_ref()
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// Who was let in, and where to; answers the permit, which is kept here.
@@ -215,11 +215,11 @@ impl RequestRecord {
 }
 
 /// The trace of a request with these `headers`, as they came; `None`: `door` makes none.
-fn begin_trace(door: &HttpDoor, client: &ClientConnection, headers: &HeaderMap) -> Option<Trace> {
+fn begin_trace(door: &HttpDoor, client: &ClientConnection, headers: &HeaderMap) -> Option<Box<Trace>> {
     let tracer = door.tracer.as_ref()?;
     let is_proxy = client.is_from(&door.entrance.client_address.trusted_proxies);
     let sender = if is_proxy { Sender::TrustedProxy } else { Sender::Stranger };
-    Some(tracer.begin(asking_span(headers, sender, tracer.trust_incoming())))
+    Some(Box::new(tracer.begin(asking_span(headers, sender, tracer.trust_incoming()))))
 }
 
 impl Drop for RequestRecord {
@@ -256,7 +256,7 @@ impl Drop for RequestRecord {
             duration_microseconds: u64::try_from(now.duration_since(self.began).as_micros())
                 .unwrap_or(u64::MAX),
             response_bytes: self.response_bytes,
-            trace_id: self.trace.as_ref().map(Trace::id),
+            trace_id: self.trace.as_deref().map(Trace::id),
         };
         if self.reason.is_none() && (1..400).contains(&self.status) {
             self.door.access_log.write_allowed(&line);
