@@ -35,6 +35,7 @@ pub enum TrustIncoming {
     /// Nobody's: every request begins a trace. The default.
     #[default]
     Never,
-    /// That of the listener's `trusted_proxies`, who decide for their traces whether they are written down.
+    /// That of the listener's `trusted_proxies`, who decide for their traces whether they are written down. Only with
+    /// proxies that write `traceparent` themselves or remove the client's.
     TrustedProxies,
 }

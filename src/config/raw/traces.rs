@@ -23,7 +23,8 @@ pub(in crate::config) struct RawTraces {
     #[serde(default = "sample_ratio")]
     #[schemars(range(min = 0, max = 1))]
     pub(in crate::config) sample_ratio: f64,
-    /// Whose `traceparent` and `tracestate` are believed: a trace goes on then; otherwise a new one begins.
+    /// Whose `traceparent` and `tracestate` are believed: a trace goes on then; otherwise a new one begins. Believe only
+    /// proxies that write `traceparent` themselves or remove the client's.
     #[serde(default)]
     pub(in crate::config) trust_incoming: TrustIncoming,
     /// Headers of each post. Values may be secrets: `"Bearer ${file:PATH}"`.
