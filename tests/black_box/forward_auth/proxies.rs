@@ -54,7 +54,13 @@ impl Proxy {
     }
 
     fn nginx(gateway: &TestGateway) -> Self {
+        Self::nginx_with(gateway, |site| site)
+    }
+
+    /// nginx with a sample that is changed.
+    fn nginx_with(gateway: &TestGateway, change: impl FnOnce(String) -> String) -> Self {
         Self::start(gateway, "nginx.conf", |site| {
+            fs::write(site, change(fs::read_to_string(site).unwrap())).unwrap();
             let folder = site.parent().unwrap();
             // What a distribution's own configuration says around it.
             let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -221,6 +227,28 @@ fn explains(gateway: &TestGateway, refused: &Answer) {
 #[test]
 fn nginx_protects_a_page() {
     protects_a_page(Proxy::nginx, 503);
+}
+
+/// A second server in the list of those that answer for Latchkey, where nobody does.
+const NOBODY: &str = "127.0.0.4:1";
+
+#[test]
+fn nginx_tells_of_a_limit_also_where_another_server_was_asked_before() {
+    let gateway = gateway_believing(PROXY, |config| {
+        config["limits"]["requests_per_second_per_key"] = json!(1);
+        config["limits"]["request_burst_per_key"] = json!(1);
+    });
+    let key = gateway.create_key("acme/admin");
+    let proxy = Proxy::nginx_with(&gateway, |site| {
+        let beginning = "upstream latchkey {\n";
+        assert!(site.contains(beginning), "{site}");
+        // It is asked again and again.
+        site.replace(beginning, &format!("{beginning}    server {NOBODY} max_fails=0;\n"))
+    });
+    let request = Request::get("/page").authorization(&key.authorization());
+    let refused: Vec<u16> =
+        (0..20).map(|_| proxy.ask(LISTED, &request).status).filter(|status| *status != 200).collect();
+    assert!(refused.len() > 10 && refused.iter().all(|status| *status == 429), "{refused:?}");
 }
 
 #[test]
