@@ -13,7 +13,8 @@ use crate::model::{SampleRatio, Secret};
 /// Traces of requests and sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
-    /// The whole URL that spans are posted to, `http` or `https`. Secret, because receivers put tokens into paths.
+    /// The whole URL that spans are posted to: `https`, or `http` to this machine. Secret, because receivers put tokens into
+    /// paths.
     pub otlp: Secret<String>,
     /// What traces call this program.
     pub service_name: String,
