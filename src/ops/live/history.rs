@@ -128,7 +128,7 @@ fn push_bounded<T>(ring: &mut VecDeque<T>, new: T, most: usize) {
 impl Sample {
     fn of(span: Span<'_>) -> Self {
         let added = span.later.added_latency().since(&span.earlier.added_latency());
-        let upstream = span.later.upstream_times().since(&span.earlier.upstream_times());
+        let upstream = span.later.upstream_times_since(span.earlier);
         Self {
             answers: span.tenths_of(answers),
             denials: span.tenths_of(denials),
