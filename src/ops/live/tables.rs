@@ -7,7 +7,7 @@ use std::time::Duration;
 use askama::Template;
 
 use super::history::{Span, answers, denials};
-use super::words::{span_text, tenths_per_second, tenths_text, time_text};
+use super::words::{amount_text, span_text, tenths_per_second, tenths_text, time_text};
 use crate::figures::grouped;
 use crate::model::AccessPoint;
 use crate::ops::Readiness;
@@ -102,7 +102,8 @@ struct Minute {
 
 impl Quantiles {
     fn of(times: &Times) -> Self {
-        Self { half: time_text(times.quantile(500)), most: time_text(times.quantile(990)) }
+        let text = |permille| amount_text(times.quantile(permille), time_text);
+        Self { half: text(500), most: text(990) }
     }
 
     fn added(span: Span<'_>) -> Self {
@@ -335,6 +336,17 @@ mod tests {
         assert_eq!((rows[0].answers.as_str(), rows[0].times.most.as_str()), ("2.5", "300 µs"));
         let now = Now::new(&metrics.read(), history.last_minute(), &Readiness::Ready, Duration::from_secs(4));
         assert_eq!(now.upstream.most, "300 µs");
+    }
+
+    #[test]
+    fn what_is_longer_than_can_be_told_is_said_to_be() {
+        let metrics = Metrics::default();
+        let (start, timer) = (Instant::now(), metrics.upstream_timers("registry").for_thread());
+        let mut history = History::new(start, metrics.read());
+        timer.count(Duration::from_mins(5));
+        history.record(start + Duration::from_secs(2), metrics.read());
+        let html = Upstreams::new(&metrics.read(), history.last_minute()).render().unwrap();
+        assert!(html.contains("<td>&#62; 30 s</td>"), "{html}");
     }
 
     #[test]
