@@ -1,7 +1,8 @@
 //! What is shown of upstreams: which of their servers are asked, and how long each upstream takes.
 //!
-//! Names come from the configuration alone. Each is shown while somebody asks it, so that what a reload removes goes
-//! with the last request that is under way there. Handed out by [`Metrics`](super::Metrics).
+//! Names come from the configuration alone, which takes none that a label would have to escape: the encoder does not. Each
+//! is shown while somebody asks it, so that what a reload removes goes with the last request that is under way there.
+//! Handed out by [`Metrics`](super::Metrics).
 
 use std::collections::HashSet;
 use std::fmt;
