@@ -14,9 +14,9 @@ mod traces;
 pub use access_log::{AccessLog, AccessLogWriter, AccessRecord};
 pub use logging::init_logging;
 pub use metrics::{
-    CertificateEnd, CertificateGauge, DoorMetrics, DoorReading, Metrics, Reading, ReloadOutcome, SpanCounts,
-    SwapOutcome, ThreadGauge, Times, UncountedUses, UnkeptRefusals, UpstreamGauge, UpstreamReading,
-    UpstreamTimer, UpstreamTimers,
+    Amount, CertificateEnd, CertificateGauge, DoorMetrics, DoorReading, Metrics, Reading, ReloadOutcome,
+    SpanCounts, SwapOutcome, ThreadGauge, Times, UncountedUses, UnkeptRefusals, UpstreamGauge,
+    UpstreamReading, UpstreamTimer, UpstreamTimers,
 };
 pub use refusals::{KeptRefusal, RefusalDetails, RefusalRecorder};
 pub use request_id::{InvalidRequestId, RequestId, RequestIds};

@@ -341,6 +341,7 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::UpstreamProtocol;
     use crate::config::testing::{BASE, TestFolder};
 
     fn told(setting: &str) -> String {
@@ -394,6 +395,44 @@ mod tests {
         ] {
             let told = told(&format!("store: {{ url: \"{url}\" }}"));
             assert!(told.contains(fault) && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_metrics_are_labelled_with_could_end_a_label() {
+        let folder = TestFolder::new();
+        let mut labels = Vec::new();
+        for sign in (0..=u8::MAX).map(char::from).chain(['\u{2028}', '\u{ff02}']) {
+            let quoted = |text: String| serde_json::to_string(&text).unwrap();
+            let name = quoted(format!("a{sign}b"));
+            let names = quoted(format!("a{sign}b:9001"));
+            for text in [
+                BASE.replace("name: api", &format!("name: {name}")),
+                BASE.replace("registry", &name),
+                BASE.replace("http://127.0.0.1:9000", &quoted(format!("http://a{sign}b:9000"))),
+                format!("{BASE}  - name: names\n    protocol: isproxy\n    servers: [{names}]\n"),
+            ] {
+                let Ok(config) = folder.parse(&text) else { continue };
+                labels.extend(config.listeners.into_iter().map(|listener| listener.name));
+                for upstream in config.upstreams {
+                    labels.push(upstream.name);
+                    match upstream.protocol {
+                        UpstreamProtocol::Http(http) => {
+                            labels.extend(http.servers.iter().map(ToString::to_string));
+                        }
+                        UpstreamProtocol::IsProxy(isproxy) => {
+                            labels.extend(isproxy.servers.iter().map(ToString::to_string));
+                        }
+                    }
+                }
+            }
+        }
+        for label in ["a.b", "a_b", "http://a-b:9000", "a7b:9001"] {
+            assert!(labels.iter().any(|known| known == label), "{label}");
+        }
+        for label in labels {
+            let ends_a_label = |sign: char| "\"\\".contains(sign) || sign.is_control();
+            assert!(!label.contains(ends_a_label), "{label:?}");
         }
     }
 

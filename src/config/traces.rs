@@ -13,7 +13,8 @@ use crate::model::{SampleRatio, Secret};
 /// Traces of requests and sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
-    /// The whole URL that spans are posted to, `http` or `https`. Secret, because receivers put tokens into paths.
+    /// The whole URL that spans are posted to: `https`, or `http` to this machine. Secret, because receivers put tokens into
+    /// paths.
     pub otlp: Secret<String>,
     /// What traces call this program.
     pub service_name: String,
@@ -35,6 +36,7 @@ pub enum TrustIncoming {
     /// Nobody's: every request begins a trace. The default.
     #[default]
     Never,
-    /// That of the listener's `trusted_proxies`, who decide for their traces whether they are written down.
+    /// That of the listener's `trusted_proxies`, who decide for their traces whether they are written down. Only with
+    /// proxies that write `traceparent` themselves or remove the client's.
     TrustedProxies,
 }

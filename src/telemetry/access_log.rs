@@ -5,6 +5,7 @@
 //! door's time. The file is not rotated here: it is opened for appending, so that `copytruncate` works.
 
 mod line;
+mod share;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::time::Duration;
 
 use self::line::WrittenSecond;
+use self::share::Share;
 use super::{RequestId, TraceId};
 use crate::model::{AccessPoint, ClientIp, KeyId, SampleRatio, Timestamp};
 
@@ -78,14 +80,6 @@ pub struct AccessRecord<'a> {
 #[derive(Clone, Debug)]
 pub struct AccessLog(Option<Arc<Channel>>);
 
-/// What a line says of how many are like it.
-#[derive(Clone, Debug)]
-struct Share {
-    ratio: SampleRatio,
-    /// As JSON.
-    text: Box<str>,
-}
-
 /// One door thread's buffer before the log: a full one is handed to the log's own thread, so that no door touches a file.
 pub struct AccessLogWriter {
     buffer: RefCell<Vec<u8>>,
@@ -124,7 +118,7 @@ impl AccessLog {
     ///
     /// # Errors
     ///
-    /// The folder or the file cannot be made or opened, or no thread can be started.
+    /// The folder or the file cannot be made or opened, no thread can be started, or there is nothing to draw with.
     pub fn open_for(path: &Path, allowed: SampleRatio) -> std::io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -134,6 +128,7 @@ impl AccessLog {
     }
 
     fn start(sink: impl Write + Send + 'static, allowed: SampleRatio) -> std::io::Result<Self> {
+        let allowed = Share::new(allowed)?;
         let (buffers, received) = sync_channel(WAITING_BUFFERS);
         let (end, ended) = channel();
         let dropped_lines = Arc::new(AtomicU64::new(0));
@@ -142,7 +137,6 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || write_buffers(sink, &received, &counter, end))?;
         let ended = std::sync::Mutex::new(ended);
-        let allowed = Share { ratio: allowed, text: allowed.to_string().into() };
         Ok(Self(Some(Arc::new(Channel { buffers: Some(buffers), dropped_lines, allowed, ended }))))
     }
 
@@ -167,12 +161,11 @@ impl AccessLogWriter {
     }
 
     /// The same for a request that was let in and answered, of which the log may take a share: which ones, their ids
-    /// decide, so that a session is there as a whole or not at all.
+    /// decide, so that a session is there as a whole or not at all. Nobody outside can tell.
     pub fn write_allowed(&self, record: &AccessRecord<'_>) {
         let Some(channel) = &self.channel else { return };
-        let Share { ratio, text } = &channel.allowed;
-        if ratio.takes(record.request_id.bits()) {
-            self.append(channel, record, text);
+        if channel.allowed.takes(record.request_id) {
+            self.append(channel, record, channel.allowed.text());
         }
     }
 

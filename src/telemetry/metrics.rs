@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 
 use self::certificates::ShownCertificates;
 pub use self::certificates::{CertificateEnd, CertificateGauge};
-pub use self::histogram::Times;
+pub use self::histogram::{Amount, Times};
 use self::histogram::{Histogram, Measured};
 use self::process::ThisProcess;
 pub use self::reading::{DoorReading, Reading, UpstreamReading};

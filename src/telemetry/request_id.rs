@@ -47,11 +47,6 @@ impl RequestId {
         write_hexadecimal(&mut text, self.0);
         text
     }
-
-    /// The id as a draw that is evenly spread: whoever takes a share of the ids takes the same ones everywhere.
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
 }
 
 impl fmt::Display for RequestId {

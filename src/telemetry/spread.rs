@@ -1,6 +1,7 @@
 //! Numbers for names: distinct, evenly spread, and as lower-case hexadecimal digits.
 //!
-//! Not secret: whoever has seen a few can reckon the next. Used for the ids of requests, traces and spans.
+//! Not secret: whoever has seen one can reckon the next. Used for the ids of requests, traces and spans; what clients
+//! must not foresee is not to be decided by them alone.
 
 use std::cell::Cell;
 

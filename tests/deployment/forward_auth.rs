@@ -39,6 +39,18 @@ fn the_page_shows_a_sound_listener_and_names_every_sample() {
 }
 
 #[test]
+fn every_sample_keeps_a_clients_trace_away() {
+    for sample in SAMPLES.into_iter().chain([TRAEFIK]) {
+        let text = read(sample).to_lowercase();
+        // nginx does so on both ways.
+        let times = if sample.ends_with("nginx.conf") { 2 } else { 1 };
+        for name in ["traceparent", "tracestate"] {
+            assert_eq!(text.matches(name).count(), times, "{sample}: {name}");
+        }
+    }
+}
+
+#[test]
 fn traefik_forgets_claims_asks_and_forgets_the_credential_in_this_order() {
     let sample = yaml::documents(&read(TRAEFIK)).remove(0);
     let http = &sample["http"];
@@ -62,6 +74,9 @@ fn traefik_forgets_claims_asks_and_forgets_the_credential_in_this_order() {
             other.to_lowercase().replace('_', "-") == name
         });
         assert_eq!(read_alike.count(), usize::try_from(other_spellings).unwrap(), "{name}");
+    }
+    for name in ["Traceparent", "Tracestate"] {
+        assert_eq!(removed[name], json!(""), "{name}");
     }
     let credential = &http["middlewares"]["forget-credential"]["headers"]["customRequestHeaders"];
     assert_eq!(credential, &json!({ "Authorization": "" }));

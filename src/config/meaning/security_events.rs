@@ -12,6 +12,9 @@ use crate::model::Secret;
 
 /// So short a secret could be guessed by who has seen one signature.
 const SECRET_MIN_BYTES: usize = 16;
+/// What is told of an address that is not as [`is_private_address`] wants it.
+pub(super) const PRIVATE_ADDRESS: &str =
+    "must be an https URL, or an http one to this machine (127.0.0.1, [::1] or localhost)";
 
 /// Whom to tell; `None` where it is unsound, which has been told.
 pub(super) fn security_events(raw: RawSecurityEvents, review: &mut Review<'_>) -> Option<SecurityEvents> {
@@ -69,14 +72,10 @@ fn webhook(
     path: &KeyPath,
     review: &mut Review<'_>,
 ) -> Option<EventWebhook> {
-    let is_sound = is_webhook(url.expose());
+    let is_sound = Url::parse(url.expose()).is_ok_and(|url| is_private_address(&url));
     if !is_sound {
         let help = "for example https://events.example/latchkey; no user, password or fragment";
-        review.refuse(
-            &path.key("webhook"),
-            "must be an https URL, or an http one to this machine (127.0.0.1, [::1] or localhost)",
-            Some(help),
-        );
+        review.refuse(&path.key("webhook"), PRIVATE_ADDRESS, Some(help));
     }
     let help = "a file of mode 0600 with the secret that the receiver knows too";
     let secret = review.secret_text(file, &path.key("secret_file"), SECRET_MIN_BYTES, help);
@@ -84,25 +83,22 @@ fn webhook(
     Some(EventWebhook { url, secret: secret? })
 }
 
-fn is_webhook(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let is_private = url.scheme() == "https" || (url.scheme() == "http" && is_of_this_machine(&url));
-    url.has_host() && is_plain(&url) && is_private
+/// Can what is posted to `url`, and `url` itself, be read by nobody on the way? Without what nobody is sent, too: a user, a
+/// password, a fragment.
+pub(super) fn is_private_address(url: &Url) -> bool {
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    let is_private = url.scheme() == "https" || (url.scheme() == "http" && is_of_this_machine(url));
+    url.has_host() && is_plain && is_private
 }
 
 /// Does `url` lead to this machine?
-pub(super) fn is_of_this_machine(url: &Url) -> bool {
+fn is_of_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// Is `url` without what nobody is sent: a user, a password, a fragment?
-pub(super) fn is_plain(url: &Url) -> bool {
-    url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
 }
 
 #[cfg(test)]

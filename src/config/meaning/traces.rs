@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::Review;
-use super::security_events::{is_of_this_machine, is_plain};
+use super::security_events::{PRIVATE_ADDRESS, is_private_address};
 use super::upstreams::{RESERVED_HEADERS, header_value};
 use crate::config::faults::KeyPath;
 use crate::config::raw::{RawAccessLog, RawTraces, Required};
@@ -22,18 +22,14 @@ const SERVICE_NAME_MAX_CHARACTERS: usize = 100;
 /// Where spans go; `None` where it is unsound, which has been told.
 pub(super) fn traces(raw: RawTraces, review: &mut Review<'_>) -> Option<Traces> {
     let path = KeyPath::default().key("traces");
-    let has_headers = !raw.headers.is_empty();
     let otlp = raw.otlp.0.map(Secret::new).and_then(|text| {
         let url = collector(text.expose());
-        let is_sound = url.as_ref().is_some_and(|url| !has_headers || is_private(url));
         if url.is_none() {
-            let help = "for example http://127.0.0.1:4318; no user, password or fragment";
-            review.refuse(&path.key("otlp"), "must be an http or https URL", Some(help));
-        } else if !is_sound {
-            let message = "must be an https URL, or one of this machine: `headers` would go in clear";
-            review.refuse(&path.key("otlp"), message, None);
+            let help =
+                "for example https://otlp.example or http://127.0.0.1:4318; no user, password or fragment";
+            review.refuse(&path.key("otlp"), PRIVATE_ADDRESS, Some(help));
         }
-        url.filter(|_| is_sound)
+        url
     });
     let name = raw.service_name;
     let is_named = (1..=SERVICE_NAME_MAX_CHARACTERS).contains(&name.chars().count())
@@ -77,22 +73,14 @@ fn ratio(raw: f64, path: &KeyPath, review: &mut Review<'_>) -> Option<SampleRati
     ratio
 }
 
-/// The whole URL of a collector.
+/// The whole URL of a collector. Receivers put tokens into paths and queries, and spans tell of customers and clients: so
+/// it is private like a webhook's, with `headers` and without.
 fn collector(text: &str) -> Option<Url> {
-    let mut url = Url::parse(text).ok()?;
-    let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if !is_http || !is_plain(&url) {
-        return None;
-    }
+    let mut url = Url::parse(text).ok().filter(is_private_address)?;
     if matches!(url.path(), "" | "/") {
         url.set_path(USUAL_PATH);
     }
     Some(url)
-}
-
-/// Does what is sent there stay among those it is for?
-fn is_private(url: &Url) -> bool {
-    url.scheme() == "https" || is_of_this_machine(url)
 }
 
 fn headers(raw: BTreeMap<String, Required<String>>, path: &KeyPath, review: &mut Review<'_>) -> SetHeaders {
@@ -157,22 +145,25 @@ mod tests {
             parsed(&format!("{{ otlp: \"{near}\", headers: {{ x-key: a }} }}"));
         }
         assert_eq!(
-            parsed("{ otlp: \"http://collector:4318\", sample_ratio: 1e-3 }").sample_ratio.to_string(),
+            parsed("{ otlp: \"https://collector\", sample_ratio: 1e-3 }").sample_ratio.to_string(),
             "0.001"
         );
     }
 
     #[test]
     fn what_cannot_be_posted_to_or_would_give_a_secret_away_is_refused() {
+        let not_private = "traces.otlp: must be an https URL, or an http one to this machine";
         for (setting, expected) in [
             ("{}", "traces: missing key `otlp`"),
-            ("{ otlp: \"127.0.0.1:4318\" }", "traces.otlp: must be an http or https URL"),
-            ("{ otlp: \"grpc://a.example\" }", "traces.otlp: must be an http or https URL"),
-            ("{ otlp: \"http://u:hunter2@a.example\" }", "traces.otlp: must be an http or https URL"),
-            (
-                "{ otlp: \"http://a.example\", headers: { x: hunter2 } }",
-                "traces.otlp: must be an https URL, or one of this machine: `headers` would go in clear",
-            ),
+            ("{ otlp: \"127.0.0.1:4318\" }", not_private),
+            ("{ otlp: \"grpc://a.example\" }", not_private),
+            ("{ otlp: \"https://u:hunter2@a.example\" }", not_private),
+            ("{ otlp: \"https://a.example#hunter2\" }", not_private),
+            ("{ otlp: \"http://a.example\", headers: { x: hunter2 } }", not_private),
+            ("{ otlp: \"http://a.example/hunter2/v1/traces\" }", not_private),
+            ("{ otlp: \"http://a.example/v1/traces?api-key=hunter2\" }", not_private),
+            ("{ otlp: \"http://10.0.0.7:4318\" }", not_private),
+            ("{ otlp: \"http://localhost.example:4318\" }", not_private),
             ("{ otlp: \"https://a\", sample_ratio: 1.5 }", "traces.sample_ratio: must be from 0 to 1"),
             ("{ otlp: \"https://a\", sample_ratio: -1 }", "traces.sample_ratio: must be from 0 to 1"),
             (

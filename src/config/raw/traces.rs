@@ -13,8 +13,8 @@ use crate::config::TrustIncoming;
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub(in crate::config) struct RawTraces {
-    /// The URL of the collector, which takes OTLP over HTTP in binary protobuf; `/v1/traces` is added where it has no
-    /// path. `http` in clear is for a collector nearby: with `headers` it must be on this machine.
+    /// The URL of the collector, which takes OTLP over HTTP in binary protobuf: https, or http to this machine, since spans
+    /// tell of customers and their clients. `/v1/traces` is added where it has no path.
     pub(in crate::config) otlp: Required<String>,
     /// What traces call this program, as `service.name`.
     #[serde(default = "service_name")]
@@ -23,7 +23,8 @@ pub(in crate::config) struct RawTraces {
     #[serde(default = "sample_ratio")]
     #[schemars(range(min = 0, max = 1))]
     pub(in crate::config) sample_ratio: f64,
-    /// Whose `traceparent` and `tracestate` are believed: a trace goes on then; otherwise a new one begins.
+    /// Whose `traceparent` and `tracestate` are believed: a trace goes on then; otherwise a new one begins. Believe only
+    /// proxies that write `traceparent` themselves or remove the client's.
     #[serde(default)]
     pub(in crate::config) trust_incoming: TrustIncoming,
     /// Headers of each post. Values may be secrets: `"Bearer ${file:PATH}"`.

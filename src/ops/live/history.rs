@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::words::tenths_per_second;
 use crate::model::AccessPoint;
-use crate::telemetry::Reading;
+use crate::telemetry::{Amount, Reading};
 
 /// Samples that are kept: ten minutes of them.
 pub(super) const SAMPLES: usize = 300;
@@ -29,13 +29,13 @@ pub(super) struct Sample {
     /// Refused credentials a second, in tenths.
     pub(super) denials: u64,
     /// The median of what was added to requests, in nanoseconds; `None`: there were none.
-    pub(super) added_half: Option<u64>,
+    pub(super) added_half: Option<Amount>,
     /// What 99 of 100 did not exceed.
-    pub(super) added_most: Option<u64>,
+    pub(super) added_most: Option<Amount>,
     /// The same of what upstreams took.
-    pub(super) upstream_half: Option<u64>,
+    pub(super) upstream_half: Option<Amount>,
     /// The same.
-    pub(super) upstream_most: Option<u64>,
+    pub(super) upstream_most: Option<Amount>,
     /// Open connections.
     pub(super) open_connections: u64,
 }
@@ -128,7 +128,7 @@ fn push_bounded<T>(ring: &mut VecDeque<T>, new: T, most: usize) {
 impl Sample {
     fn of(span: Span<'_>) -> Self {
         let added = span.later.added_latency().since(&span.earlier.added_latency());
-        let upstream = span.later.upstream_times().since(&span.earlier.upstream_times());
+        let upstream = span.later.upstream_times_since(span.earlier);
         Self {
             answers: span.tenths_of(answers),
             denials: span.tenths_of(denials),

@@ -14,7 +14,7 @@ use super::history::{History, Sample};
 use super::plot::{Line, Plot, Unit};
 use super::tables::{Doors, Minutes, Now, Refusals, Upstreams};
 use crate::ops::Readiness;
-use crate::telemetry::Reading;
+use crate::telemetry::{Amount, Reading};
 
 /// After so many milliseconds a browser whose connection broke comes back.
 const COME_BACK_MILLISECONDS: u32 = 5_000;
@@ -64,10 +64,11 @@ pub(super) fn parts(
     uptime: Duration,
 ) -> askama::Result<Vec<Part>> {
     let lately = history.last_minute();
-    let line = |name, value: fn(&Sample) -> Option<u64>| Line::new(name, history.samples().iter().map(value));
+    let line =
+        |name, value: fn(&Sample) -> Option<Amount>| Line::new(name, history.samples().iter().map(value));
     let answers = vec![
-        line("All answers", |sample| Some(sample.answers)),
-        line("Refused credentials", |sample| Some(sample.denials)),
+        line("All answers", |sample| Some(Amount::Known(sample.answers))),
+        line("Refused credentials", |sample| Some(Amount::Known(sample.denials))),
     ];
     let added = vec![
         line("Half took at most", |sample| sample.added_half),
@@ -77,7 +78,7 @@ pub(super) fn parts(
         line("Half took at most", |sample| sample.upstream_half),
         line("99 of 100 took at most", |sample| sample.upstream_most),
     ];
-    let connections = vec![line("Open connections", |sample| Some(sample.open_connections))];
+    let connections = vec![line("Open connections", |sample| Some(Amount::Known(sample.open_connections)))];
     let plot =
         |id, heading, unit, lines| Part::new(id, heading, Shape::Plot, &Plot::new(id, heading, unit, lines));
     Ok(vec![

@@ -8,8 +8,9 @@ use std::fmt::Write;
 use askama::Template;
 
 use super::history::SAMPLES;
-use super::words::{tenths_text, time_text};
+use super::words::{amount_text, tenths_text, time_text};
 use crate::figures::{grouped, round_up};
+use crate::telemetry::Amount;
 
 /// Units from the base line to the top of the drawing.
 const HEIGHT: u64 = 120;
@@ -33,7 +34,7 @@ pub(super) enum Unit {
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     name: &'static str,
-    values: Vec<Option<u64>>,
+    values: Vec<Option<Amount>>,
 }
 
 /// A drawing of one or two lines.
@@ -49,15 +50,15 @@ pub(super) struct Plot {
 
 impl Line {
     /// A line of `values`.
-    pub(super) fn new(name: &'static str, values: impl Iterator<Item = Option<u64>>) -> Self {
+    pub(super) fn new(name: &'static str, values: impl Iterator<Item = Option<Amount>>) -> Self {
         Self { name, values: values.collect() }
     }
 
-    fn most(&self) -> Option<u64> {
+    fn most(&self) -> Option<Amount> {
         self.values.iter().flatten().copied().max()
     }
 
-    fn last(&self) -> Option<u64> {
+    fn last(&self) -> Option<Amount> {
         self.values.iter().rev().flatten().next().copied()
     }
 
@@ -71,7 +72,7 @@ impl Line {
                 is_drawn = false;
                 continue;
             };
-            let (x, y) = ((beginning + place) * STEP, HEIGHT - scaled(*value, top));
+            let (x, y) = ((beginning + place) * STEP, HEIGHT - scaled(value.at_least(), top));
             // A `String` takes every text.
             let _ = if is_drawn { write!(path, "L{x} {y}") } else { write!(path, "M{x} {y}h0") };
             is_drawn = true;
@@ -88,21 +89,21 @@ impl Plot {
 
     /// The round figure at the top of the axis.
     fn top(&self) -> u64 {
-        let most = self.lines.iter().filter_map(Line::most).max().unwrap_or(0);
+        let most = self.lines.iter().filter_map(Line::most).max().map_or(0, Amount::at_least);
         let grain = self.unit.grain(most);
         round_up(most.div_ceil(grain)).saturating_mul(grain)
     }
 
     fn top_text(&self) -> String {
-        self.unit.text(Some(self.top()))
+        self.unit.text(self.top())
     }
 
     fn half_text(&self) -> String {
-        self.unit.text(Some(self.top() / 2))
+        self.unit.text(self.top() / 2)
     }
 
     fn last_text(&self, line: &Line) -> String {
-        self.unit.text(line.last())
+        self.unit.amount_text(line.last())
     }
 
     /// What a listener hears instead of the drawing.
@@ -112,8 +113,8 @@ impl Plot {
             Some(most) => format!(
                 "{}: {} at last, {} at most.",
                 line.name,
-                self.unit.text(line.last()),
-                self.unit.text(Some(most))
+                self.unit.amount_text(line.last()),
+                self.unit.amount_text(Some(most))
             ),
         });
         told.collect::<Vec<_>>().join(" ")
@@ -132,13 +133,16 @@ impl Unit {
         }
     }
 
-    fn text(self, value: Option<u64>) -> String {
-        match (self, value) {
-            (Self::Time, value) => time_text(value),
-            (_, None) => time_text(None),
-            (Self::TenthsPerSecond, Some(tenths)) => tenths_text(tenths),
-            (Self::Count, Some(count)) => grouped(count),
+    fn text(self, value: u64) -> String {
+        match self {
+            Self::Time => time_text(value),
+            Self::TenthsPerSecond => tenths_text(value),
+            Self::Count => grouped(value),
         }
+    }
+
+    fn amount_text(self, amount: Option<Amount>) -> String {
+        amount_text(amount, |value| self.text(value))
     }
 }
 
@@ -153,7 +157,7 @@ mod tests {
     use super::*;
 
     fn line(values: &[Option<u64>]) -> Line {
-        Line::new("Values", values.iter().copied())
+        Line::new("Values", values.iter().map(|value| value.map(Amount::Known)))
     }
 
     #[test]
@@ -187,6 +191,16 @@ mod tests {
         assert!(html.contains("Values: 2.0 at last, 7.0 at most. Others: nothing was measured."), "{html}");
         assert!(html.contains("role=\"img\"") && html.contains("id=\"answers-title\""), "{html}");
         assert!(!html.contains("style=") && !html.contains("fill=\"#"), "{html}");
+    }
+
+    #[test]
+    fn what_is_longer_than_can_be_told_is_said_to_be() {
+        let values = [Some(Amount::MoreThan(30_000_000_000)), Some(Amount::Known(4_000_000_000))];
+        let plot = Plot::new("p", "t", Unit::Time, vec![Line::new("Values", values.into_iter())]);
+        assert_eq!(
+            (plot.summary().as_str(), plot.top_text().as_str()),
+            ("Values: 4.0 s at last, > 30 s at most.", "40.0 s")
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use askama::Template;
 
 use super::history::{Span, answers, denials};
-use super::words::{span_text, tenths_text, time_text};
+use super::words::{amount_text, span_text, tenths_per_second, tenths_text, time_text};
 use crate::figures::grouped;
 use crate::model::AccessPoint;
 use crate::ops::Readiness;
@@ -102,7 +102,8 @@ struct Minute {
 
 impl Quantiles {
     fn of(times: &Times) -> Self {
-        Self { half: time_text(times.quantile(500)), most: time_text(times.quantile(990)) }
+        let text = |permille| amount_text(times.quantile(permille), time_text);
+        Self { half: text(500), most: text(990) }
     }
 
     fn added(span: Span<'_>) -> Self {
@@ -110,7 +111,7 @@ impl Quantiles {
     }
 
     fn upstream(span: Span<'_>) -> Self {
-        Self::of(&span.later.upstream_times().since(&span.earlier.upstream_times()))
+        Self::of(&span.later.upstream_times_since(span.earlier))
     }
 }
 
@@ -188,19 +189,15 @@ impl Upstreams {
     /// The upstreams now, and their last minute.
     pub(super) fn new(now: &Reading, lately: Span<'_>) -> Self {
         let rows = now.upstreams.iter().map(|upstream| {
-            let count =
-                |reading: &Reading| reading.upstream(&upstream.name).map_or(0, |read| read.times.count());
-            let times = match (lately.earlier.upstream(&upstream.name), lately.later.upstream(&upstream.name))
-            {
-                (Some(earlier), Some(later)) => later.times.since(&earlier.times),
-                // It came with a reload a moment ago.
-                _ => upstream.times.clone(),
-            };
+            let known = lately.later.upstream(&upstream.name);
+            let counted = known.map(|known| known.times_since(lately.earlier));
+            let answers = counted.as_ref().map_or(0, Times::count);
             let word = |asked: bool| if asked { "asked" } else { "left out" };
             Upstream {
                 name: upstream.name.to_string(),
-                answers: tenths_text(lately.tenths_of(count)),
-                times: Quantiles::of(&times),
+                answers: tenths_text(tenths_per_second(answers, lately.length)),
+                // Where nothing is known of the last minute, it came with a reload a moment ago.
+                times: Quantiles::of(counted.as_ref().unwrap_or(&upstream.times)),
                 servers: upstream.servers.iter().map(|(name, asked)| (name.clone(), word(*asked))).collect(),
             }
         });
@@ -322,6 +319,34 @@ mod tests {
         }
         history.record(Instant::now() + Duration::from_secs(9), metrics.read());
         assert_eq!(Upstreams::new(&now, history.last_minute()).rows.len(), 1);
+    }
+
+    #[test]
+    fn an_upstream_that_was_gone_is_told_by_what_it_did_since_it_came_back() {
+        let metrics = Metrics::default();
+        let start = Instant::now();
+        let timer = metrics.upstream_timers("registry").for_thread();
+        (0..1_000).for_each(|_| timer.count(Duration::from_secs(2)));
+        drop(timer);
+        let mut history = History::new(start, metrics.read());
+        let timer = metrics.upstream_timers("registry").for_thread();
+        (0..10).for_each(|_| timer.count(Duration::from_micros(250)));
+        history.record(start + Duration::from_secs(4), metrics.read());
+        let Upstreams { rows } = Upstreams::new(&metrics.read(), history.last_minute());
+        assert_eq!((rows[0].answers.as_str(), rows[0].times.most.as_str()), ("2.5", "300 µs"));
+        let now = Now::new(&metrics.read(), history.last_minute(), &Readiness::Ready, Duration::from_secs(4));
+        assert_eq!(now.upstream.most, "300 µs");
+    }
+
+    #[test]
+    fn what_is_longer_than_can_be_told_is_said_to_be() {
+        let metrics = Metrics::default();
+        let (start, timer) = (Instant::now(), metrics.upstream_timers("registry").for_thread());
+        let mut history = History::new(start, metrics.read());
+        timer.count(Duration::from_mins(5));
+        history.record(start + Duration::from_secs(2), metrics.read());
+        let html = Upstreams::new(&metrics.read(), history.last_minute()).render().unwrap();
+        assert!(html.contains("<td>&#62; 30 s</td>"), "{html}");
     }
 
     #[test]

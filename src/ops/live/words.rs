@@ -3,17 +3,27 @@
 use std::time::Duration;
 
 use crate::figures::grouped;
+use crate::telemetry::Amount;
 
 /// What stands where nothing was measured.
 const NOTHING: &str = "–";
 
-/// `850 µs`, `12.3 ms` or `4.5 s`; of nothing, a dash.
-pub(super) fn time_text(nanoseconds: Option<u64>) -> String {
-    match nanoseconds {
+/// What `text` makes of an amount, or `> 30 s` where it is only known to be more; of nothing, a dash.
+pub(super) fn amount_text(amount: Option<Amount>, text: impl Fn(u64) -> String) -> String {
+    match amount {
         None => NOTHING.to_owned(),
-        Some(nanoseconds @ ..1_000_000) => format!("{} µs", nanoseconds.div_ceil(1_000)),
-        Some(nanoseconds @ ..1_000_000_000) => format!("{} ms", tenths_text(nanoseconds / 100_000)),
-        Some(nanoseconds) => format!("{} s", tenths_text(nanoseconds / 100_000_000)),
+        Some(Amount::Known(amount)) => text(amount),
+        // Bounds are round.
+        Some(Amount::MoreThan(bound)) => format!("> {}", text(bound).replace(".0 ", " ")),
+    }
+}
+
+/// `850 µs`, `12.3 ms` or `4.5 s`.
+pub(super) fn time_text(nanoseconds: u64) -> String {
+    match nanoseconds {
+        ..1_000_000 => format!("{} µs", nanoseconds.div_ceil(1_000)),
+        1_000_000..1_000_000_000 => format!("{} ms", tenths_text(nanoseconds / 100_000)),
+        _ => format!("{} s", tenths_text(nanoseconds / 100_000_000)),
     }
 }
 
@@ -50,15 +60,27 @@ mod tests {
     #[test]
     fn times_come_in_the_unit_that_fits() {
         for (nanoseconds, text) in [
-            (None, "–"),
-            (Some(0), "0 µs"),
-            (Some(1), "1 µs"),
-            (Some(850_000), "850 µs"),
-            (Some(1_000_000), "1.0 ms"),
-            (Some(12_345_678), "12.3 ms"),
-            (Some(4_560_000_000), "4.5 s"),
+            (0, "0 µs"),
+            (1, "1 µs"),
+            (850_000, "850 µs"),
+            (1_000_000, "1.0 ms"),
+            (12_345_678, "12.3 ms"),
+            (4_560_000_000, "4.5 s"),
         ] {
             assert_eq!(time_text(nanoseconds), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_exactly_is_not_told_as_if_it_were() {
+        for (amount, text) in [
+            (None, "–"),
+            (Some(Amount::Known(30_000_000_000)), "30.0 s"),
+            (Some(Amount::MoreThan(30_000_000_000)), "> 30 s"),
+            (Some(Amount::MoreThan(3_000_000_000)), "> 3 s"),
+            (Some(Amount::MoreThan(300_000_000)), "> 300 ms"),
+        ] {
+            assert_eq!(amount_text(amount, time_text), text);
         }
     }
 

@@ -78,6 +78,24 @@ pub struct Times {
     sum_nanoseconds: u64,
 }
 
+/// What was measured, as far as it is known; of times, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Amount {
+    /// This much.
+    Known(u64),
+    /// More than this, the last bound of a histogram, and so than all that it knows.
+    MoreThan(u64),
+}
+
+impl Amount {
+    /// What is certain.
+    pub const fn at_least(self) -> u64 {
+        match self {
+            Self::Known(amount) | Self::MoreThan(amount) => amount,
+        }
+    }
+}
+
 impl Histogram {
     /// Nothing was counted yet.
     pub(super) fn new(measured: Measured) -> Self {
@@ -143,16 +161,17 @@ impl Times {
         new
     }
 
-    /// The time that `permille` of a thousand did not exceed, in nanoseconds: 500 is the median. Within a bucket times
-    /// are taken to be spread evenly; of those beyond the last bound only the bound is known. `None`: there were none.
-    pub fn quantile(&self, permille: u64) -> Option<u64> {
+    /// The time that `permille` of a thousand did not exceed: 500 is the median. Within a bucket times are taken to be
+    /// spread evenly. `None`: there were none.
+    pub fn quantile(&self, permille: u64) -> Option<Amount> {
         let rank = self.count().saturating_mul(permille.min(1_000)).div_ceil(1_000).max(1);
         let (mut below, mut lower) = (0_u64, 0_u64);
         for (bound, count) in self.buckets() {
             if count > 0 && below.saturating_add(count) >= rank {
-                let width = bound.map_or(0, |upper| upper.saturating_sub(lower));
+                let Some(upper) = bound else { return Some(Amount::MoreThan(lower)) };
+                let width = upper.saturating_sub(lower);
                 let share = u128::from(width) * u128::from(rank.saturating_sub(below)) / u128::from(count);
-                return Some(lower.saturating_add(u64::try_from(share).unwrap_or(width)));
+                return Some(Amount::Known(lower.saturating_add(u64::try_from(share).unwrap_or(width))));
             }
             below = below.saturating_add(count);
             lower = bound.unwrap_or(lower);
@@ -196,7 +215,9 @@ mod tests {
     fn the_shortest_and_the_longest_time_are_counted_too() {
         let times = counted(Measured::Upstream, &[0, u64::MAX / 4]);
         assert_eq!((times.count(), times.sum_nanoseconds()), (2, u64::MAX / 4));
-        assert_eq!(times.quantile(1_000), Some(30 * SECOND), "beyond the last bound nothing more is known");
+        assert_eq!(times.quantile(1_000), Some(Amount::MoreThan(30 * SECOND)));
+        assert_eq!(times.quantile(500), Some(Amount::Known(100 * MICROSECOND)));
+        assert!(times.quantile(1_000) > Some(Amount::Known(30 * SECOND)), "the plots look for the longest");
     }
 
     #[test]
@@ -210,13 +231,13 @@ mod tests {
         assert_eq!(nothing.quantile(500), None);
         // Ten times between 10 and 30 µs: taken to be spread evenly.
         let even = counted(Measured::Decision, &[20 * MICROSECOND; 10]);
-        assert_eq!(even.quantile(500), Some(20 * MICROSECOND));
-        assert_eq!(even.quantile(1_000), Some(30 * MICROSECOND));
+        assert_eq!(even.quantile(500), Some(Amount::Known(20 * MICROSECOND)));
+        assert_eq!(even.quantile(1_000), Some(Amount::Known(30 * MICROSECOND)));
         let mut slow = vec![MICROSECOND; 98];
         slow.extend([100 * MILLISECOND; 2]);
         let slow = counted(Measured::Decision, &slow);
-        assert!(slow.quantile(500).unwrap() <= MICROSECOND);
-        assert!((30 * MILLISECOND..=100 * MILLISECOND).contains(&slow.quantile(990).unwrap()));
+        assert!(slow.quantile(500).unwrap().at_least() <= MICROSECOND);
+        assert!((30 * MILLISECOND..=100 * MILLISECOND).contains(&slow.quantile(990).unwrap().at_least()));
     }
 
     #[test]
@@ -241,8 +262,12 @@ mod tests {
             let bounds = Measured::Upstream.bounds();
             let place = bounds.partition_point(|bound| *bound < exact);
             let lower = if place == 0 { 0 } else { bounds[place - 1] };
-            let upper = bounds.get(place).copied().unwrap_or(lower);
-            prop_assert!((lower..=upper).contains(&found), "{found} for {exact}");
+            if let Some(upper) = bounds.get(place) {
+                prop_assert!((lower..=*upper).contains(&found.at_least()), "{found:?} for {exact}");
+                prop_assert_eq!(found, Amount::Known(found.at_least()));
+            } else {
+                prop_assert_eq!(found, Amount::MoreThan(lower));
+            }
         }
     }
 }

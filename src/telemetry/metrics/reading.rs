@@ -48,6 +48,8 @@ pub struct DoorReading {
 pub struct UpstreamReading {
     /// Its name in the configuration.
     pub name: Arc<str>,
+    /// Tells it from one that had its name, was gone with a reload and is counted no more.
+    pub(super) number: u64,
     /// How long it took.
     pub times: Times,
     /// Its servers by name, and whether each is asked.
@@ -69,7 +71,7 @@ impl Metrics {
             .upstream_times
             .read()
             .into_iter()
-            .map(|(name, times)| UpstreamReading { servers: of(&name), name, times })
+            .map(|(name, number, times)| UpstreamReading { servers: of(&name), name, number, times })
             .collect();
         upstreams.sort_by(|one, other| one.name.cmp(&other.name));
         Reading {
@@ -150,9 +152,25 @@ impl Reading {
         all
     }
 
+    /// How long the upstreams that are asked took since `earlier`, each by itself: what one that is gone had counted is
+    /// missing in the sum, and must not be taken from others.
+    pub fn upstream_times_since(&self, earlier: &Self) -> Times {
+        let mut all = Times::none(Measured::Upstream);
+        self.upstreams.iter().for_each(|upstream| all.add(&upstream.times_since(earlier)));
+        all
+    }
+
     /// Connections that are open, at all doors.
     pub fn open_connections(&self) -> u64 {
         self.doors.iter().map(|(_, door)| door.open_connections).sum()
+    }
+}
+
+impl UpstreamReading {
+    /// How long it took since `earlier`: ever, where a reload has brought it since.
+    pub fn times_since(&self, earlier: &Reading) -> Times {
+        let before = earlier.upstreams.iter().find(|before| before.number == self.number);
+        before.map_or_else(|| self.times.clone(), |before| self.times.since(&before.times))
     }
 }
 
@@ -193,5 +211,33 @@ mod tests {
             [("http://a:80".to_owned(), false), ("http://b:80".to_owned(), true)]
         );
         assert_eq!((read.keys, read.users, read.feed_revision, read.connections_limit), (7, 3, 12, 100));
+    }
+
+    #[test]
+    fn what_upstreams_took_since_is_told_across_reloads() {
+        let metrics = Metrics::default();
+        let count = |timer: &crate::telemetry::UpstreamTimer, times: usize, took: u64| {
+            (0..times).for_each(|_| timer.count(Duration::from_millis(took)));
+        };
+        let (gone, stays) =
+            (metrics.upstream_timers("gone").for_thread(), metrics.upstream_timers("stays").for_thread());
+        count(&gone, 100, 2);
+        count(&stays, 10, 2);
+        let before = metrics.read();
+        count(&stays, 5, 2);
+        drop(gone);
+        let without = metrics.read();
+        let took = |later: &Reading, earlier| {
+            let times = later.upstream_times_since(earlier);
+            (times.count(), times.sum_nanoseconds() / 1_000_000)
+        };
+        assert_eq!(took(&without, &before), (5, 10), "nothing is taken from those that stay");
+        let back = metrics.upstream_timers("gone").for_thread();
+        count(&back, 3, 200);
+        let later = metrics.read();
+        assert_eq!(took(&later, &without), (3, 600), "not all that it ever took");
+        assert_eq!(took(&later, &before), (8, 610), "not what it took less than before");
+        count(&back, 200, 2);
+        assert_eq!(took(&metrics.read(), &before).0, 208, "also where it has outrun what it was");
     }
 }

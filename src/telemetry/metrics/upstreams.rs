@@ -1,7 +1,8 @@
 //! What is shown of upstreams: which of their servers are asked, and how long each upstream takes.
 //!
-//! Names come from the configuration alone. Each is shown while somebody asks it, so that what a reload removes goes
-//! with the last request that is under way there. Handed out by [`Metrics`](super::Metrics).
+//! Names come from the configuration alone, which takes none that a label would have to escape: the encoder does not. Each
+//! is shown while somebody asks it, so that what a reload removes goes with the last request that is under way there.
+//! Handed out by [`Metrics`](super::Metrics).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -45,12 +46,21 @@ struct ShownServer {
 
 /// The times of all upstreams, in the order they were asked for.
 #[derive(Debug, Default)]
-pub(super) struct ShownTimes(Mutex<Vec<ThreadsTimes>>);
+pub(super) struct ShownTimes(Mutex<AllTimes>);
+
+#[derive(Debug, Default)]
+struct AllTimes {
+    upstreams: Vec<ThreadsTimes>,
+    /// How many were begun since the start.
+    begun: u64,
+}
 
 /// What the threads have counted of one upstream.
 #[derive(Clone, Debug)]
 struct ThreadsTimes {
     upstream: Arc<str>,
+    /// Tells it from one that had its name and is gone.
+    number: u64,
     counted: Vec<Arc<Histogram>>,
 }
 
@@ -71,11 +81,13 @@ impl UpstreamTimers {
         Self { upstream: upstream.into(), times: Arc::clone(times) }
     }
 
-    /// A timer for one thread. One that an earlier configuration has let go of is handed out again, so that reloads
-    /// neither pile timers up nor make a count run backwards.
+    /// A timer for one thread. One that an earlier configuration has let go of is handed out again while the upstream is
+    /// asked, so that reloads neither pile timers up nor make a count run backwards. An upstream that was gone and comes
+    /// back begins anew.
     pub fn for_thread(&self) -> UpstreamTimer {
         let mut all = self.times.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all.iter_mut().find(|known| known.upstream == self.upstream);
+        all.upstreams.retain(ThreadsTimes::is_shown);
+        let known = all.upstreams.iter_mut().find(|known| known.upstream == self.upstream);
         if let Some(known) = known {
             let free = known.counted.iter().find(|counted| is_free(counted)).map(Arc::clone);
             return UpstreamTimer(free.unwrap_or_else(|| {
@@ -84,9 +96,11 @@ impl UpstreamTimers {
                 new
             }));
         }
-        all.retain(ThreadsTimes::is_shown);
         let new = Arc::new(Histogram::new(Measured::Upstream));
-        all.push(ThreadsTimes { upstream: Arc::clone(&self.upstream), counted: vec![Arc::clone(&new)] });
+        let (upstream, counted) = (Arc::clone(&self.upstream), vec![Arc::clone(&new)]);
+        all.begun += 1;
+        let number = all.begun;
+        all.upstreams.push(ThreadsTimes { upstream, number, counted });
         UpstreamTimer(new)
     }
 }
@@ -141,14 +155,14 @@ impl ShownServers {
 }
 
 impl ShownTimes {
-    /// Upstreams that are asked, with what all threads have counted.
-    pub(super) fn read(&self) -> Vec<(Arc<str>, Times)> {
+    /// Upstreams that are asked, with their numbers and what all threads have counted.
+    pub(super) fn read(&self) -> Vec<(Arc<str>, u64, Times)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = all.iter().filter(|upstream| upstream.is_shown());
+        let shown = all.upstreams.iter().filter(|upstream| upstream.is_shown());
         let read = shown.map(|upstream| {
             let mut times = Times::none(Measured::Upstream);
             upstream.counted.iter().for_each(|counted| counted.add_to(&mut times));
-            (Arc::clone(&upstream.upstream), times)
+            (Arc::clone(&upstream.upstream), upstream.number, times)
         });
         read.collect()
     }
@@ -170,7 +184,7 @@ impl Collector for ShownTimes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "From sending a request, connecting included, to the head of its answer or the reply.";
         let mut family = encoder.encode_descriptor("upstream_seconds", help, None, MetricType::Histogram)?;
-        for (upstream, times) in self.read() {
+        for (upstream, _, times) in self.read() {
             encode_times(&mut family, &[("upstream", &*upstream)], &times)?;
         }
         Ok(())
@@ -243,11 +257,26 @@ mod tests {
         for _ in 0..100 {
             metrics.upstream_timers("registry").for_thread().count(Duration::from_millis(2));
         }
-        assert_eq!(metrics.upstream_times.0.lock().unwrap()[0].counted.len(), 3, "timers are used again");
+        let timers =
+            |upstream: usize| metrics.upstream_times.0.lock().unwrap().upstreams[upstream].counted.len();
+        assert_eq!(timers(0), 3, "timers are used again");
         assert_eq!(value(&metrics.render(), series), Some(103));
         drop(after);
         assert_eq!(value(&metrics.render(), series), None);
         let _other = metrics.upstream_timers("other").for_thread();
-        assert_eq!(metrics.upstream_times.0.lock().unwrap().len(), 1, "what is gone is forgotten");
+        assert_eq!(metrics.upstream_times.0.lock().unwrap().upstreams.len(), 1, "what is gone is forgotten");
+    }
+
+    #[test]
+    fn an_upstream_that_comes_back_counts_anew() {
+        let metrics = Metrics::default();
+        let series = "latchkey_upstream_seconds_count{upstream=\"registry\"}";
+        let before = metrics.upstream_timers("registry").for_thread();
+        before.count(Duration::from_millis(2));
+        drop(before);
+        let after = metrics.upstream_timers("registry").for_thread();
+        assert_eq!(value(&metrics.render(), series), Some(0));
+        after.count(Duration::from_millis(2));
+        assert_eq!(value(&metrics.render(), series), Some(1));
     }
 }

@@ -1,12 +1,13 @@
 //! The way of spans from the door threads to whoever posts them: a buffer a thread, and one bounded channel.
 //!
-//! A thread writes, and never waits: a buffer that the channel cannot take is dropped, and its spans are counted. So a
-//! collector that is away costs `WAITING_BATCHES` of memory and no more.
+//! A thread writes, and never waits: a full buffer that the channel cannot take is dropped, and its spans are counted. So
+//! a collector that is away costs a buffer a thread and `WAITING_BATCHES`, and no more.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::context::TraceIds;
 use super::span::{Span, write_span};
@@ -16,6 +17,9 @@ use crate::telemetry::SpanCounts;
 const BUFFER_BYTES: usize = 32 * 1024;
 /// Buffers that may wait for the collector, over all threads: 2 MiB.
 const WAITING_BATCHES: usize = 64;
+/// So many places are for full buffers alone. A place is taken whatever a buffer holds: those of a quiet gateway would
+/// soon take them all, and spans be lost while there is room.
+const PLACES_OF_FULL_BUFFERS: usize = WAITING_BATCHES / 2;
 
 /// Spans as they are written, each as a field of the message that will hold them.
 #[derive(Debug)]
@@ -70,29 +74,54 @@ impl SpanChannel {
 }
 
 impl SpanWriter {
-    /// Adds a span to the buffer; never waits.
+    /// Adds a span to the buffer; never waits. A full buffer that nobody can take is dropped and counted.
     pub(super) fn write(&self, span: &Span<'_>) {
         let mut buffer = self.buffer.borrow_mut();
         write_span(&mut buffer, span);
+        let is_full = buffer.len() >= BUFFER_BYTES;
+        drop(buffer);
         self.spans.set(self.spans.get() + 1);
-        if buffer.len() >= BUFFER_BYTES {
-            self.hand_on(&mut buffer);
+        if is_full {
+            self.hand_on();
         }
     }
 
-    /// Hands on what is buffered; each door thread calls it a few times a second and at its end.
+    /// Hands on what is buffered, or keeps it for another time where it finds no place; each door thread calls it a few
+    /// times a second.
     pub fn flush(&self) {
-        if self.spans.get() > 0 {
-            self.hand_on(&mut self.buffer.borrow_mut());
+        if self.channel.batches.capacity() <= PLACES_OF_FULL_BUFFERS {
+            return;
+        }
+        match self.send() {
+            Ok(()) => {}
+            // Another thread was faster.
+            Err(TrySendError::Full(SpanBatch { bytes, spans })) => {
+                self.buffer.replace(bytes);
+                self.spans.set(spans);
+            }
+            Err(TrySendError::Closed(batch)) => self.channel.counts.dropped(batch.spans),
         }
     }
 
-    fn hand_on(&self, buffer: &mut Vec<u8>) {
-        let batch = SpanBatch { bytes: std::mem::take(buffer), spans: self.spans.take() };
-        let spans = batch.spans;
-        if self.channel.batches.try_send(batch).is_err() {
-            self.channel.counts.dropped(spans);
+    fn hand_on(&self) {
+        if let Err(TrySendError::Full(batch) | TrySendError::Closed(batch)) = self.send() {
+            self.channel.counts.dropped(batch.spans);
         }
+    }
+
+    fn send(&self) -> Result<(), TrySendError<SpanBatch>> {
+        let spans = self.spans.take();
+        if spans == 0 {
+            return Ok(());
+        }
+        self.channel.batches.try_send(SpanBatch { bytes: self.buffer.take(), spans })
+    }
+}
+
+impl Drop for SpanWriter {
+    /// The thread ends: there is no other time.
+    fn drop(&mut self) {
+        self.hand_on();
     }
 }
 
@@ -165,5 +194,52 @@ mod tests {
         writer.write(&span(&["late"]));
         writer.flush();
         assert_eq!(waiting + counts.dropped_count(), written + 1, "nobody is left to take it");
+    }
+
+    #[test]
+    fn what_finds_no_place_in_time_waits_in_its_buffer() {
+        let counts = SpanCounts::default();
+        let (channel, mut received) = SpanChannel::new(counts.clone());
+        let (quiet, busy) = (channel.writer(7), channel.writer(8));
+        let mut taken = 0;
+        let mut take =
+            || std::iter::from_fn(|| received.try_recv().ok()).map(|batch| batch.spans()).sum::<u64>();
+        for _ in 0..2 * WAITING_BATCHES {
+            quiet.write(&span(&["one"]));
+            quiet.flush();
+        }
+        let mut written = 2 * WAITING_BATCHES as u64;
+        assert_eq!(counts.dropped_count(), 0, "small buffers do not take every place");
+        for _ in 0..PLACES_OF_FULL_BUFFERS / 2 * BUFFER_BYTES / 200 {
+            busy.write(&span(&["a span among many"]));
+            written += 1;
+        }
+        busy.flush();
+        assert_eq!(counts.dropped_count(), 0, "there is place for full ones still");
+        taken += take();
+        assert!(taken < written, "some wait in their buffers");
+        quiet.flush();
+        busy.flush();
+        taken += take();
+        assert_eq!((taken, counts.dropped_count()), (written, 0));
+    }
+
+    #[test]
+    fn a_writer_that_ends_hands_on_what_it_has_or_counts_it() {
+        let counts = SpanCounts::default();
+        let (channel, mut received) = SpanChannel::new(counts.clone());
+        let last = channel.writer(7);
+        last.write(&span(&["last"]));
+        drop(last);
+        assert_eq!(received.try_recv().unwrap().spans(), 1);
+        let (fills, last) = (channel.writer(8), channel.writer(9));
+        last.write(&span(&["lost"]));
+        while counts.dropped_count() == 0 {
+            fills.write(&span(&["a span of a usual length"]));
+        }
+        drop(fills);
+        let dropped = counts.dropped_count();
+        drop(last);
+        assert_eq!(counts.dropped_count(), dropped + 1);
     }
 }

@@ -16,6 +16,8 @@ const LISTED: &str = "127.0.0.2";
 const UNLISTED: &str = "127.0.0.3";
 /// Where the proxies come from.
 const PROXY: &str = "127.0.0.1";
+/// The trace that a client says its requests are part of.
+const CLIENTS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A proxy in front of the gateway's recording upstream.
 struct Proxy {
@@ -52,7 +54,13 @@ impl Proxy {
     }
 
     fn nginx(gateway: &TestGateway) -> Self {
+        Self::nginx_with(gateway, |site| site)
+    }
+
+    /// nginx with a sample that is changed.
+    fn nginx_with(gateway: &TestGateway, change: impl FnOnce(String) -> String) -> Self {
         Self::start(gateway, "nginx.conf", |site| {
+            fs::write(site, change(fs::read_to_string(site).unwrap())).unwrap();
             let folder = site.parent().unwrap();
             // What a distribution's own configuration says around it.
             let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -118,6 +126,8 @@ fn forging(authorization: &str) -> Request {
     let request = ["X-Forwarded-Method", "X-Forwarded-Uri"]
         .into_iter()
         .fold(request, |request, name| request.field(name, "/forged"));
+    let traceparent = format!("00-{CLIENTS_TRACE}-b7ad6b7169203331-01");
+    let request = request.field("traceparent", &traceparent).field("tracestate", "root=1");
     request.field("X-Forwarded-For", LISTED)
 }
 
@@ -126,6 +136,11 @@ fn gateway() -> (TestGateway, Key) {
     let gateway = gateway_believing(PROXY, |config| {
         config["limits"]["requests_per_second_per_key"] = json!(1);
         config["limits"]["request_burst_per_key"] = json!(20);
+        // Nothing begins here that would be written down, and nobody takes it.
+        let traces = json!({
+            "otlp": "http://127.0.0.1:9", "sample_ratio": 0, "trust_incoming": "trusted_proxies",
+        });
+        config["traces"] = traces;
     });
     let key = gateway.create_key("acme/admin");
     gateway.cli(&["allow", "add", "customer:acme", LISTED]).expect_success();
@@ -140,6 +155,7 @@ fn assert_told(seen: &RecordedRequest, user: &str, method: &str, key_id: Option<
     assert_eq!(seen.field("x-auth-key-id").as_deref(), key_id, "{seen:?}");
     assert_eq!(seen.field("authorization"), None, "{seen:?}");
     assert!(!seen.head.contains("root"), "{seen:?}");
+    assert_eq!(seen.field("traceparent"), None, "{seen:?}");
     assert!(seen.field("x-request-id").is_some(), "{seen:?}");
 }
 
@@ -158,6 +174,10 @@ fn protects_a_page(start: impl FnOnce(&TestGateway) -> Proxy, away: u16) {
     assert_told(&seen, "admin", "api-key", Some(&key.id));
     assert_eq!(proxy.ask(LISTED, &forging(&alex.authorization())).status, 200);
     assert_told(&page.last_request(), "alex", "password", None);
+    for line in gateway.access_log(2) {
+        let trace = line["trace_id"].as_str().unwrap();
+        assert_ne!(trace, CLIENTS_TRACE, "what the client says of its trace is not believed: {line}");
+    }
 
     let refused = proxy.ask(LISTED, &Request::get("/page"));
     assert_eq!(refused.status, 401, "{refused:?}");
@@ -207,6 +227,28 @@ fn explains(gateway: &TestGateway, refused: &Answer) {
 #[test]
 fn nginx_protects_a_page() {
     protects_a_page(Proxy::nginx, 503);
+}
+
+/// A second server in the list of those that answer for Latchkey, where nobody does.
+const NOBODY: &str = "127.0.0.4:1";
+
+#[test]
+fn nginx_tells_of_a_limit_also_where_another_server_was_asked_before() {
+    let gateway = gateway_believing(PROXY, |config| {
+        config["limits"]["requests_per_second_per_key"] = json!(1);
+        config["limits"]["request_burst_per_key"] = json!(1);
+    });
+    let key = gateway.create_key("acme/admin");
+    let proxy = Proxy::nginx_with(&gateway, |site| {
+        let beginning = "upstream latchkey {\n";
+        assert!(site.contains(beginning), "{site}");
+        // It is asked again and again.
+        site.replace(beginning, &format!("{beginning}    server {NOBODY} max_fails=0;\n"))
+    });
+    let request = Request::get("/page").authorization(&key.authorization());
+    let refused: Vec<u16> =
+        (0..20).map(|_| proxy.ask(LISTED, &request).status).filter(|status| *status != 200).collect();
+    assert!(refused.len() > 10 && refused.iter().all(|status| *status == 429), "{refused:?}");
 }
 
 #[test]
