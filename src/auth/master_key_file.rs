@@ -2,15 +2,16 @@
 //!
 //! Which key opens which store is told in `key_ring`. Called by that, and by `master_key_rotation`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::key_ring::KeyRingError;
 use crate::config::{MasterKeySource, mode_for_strangers};
 use crate::crypto::MasterKey;
 use crate::model::Secret;
+use crate::store::{sync_folder, with_ending};
 
 /// Reads the master key.
 pub(super) fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
@@ -60,7 +61,7 @@ pub(super) fn make(path: &Path) -> Result<Made, KeyRingError> {
     let master = MasterKey::draw()?;
     let text = Secret::new(format!("{}\n", master.to_text().expose()));
     // Of this process alone, so that two of them cannot write the same one.
-    let part = beside(path, &format!(".{}.part", std::process::id()));
+    let part = with_ending(path, &format!(".{}.part", std::process::id()));
     let linked = write_new(&part, text.expose()).and_then(|()| std::fs::hard_link(&part, path));
     let removed = std::fs::remove_file(&part);
     match linked {
@@ -93,13 +94,6 @@ fn is_same_key(one: &Path, other: &Path) -> Result<bool, KeyRingError> {
     Ok(one?.to_text() == other?.to_text())
 }
 
-/// A file's neighbour: its name with an `ending`.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     // What a process of the same number has left was cut off.
     if let Err(error) = std::fs::remove_file(path)
@@ -110,12 +104,6 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
-}
-
-/// Makes a new file's name durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

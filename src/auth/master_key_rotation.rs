@@ -10,11 +10,11 @@ use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::control_plane::{ControlError, ControlPlane};
 use super::key_ring::{CHECK, KeyRingError, unwrap};
-use super::master_key_file::{self, Made, beside, read};
+use super::master_key_file::{self, Made, read};
 use super::rights::Action;
 use crate::config::{MasterKeySource, StoreLocation};
 use crate::crypto::MasterKey;
-use crate::store::WrappedKey;
+use crate::store::{WrappedKey, with_ending};
 
 /// How a rotation was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl ControlPlane {
         // A name that stands for another file goes on standing for it.
         let path = std::fs::canonicalize(named)
             .map_err(|source| KeyRingError::File { path: named.clone(), source })?;
-        let [new, kept] = [".new", ".old"].map(|ending| beside(&path, ending));
+        let [new, kept] = [".new", ".old"].map(|ending| with_ending(&path, ending));
         match self.begin_master_key_rotation(configured, &new).await {
             Ok(_) => master_key_file::replace(&path, &new, &kept)?,
             Err(ControlError::Rotation(RotationError::AlreadyNew)) => {}
@@ -319,7 +319,7 @@ mod tests {
             return assert!(matches!(refusal(refused), RotationError::Shared));
         };
         let path = world.folder.path().join("master.key");
-        let [new, kept] = [".new", ".old"].map(|ending| beside(&path, ending));
+        let [new, kept] = [".new", ".old"].map(|ending| with_ending(&path, ending));
         for cut_off_behind in 0..=4 {
             let before = std::fs::read_to_string(&path).unwrap();
             if cut_off_behind == 1 {

@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
+use super::new_file::with_ending;
 use super::open::Task;
 use super::schema::{NEWEST_MIGRATION, Schema};
 use crate::config::StoreLocation;
@@ -33,9 +34,7 @@ struct FileIdentity {
 
 /// Where the engine keeps what it has not yet put into the file at `path`.
 pub(super) fn log_path(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
+    with_ending(path, "-wal")
 }
 
 /// What the driver opens the file at `path` by, in a `mode` of its own: no letter of a path can mean anything else there.

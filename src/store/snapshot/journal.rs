@@ -7,15 +7,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
-use crate::model::{CustomerId, KeyDigest, UserId};
+use crate::model::{CustomerId, KeyDigest, UserId, parse_hex};
 use crate::store::Subject;
 use crate::store::engine::hex;
+use crate::store::with_ending;
 
 /// The journal of the snapshot `id` at `snapshot`.
 pub(super) fn path_of(snapshot: &Path, id: &str) -> PathBuf {
-    let mut name = snapshot.as_os_str().to_owned();
-    name.push(format!(".{id}.changes"));
-    PathBuf::from(name)
+    with_ending(snapshot, &format!(".{id}.changes"))
 }
 
 /// Makes the journal at `path` with what was changed already.
@@ -64,19 +63,8 @@ fn subject(line: &str) -> Option<Subject> {
     match kind {
         "customer" => value.parse().ok().map(CustomerId).map(Subject::Customer),
         "user" => value.parse().ok().map(UserId).map(Subject::User),
-        "key" => digest(value).map(Subject::Key),
+        "key" => parse_hex(value).map(KeyDigest).map(Subject::Key),
         "everything" => Some(Subject::Everything),
         _ => None,
     }
-}
-
-fn digest(hexadecimal: &str) -> Option<KeyDigest> {
-    let mut digest = [0; 32];
-    if hexadecimal.len() != 2 * digest.len() {
-        return None;
-    }
-    for (number, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hexadecimal.get(2 * number..2 * number + 2)?, 16).ok()?;
-    }
-    Some(KeyDigest(digest))
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{FORMAT, Head, LAST, MORE_FOLLOWS, PART_BYTES, SnapshotError, belongs_to, journal};
 use crate::crypto::{KeyRing, random};
 use crate::model::Timestamp;
-use crate::store::{Index, Subject, WrappedKey};
+use crate::store::new_file::folder_of;
+use crate::store::{Index, Subject, WrappedKey, sync_folder, with_ending};
 
 /// Keeps the snapshot at one path.
 #[derive(Debug)]
@@ -84,9 +85,7 @@ impl SnapshotKeeper {
     fn write_begun(&self, index: &Index, now: Timestamp, facts: SnapshotFacts) -> Result<(), SnapshotError> {
         let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
         let id = format!("{:016x}", random::bits()?);
-        let mut new = self.path.as_os_str().to_owned();
-        new.push(".new");
-        let new = PathBuf::from(new);
+        let new = with_ending(&self.path, ".new");
         let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
         let mut file = BufWriter::new(options.map_err(file_error)?);
         let SnapshotFacts { key_ring, relying_party } = facts;
@@ -167,12 +166,4 @@ fn journals(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
 }
