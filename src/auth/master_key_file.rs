@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::key_ring::KeyRingError;
 use crate::config::{MasterKeySource, mode_for_strangers};
-use crate::crypto::MasterKey;
+use crate::crypto::{MasterKey, random};
 use crate::model::Secret;
 use crate::store::{sync_folder, with_ending};
 
@@ -36,18 +36,18 @@ pub(super) fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> 
 
 /// Reads the master key; where it is a file and there is none, makes one.
 pub(super) fn read_or_make(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
-    if let MasterKeySource::File(path) = source
-        && let Made::Here(master) = make(path)?
-    {
-        return Ok(master);
+    if let MasterKeySource::File(path) = source {
+        make(path)?;
     }
+    // What stands there counts, whoever has made it: the next start finds nothing else.
     read(source)
 }
 
 /// What became of a master key's file that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Made {
     /// It was made, and is on the disk.
-    Here(MasterKey),
+    Here,
     /// There is a file already; it was left as it is.
     ThereBefore,
 }
@@ -58,10 +58,9 @@ pub(super) fn make(path: &Path) -> Result<Made, KeyRingError> {
     if path.symlink_metadata().is_ok() {
         return Ok(Made::ThereBefore);
     }
-    let master = MasterKey::draw()?;
-    let text = Secret::new(format!("{}\n", master.to_text().expose()));
-    // Of this process alone, so that two of them cannot write the same one.
-    let part = with_ending(path, &format!(".{}.part", std::process::id()));
+    let text = Secret::new(format!("{}\n", MasterKey::draw()?.to_text().expose()));
+    // A name that nobody else has: of two containers that share a folder each may run as process 1.
+    let part = with_ending(path, &format!(".{:016x}.part", random::bits()?));
     let linked = write_new(&part, text.expose()).and_then(|()| std::fs::hard_link(&part, path));
     let removed = std::fs::remove_file(&part);
     match linked {
@@ -70,7 +69,7 @@ pub(super) fn make(path: &Path) -> Result<Made, KeyRingError> {
         Err(error) => return Err(file_error(error)),
     }
     removed.and_then(|()| sync_folder(path)).map_err(file_error)?;
-    Ok(Made::Here(master))
+    Ok(Made::Here)
 }
 
 /// Puts the file `new` in the place of `path`, and keeps what stood there at `kept`, which is never another key's.
@@ -95,12 +94,6 @@ fn is_same_key(one: &Path, other: &Path) -> Result<bool, KeyRingError> {
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    // What a process of the same number has left was cut off.
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
@@ -120,12 +113,29 @@ mod tests {
     fn a_file_is_made_for_its_owner_alone_and_never_over_another() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
-        let Ok(Made::Here(made)) = make(&path) else { panic!("it was not made") };
-        assert!(key_at(&path) == made.to_text());
+        // Of a process of the same number in another container, which writes at this moment.
+        let others = with_ending(&path, &format!(".{}.part", std::process::id()));
+        std::fs::write(&others, "another's").unwrap();
+        assert_eq!(make(&path).unwrap(), Made::Here);
+        let made = key_at(&path);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert!(matches!(make(&path), Ok(Made::ThereBefore)));
-        assert!(key_at(&path) == made.to_text());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(make(&path).unwrap(), Made::ThereBefore);
+        assert!(key_at(&path) == made);
+        assert_eq!(std::fs::read_to_string(&others).unwrap(), "another's");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
+    }
+
+    #[test]
+    fn of_several_that_make_one_at_once_all_have_the_one_that_stands_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = MasterKeySource::File(folder.path().join("master.key"));
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let makers: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| read_or_make(&source).unwrap().to_text())).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        let there = read(&source).unwrap().to_text();
+        assert!(all.iter().all(|key| *key == there));
     }
 
     #[test]

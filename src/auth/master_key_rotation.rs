@@ -136,10 +136,11 @@ impl ControlPlane {
             let is_same = new.exists() && unwrap(&wraps.next, &read(&source)?, CHECK).is_ok();
             return if is_same { Ok(RotationBegun::Before) } else { Err(RotationError::HalfWay.into()) };
         }
-        let (master, begun) = match master_key_file::make(new)? {
-            Made::Here(master) => (master, RotationBegun::WithNewKey),
-            Made::ThereBefore => (read(&source)?, RotationBegun::WithGivenKey),
+        let begun = match master_key_file::make(new)? {
+            Made::Here => RotationBegun::WithNewKey,
+            Made::ThereBefore => RotationBegun::WithGivenKey,
         };
+        let master = read(&source)?;
         if unwrap(&wraps.present, &master, CHECK).is_ok() {
             return Err(RotationError::SameKey(new.to_owned()).into());
         }
