@@ -63,12 +63,6 @@ pub enum RotationError {
          in place everywhere, and then give `--finish`"
     )]
     Shared,
-    /// A data key is missing among those that the new master key opens.
-    #[error(
-        "the new master key does not open every data key, because one was added since the rotation was begun; give \
-         `--abandon` with the old one configured, and begin anew"
-    )]
-    Incomplete,
 }
 
 /// Which key is configured, while a rotation is half way.
@@ -162,7 +156,7 @@ impl ControlPlane {
             return Err(RotationError::StillOld.into());
         }
         let all = [wraps.present.as_slice(), &wraps.next].concat();
-        let wrapped = wrap_all(&wraps.present, &all, &new, &new).map_err(|_| RotationError::Incomplete)?;
+        let wrapped = wrap_all(&wraps.present, &all, &new, &new)?;
         change.set_key_ring(&wrapped).await?;
         change.commit(Event::new(EventKind::MasterKeyRotated)).await?;
         Ok(())
