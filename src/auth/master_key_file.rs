@@ -5,7 +5,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::key_ring::KeyRingError;
 use crate::config::{MasterKeySource, mode_for_strangers};
@@ -15,22 +15,25 @@ use crate::store::{sync_folder, with_ending};
 
 /// Reads the master key.
 pub(super) fn read(source: &MasterKeySource) -> Result<MasterKey, KeyRingError> {
-    let path = match source {
-        MasterKeySource::Text(text) => return Ok(MasterKey::parse(text)?),
-        MasterKeySource::File(path) => path,
-    };
+    match source {
+        MasterKeySource::Text(text) => Ok(MasterKey::parse(text)?),
+        MasterKeySource::File(path) => read_file(path),
+    }
+}
+
+/// Reads the master key of the file at `path`.
+pub(super) fn read_file(path: &Path) -> Result<MasterKey, KeyRingError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(KeyRingError::Missing(path.clone()));
+            return Err(KeyRingError::Missing(path.to_owned()));
         }
-        Err(source) => return Err(KeyRingError::File { path: path.clone(), source }),
+        Err(source) => return Err(file_error(path)(source)),
     };
     if let Some(mode) = mode_for_strangers(&metadata) {
-        return Err(KeyRingError::Readable { path: path.clone(), mode });
+        return Err(KeyRingError::Readable { path: path.to_owned(), mode });
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|source| KeyRingError::File { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(path).map_err(file_error(path))?;
     Ok(MasterKey::parse(&Secret::new(text))?)
 }
 
@@ -54,7 +57,6 @@ pub(super) enum Made {
 
 /// Draws a master key into a new file at `path`, mode 0600, which is never there in part.
 pub(super) fn make(path: &Path) -> Result<Made, KeyRingError> {
-    let file_error = |source| KeyRingError::File { path: path.to_owned(), source };
     if path.symlink_metadata().is_ok() {
         return Ok(Made::ThereBefore);
     }
@@ -66,31 +68,70 @@ pub(super) fn make(path: &Path) -> Result<Made, KeyRingError> {
     match linked {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Made::ThereBefore),
-        Err(error) => return Err(file_error(error)),
+        Err(error) => return Err(file_error(path)(error)),
     }
-    removed.and_then(|()| sync_folder(path)).map_err(file_error)?;
+    removed.and_then(|()| sync_folder(path)).map_err(file_error(path))?;
     Ok(Made::Here)
 }
 
-/// Puts the file `new` in the place of `path`, and keeps what stood there at `kept`, which is never another key's.
-pub(super) fn replace(path: &Path, new: &Path, kept: &Path) -> Result<(), KeyRingError> {
-    let file_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| KeyRingError::File { path, source }
-    };
-    match std::fs::hard_link(path, kept) {
-        Ok(()) => {}
-        // Of a replacement that was cut off here.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_key(path, kept)? => {}
-        Err(error) => return Err(file_error(kept)(error)),
+/// Gives the key that stands at `path` another name beside it, by which it stays when it is replaced; answers the name:
+/// `.old`, or `.old.2` and so on where that is another key's.
+pub(super) fn keep(path: &Path) -> Result<PathBuf, KeyRingError> {
+    let mut number = 1;
+    loop {
+        let kept = kept_name(path, number);
+        match std::fs::hard_link(path, &kept) {
+            Ok(()) => {}
+            // Of a replacement that was cut off here.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_key(path, &kept) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                number += 1;
+                continue;
+            }
+            Err(error) => return Err(file_error(&kept)(error)),
+        }
+        sync_folder(path).map_err(file_error(path))?;
+        return Ok(kept);
     }
-    sync_folder(path).map_err(file_error(path))?;
+}
+
+/// Where [`keep`] has put the key that `is_it`, of the file that stood at `path`.
+pub(super) fn find_kept(path: &Path, is_it: impl Fn(&MasterKey) -> bool) -> Option<PathBuf> {
+    (1..u32::MAX)
+        .map(|number| kept_name(path, number))
+        .take_while(|kept| kept.symlink_metadata().is_ok())
+        .find(|kept| read_file(kept).is_ok_and(|key| is_it(&key)))
+}
+
+fn kept_name(path: &Path, number: u32) -> PathBuf {
+    if number == 1 { with_ending(path, ".old") } else { with_ending(path, &format!(".old.{number}")) }
+}
+
+fn is_same_key(one: &Path, other: &Path) -> bool {
+    match [one, other].map(read_file) {
+        [Ok(one), Ok(other)] => one.to_text() == other.to_text(),
+        // What cannot be read is another one.
+        _ => false,
+    }
+}
+
+/// Gives what stands at `path`, if anything does, a name of its own, which is answered.
+pub(super) fn set_aside(path: &Path) -> Result<Option<PathBuf>, KeyRingError> {
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let aside = with_ending(path, &format!(".{:016x}.unused", random::bits()?));
+    std::fs::rename(path, &aside).and_then(|()| sync_folder(path)).map_err(file_error(path))?;
+    Ok(Some(aside))
+}
+
+/// Puts the file `new` in the place of `path`.
+pub(super) fn put_in_place(new: &Path, path: &Path) -> Result<(), KeyRingError> {
     std::fs::rename(new, path).and_then(|()| sync_folder(path)).map_err(file_error(path))
 }
 
-fn is_same_key(one: &Path, other: &Path) -> Result<bool, KeyRingError> {
-    let [one, other] = [one, other].map(|path| read(&MasterKeySource::File(path.to_owned())));
-    Ok(one?.to_text() == other?.to_text())
+fn file_error(path: &Path) -> impl Fn(io::Error) -> KeyRingError {
+    move |source| KeyRingError::File { path: path.to_owned(), source }
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
@@ -106,7 +147,7 @@ mod tests {
     use super::*;
 
     fn key_at(path: &Path) -> Secret<String> {
-        read(&MasterKeySource::File(path.to_owned())).unwrap().to_text()
+        read_file(path).unwrap().to_text()
     }
 
     #[test]
@@ -141,18 +182,36 @@ mod tests {
     #[test]
     fn a_replaced_key_is_kept_and_no_other_one_is_lost_for_it() {
         let folder = tempfile::tempdir().unwrap();
-        let [path, new, kept] = ["key", "key.new", "key.old"].map(|name| folder.path().join(name));
-        for path in [&path, &new] {
-            make(path).unwrap();
+        let [path, new] = ["key", "key.new"].map(|name| folder.path().join(name));
+        make(&path).unwrap();
+        let mut keys = vec![key_at(&path)];
+        for name in ["key.old", "key.old.2", "key.old.3"] {
+            make(&new).unwrap();
+            keys.push(key_at(&new));
+            let kept = keep(&path).unwrap();
+            assert_eq!(kept, folder.path().join(name));
+            // Cut off here, and begun again.
+            assert_eq!(keep(&path).unwrap(), kept);
+            put_in_place(&new, &path).unwrap();
+            assert!(!new.exists());
         }
-        let (old, fresh) = (key_at(&path), key_at(&new));
-        // Cut off behind its first step, and begun again.
-        std::fs::hard_link(&path, &kept).unwrap();
-        replace(&path, &new, &kept).unwrap();
-        assert!(key_at(&path) == fresh && key_at(&kept) == old && !new.exists());
-        make(&new).unwrap();
-        let refused = replace(&path, &new, &kept).unwrap_err();
-        assert!(matches!(&refused, KeyRingError::File { path, .. } if *path == kept), "{refused}");
-        assert!(key_at(&path) == fresh && key_at(&kept) == old);
+        for (name, key) in ["key.old", "key.old.2", "key.old.3", "key"].iter().zip(&keys) {
+            let path = folder.path().join(name);
+            assert!(key_at(&path) == *key, "{name}");
+        }
+        let second = find_kept(&path, |key| key.to_text() == keys[1]);
+        assert_eq!(second, Some(folder.path().join("key.old.2")));
+        assert_eq!(find_kept(&path, |key| key.to_text() == keys[3]), None);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_set_aside_and_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.new");
+        assert_eq!(set_aside(&path).unwrap(), None);
+        std::fs::write(&path, "whatever").unwrap();
+        let aside = set_aside(&path).unwrap().unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), "whatever");
     }
 }
