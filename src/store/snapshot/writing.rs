@@ -86,8 +86,7 @@ impl SnapshotKeeper {
         let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
         let id = format!("{:016x}", random::bits()?);
         let new = with_ending(&self.path, ".new");
-        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        let mut file = BufWriter::new(options.map_err(file_error)?);
+        let mut file = BufWriter::new(create_anew(&new).map_err(file_error)?);
         let SnapshotFacts { key_ring, relying_party } = facts;
         let key_ring = key_ring.into_iter().map(|key| (key.purpose, key.wrapped)).collect();
         let written_at = now.unix_milliseconds();
@@ -96,13 +95,30 @@ impl SnapshotKeeper {
         self.write_parts(&mut file, &id, index)?;
         let file = file.into_inner().map_err(|error| file_error(error.into_error()))?;
         file.sync_all().map_err(file_error)?;
+        self.put_in_place(&new, &id)
+    }
 
+    /// Gives the snapshot `id`, which is whole at `new`, its name. From then on what is changed is noted in its own journal; where
+    /// it does not get its name, in that of the one before, which stays in force.
+    pub(super) fn put_in_place(&self, new: &Path, id: &str) -> Result<(), SnapshotError> {
+        let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
         // From here on nothing may change unseen.
         let mut changes = self.lock();
         let since_begun = changes.since_begun.take().unwrap_or_default();
-        let path = journal::path_of(&self.path, &id);
-        changes.journal = Some(journal::create(&path, &since_begun).map_err(file_error)?);
-        std::fs::rename(&new, &self.path).and_then(|()| sync_folder(&self.path)).map_err(file_error)?;
+        let path = journal::path_of(&self.path, id);
+        let journal = journal::create(&path, &since_begun).map_err(file_error)?;
+        if let Err(error) = std::fs::rename(new, &self.path) {
+            // Without its snapshot it is in nobody's way, and the next snapshot removes it.
+            let _ = std::fs::remove_file(path);
+            return Err(file_error(error));
+        }
+        changes.journal = Some(journal);
+        if let Err(error) = sync_folder(&self.path) {
+            // After a power cut either may stand here, and only one has a journal that goes on: neither may be used.
+            changes.journal = None;
+            remove(&self.path)?;
+            return Err(file_error(error));
+        }
         // By its name: the same file may be called by another path.
         for former in journals(&self.path).map_err(file_error)? {
             if former.file_name() != path.file_name() {
@@ -144,12 +160,24 @@ fn write_head(file: &mut impl Write, head: &Head) -> io::Result<()> {
 
 /// Removes the snapshot at `path` and all journals beside it.
 fn remove(path: &Path) -> Result<(), SnapshotError> {
-    let gone = |path: &Path| match std::fs::remove_file(path) {
+    let removed =
+        remove_file(path).and_then(|()| journals(path)?.iter().try_for_each(|journal| remove_file(journal)));
+    removed.map_err(|source| SnapshotError::File { path: path.to_owned(), source })
+}
+
+/// Removes a file that need not be there.
+fn remove_file(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    };
-    let removed = gone(path).and_then(|()| journals(path)?.iter().try_for_each(|journal| gone(journal)));
-    removed.map_err(|source| SnapshotError::File { path: path.to_owned(), source })
+    }
+}
+
+/// An empty file at `path` for its owner alone, whatever stood there: the rest of one that was cut off, or a name that leads
+/// elsewhere.
+fn create_anew(path: &Path) -> io::Result<File> {
+    remove_file(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// The journals beside the snapshot at `path`, of whichever snapshot.
