@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{FORMAT, Head, LAST, MORE_FOLLOWS, PART_BYTES, SnapshotError, belongs_to, journal};
+use super::journal::{self, Journal};
+use super::{FORMAT, Head, HeadChecksum, LAST, MORE_FOLLOWS, PART_BYTES, SnapshotError};
 use crate::crypto::{KeyRing, random};
 use crate::model::Timestamp;
 use crate::store::new_file::folder_of;
@@ -32,7 +33,7 @@ pub struct SnapshotFacts {
 #[derive(Debug, Default)]
 struct Changes {
     /// The journal of the snapshot that stands at the path.
-    journal: Option<File>,
+    journal: Option<Journal>,
     /// What was changed since the next snapshot was begun.
     since_begun: Option<Vec<Subject>>,
 }
@@ -45,14 +46,10 @@ impl SnapshotKeeper {
         Ok(Self { path, key_ring, changes: Mutex::default() })
     }
 
-    /// A keeper of the snapshot `id` that stands at `path`.
-    pub(super) fn adopt(path: PathBuf, id: &str, key_ring: Arc<KeyRing>) -> Result<Self, SnapshotError> {
-        let journal = OpenOptions::new()
-            .append(true)
-            .open(journal::path_of(&path, id))
-            .map_err(|source| SnapshotError::File { path: path.clone(), source })?;
+    /// A keeper of the snapshot that stands at `path`, whose journal this is.
+    pub(super) fn adopt(path: PathBuf, journal: Journal, key_ring: Arc<KeyRing>) -> Self {
         let changes = Mutex::new(Changes { journal: Some(journal), since_begun: None });
-        Ok(Self { path, key_ring, changes })
+        Self { path, key_ring, changes }
     }
 
     /// Notes what was changed, before anybody is told that it holds. Where that fails the snapshot is removed.
@@ -61,8 +58,8 @@ impl SnapshotKeeper {
         if let Some(since_begun) = &mut changes.since_begun {
             since_begun.extend_from_slice(subjects);
         }
-        let Some(file) = &mut changes.journal else { return Ok(()) };
-        if let Err(source) = journal::append(file, subjects) {
+        let Some(journal) = &mut changes.journal else { return Ok(()) };
+        if let Err(source) = journal.append(subjects) {
             changes.journal = None;
             remove(&self.path)?;
             return Err(SnapshotError::File { path: self.path.clone(), source });
@@ -90,9 +87,10 @@ impl SnapshotKeeper {
         let SnapshotFacts { key_ring, relying_party } = facts;
         let key_ring = key_ring.into_iter().map(|key| (key.purpose, key.wrapped)).collect();
         let written_at = now.unix_milliseconds();
-        let head = Head { format: FORMAT, id: id.clone(), written_at, key_ring, relying_party };
-        write_head(&mut file, &head).map_err(file_error)?;
-        self.write_parts(&mut file, &id, index)?;
+        let head = Head { format: FORMAT, id: id.clone(), written_at, key_ring, relying_party }.line();
+        let head = head.map_err(|error| file_error(error.into()))?;
+        file.write_all(&head).map_err(file_error)?;
+        self.write_parts(&mut file, &HeadChecksum::of(&head), index)?;
         let file = file.into_inner().map_err(|error| file_error(error.into_error()))?;
         file.sync_all().map_err(file_error)?;
         self.put_in_place(&new, &id)
@@ -106,7 +104,7 @@ impl SnapshotKeeper {
         let mut changes = self.lock();
         let since_begun = changes.since_begun.take().unwrap_or_default();
         let path = journal::path_of(&self.path, id);
-        let journal = journal::create(&path, &since_begun).map_err(file_error)?;
+        let journal = Journal::create(&self.path, id, &self.key_ring, &since_begun).map_err(file_error)?;
         if let Err(error) = std::fs::rename(new, &self.path) {
             // Without its snapshot it is in nobody's way, and the next snapshot removes it.
             let _ = std::fs::remove_file(path);
@@ -128,10 +126,15 @@ impl SnapshotKeeper {
         Ok(())
     }
 
-    fn write_parts(&self, file: &mut impl Write, id: &str, index: &Index) -> Result<(), SnapshotError> {
+    fn write_parts(
+        &self,
+        file: &mut impl Write,
+        head: &HeadChecksum,
+        index: &Index,
+    ) -> Result<(), SnapshotError> {
         let (mut number, mut part) = (0, vec![MORE_FOLLOWS]);
         let mut write = |part: &[u8]| {
-            let sealed = self.key_ring.sealing.seal(part, &belongs_to(id, number))?;
+            let sealed = self.key_ring.sealing.seal(part, &head.of_part(number))?;
             number += 1;
             let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes();
             file.write_all(&length)
@@ -151,11 +154,6 @@ impl SnapshotKeeper {
         }
         write(&part)
     }
-}
-
-fn write_head(file: &mut impl Write, head: &Head) -> io::Result<()> {
-    serde_json::to_writer(&mut *file, head)?;
-    file.write_all(b"\n")
 }
 
 /// Removes the snapshot at `path` and all journals beside it.
