@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
+use super::engine::Dialect;
 use super::new_file::with_ending;
 use super::open::Task;
 use super::schema::{NEWEST_MIGRATION, Schema};
@@ -74,6 +75,22 @@ async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, StoreE
     Ok(sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(connection).await?)
 }
 
+/// Carries out the migrations that were not. Whoever opens the store at the same moment waits for the end of it.
+async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<Schema, StoreError> {
+    let found = schema_version(connection).await?;
+    // Only then, so that nobody who opens a store waits for whoever changes it.
+    if found >= newest_schema() {
+        migrations().run_direct(None, connection, false).await?;
+        return Ok(Schema { before: found, now: found });
+    }
+    let mut writing = connection.begin_with(Dialect::Sqlite.begin_write()).await?;
+    let before = schema_version(&mut writing).await?;
+    migrations().run_direct(None, &mut *writing, false).await?;
+    let now = schema_version(&mut writing).await?;
+    writing.commit().await?;
+    Ok(Schema { before, now })
+}
+
 /// Makes the folder of the file at `path` if need be.
 pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
@@ -101,9 +118,7 @@ impl StoreFile {
             SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
         let mut connection = options.connect().await?;
         sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await?;
-        let before = schema_version(&mut connection).await?;
-        migrations().run(&mut connection).await?;
-        let schema = Schema { before, now: schema_version(&mut connection).await? };
+        let schema = bring_up_to_date(&mut connection).await?;
         connection.close().await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
         let identity = FileIdentity::of(path).map_err(source)?;
@@ -206,6 +221,30 @@ mod tests {
         sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut lax).await.unwrap();
         let refused = require_durable(&mut lax).await;
         assert!(matches!(refused, Err(StoreError::NotDurable(told)) if told.starts_with("synchronous=1")));
+    }
+
+    #[tokio::test]
+    async fn many_that_open_a_store_of_an_older_version_at_once_all_find_it_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        for older in 0..newest_schema() {
+            let path = folder.path().join(format!("{older}.db"));
+            create(&path).unwrap();
+            if older != 0 {
+                let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+                sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await.unwrap();
+                migrations().run_to(older, &mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            let open =
+                || tokio::runtime::Runtime::new().unwrap().block_on(StoreFile::open(&path)).unwrap().schema();
+            let schemas: Vec<Schema> = std::thread::scope(|scope| {
+                let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                opening.into_iter().map(|opened| opened.join().unwrap()).collect()
+            });
+            assert!(schemas.iter().all(|schema| schema.now == newest_schema()), "{older}: {schemas:?}");
+            let upgraded = schemas.iter().filter(|schema| schema.before == older).count();
+            assert_eq!(upgraded, 1, "one of them did it, from {older}: {schemas:?}");
+        }
     }
 
     #[tokio::test]
