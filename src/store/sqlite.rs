@@ -21,6 +21,9 @@ use crate::config::StoreLocation;
 /// The file of an open store.
 #[derive(Debug)]
 pub(super) struct StoreFile {
+    /// What it was opened by.
+    name: PathBuf,
+    /// Where it is: one place, whatever links lead to it.
     path: PathBuf,
     identity: FileIdentity,
     schema: Schema,
@@ -38,11 +41,16 @@ pub(super) fn log_path(path: &Path) -> PathBuf {
     with_ending(path, "-wal")
 }
 
+/// Where the file at `path` is, whatever links lead there: what stands beside it is found by each of its names.
+pub(super) fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// What the driver opens the file at `path` by, in a `mode` of its own: no letter of a path can mean anything else there.
 pub(super) fn url_of(path: &Path, mode: &str) -> String {
     use std::fmt::Write;
     // Whole, so that no `..` in it is read as a part of an address.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real_path(path);
     let mut url = String::from("sqlite:");
     for byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
@@ -122,7 +130,7 @@ impl StoreFile {
         connection.close().await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
         let identity = FileIdentity::of(path).map_err(source)?;
-        Ok(Self { path: path.to_owned(), identity, schema })
+        Ok(Self { name: path.to_owned(), path: real_path(path), identity, schema })
     }
 
     /// What opening it made of its schema.
@@ -130,6 +138,12 @@ impl StoreFile {
         self.schema
     }
 
+    /// What it was opened by.
+    pub(super) fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Where it is, and what belongs to it is beside it.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -139,14 +153,14 @@ impl StoreFile {
         url_of(&self.path, "rw")
     }
 
-    /// Is what was opened still what stands at its path?
+    /// Is what was opened still what its name leads to?
     pub(super) fn require_in_place(&self) -> Result<(), StoreError> {
-        match FileIdentity::of(&self.path) {
+        match FileIdentity::of(&self.name) {
             Ok(identity) if identity == self.identity => Ok(()),
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::File { path: self.path.clone(), source })
+                Err(StoreError::File { path: self.name.clone(), source })
             }
-            _ => Err(StoreError::NotInPlace(self.path.clone())),
+            _ => Err(StoreError::NotInPlace(self.name.clone())),
         }
     }
 }
@@ -269,6 +283,25 @@ mod tests {
         assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(_))));
         std::fs::rename(&elsewhere, &path).unwrap();
         assert!(store.require_in_place().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_store_of_two_names_is_one_with_one_of_each_file_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["data/latchkey.db", "latchkey.db"].map(|name| folder.path().join(name));
+        let by_path = store(&path).await;
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let by_link = store(&link).await;
+        assert_eq!(by_link.location(), StoreLocation::Sqlite(link.clone()));
+        let now = crate::model::Timestamp::from_unix_milliseconds(1_800_000_000_000);
+        let _running = by_path.begin_import(now).await.unwrap();
+        assert!(matches!(by_link.begin_import(now).await, Err(StoreError::ImportRuns)));
+        // Another store behind the name is noticed.
+        drop(store(&folder.path().join("other.db")).await);
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("other.db"), &link).unwrap();
+        assert!(matches!(by_link.require_in_place(), Err(StoreError::NotInPlace(named)) if named == link));
+        assert!(by_path.require_in_place().is_ok());
     }
 
     #[tokio::test]
