@@ -91,7 +91,7 @@ pub use key_inspection::KeyTest;
 pub use key_ring::{KeyRingError, open_key_ring, open_stored_key_ring};
 pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
-pub use master_key_rotation::{RotationBegun, RotationError};
+pub use master_key_rotation::{RotatedInPlace, RotationBegun, RotationError};
 pub use passwords::{OwnNames, PasswordFault, check_password, least_password_characters};
 pub use quota_settings::{QUOTA_WARNING_PERCENT, QuotaHolder, QuotaState, QuotaUse};
 pub use rate_limit::Quota;

@@ -8,6 +8,7 @@ mod api_session;
 mod client_ip;
 mod console;
 mod cookies;
+mod hexadecimal;
 mod ids;
 mod mfa;
 mod name;
@@ -28,6 +29,7 @@ pub use console::{
     TokenDigest,
 };
 pub use cookies::{COOKIE_PREFIX, is_own_cookie};
+pub use hexadecimal::parse_hex;
 pub use ids::{CustomerId, InvalidKeyId, KeyId, Recognised, Revision, UserId};
 pub use mfa::{MfaRequirement, MfaState};
 pub use name::{CustomerHandle, InvalidName, Login, UserName};

@@ -71,6 +71,7 @@ pub use links::{LinkDemand, LinkRecord};
 pub use marks::StoreMark;
 pub use mfa_methods::NewMethod;
 pub use mutation::Mutation;
+pub(crate) use new_file::{sync_folder, with_ending};
 pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
 pub use quotas::{ListedQuota, QuotaSums, QuotasOf};

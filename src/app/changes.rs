@@ -3,34 +3,45 @@
 use std::mem::discriminant;
 
 use super::generation::Generation;
-use crate::config::{Config, ConsoleListener, Listener, ListenerProtocol, PublicUrl};
+use crate::config::{Config, ConsoleListener, Limits, Listener, ListenerProtocol, PublicUrl};
 
 /// What has changed from `before` to `after` and is in force now: listeners and upstreams by name, and sections.
 pub(super) fn changed_parts(before: &Generation, after: &Generation) -> Vec<String> {
-    let (was, is) = (&before.config.listeners, &after.config.listeners);
-    let find = |name: &str| was.iter().find(|was| was.name == name);
-    let mut parts: Vec<_> = is.iter().filter_map(|is| change_of_listener(find(&is.name), is)).collect();
-    let gone = was.iter().filter(|was| !is.iter().any(|is| is.name == was.name));
+    let was = &*before.config;
+    // Every part by its name, so that a new one is put here or into `what_needs_a_restart`.
+    let Config {
+        listeners,
+        upstreams,
+        policy,
+        traces,
+        security_events,
+        acme,
+        // As they are in force, which depends on more than what was written.
+        limits: _,
+        store: _,
+        snapshot: _,
+        master_key: _,
+        threads: _,
+        access_log: _,
+    } = &*after.config;
+    let find = |name: &str| was.listeners.iter().find(|was| was.name == name);
+    let mut parts: Vec<_> =
+        listeners.iter().filter_map(|is| change_of_listener(find(&is.name), is)).collect();
+    let gone = was.listeners.iter().filter(|was| !listeners.iter().any(|is| is.name == was.name));
     parts.extend(gone.map(|was| format!("listener `{}`, which is gone", was.name)));
-    let (was, is) = (&before.config.upstreams, &after.config.upstreams);
-    parts.extend(is.iter().filter(|is| !was.contains(is)).map(|is| format!("upstream `{}`", is.name)));
-    let gone = was.iter().filter(|was| !is.iter().any(|is| is.name == was.name));
+    let other = upstreams.iter().filter(|is| !was.upstreams.contains(is));
+    parts.extend(other.map(|is| format!("upstream `{}`", is.name)));
+    let gone = was.upstreams.iter().filter(|was| !upstreams.iter().any(|is| is.name == was.name));
     parts.extend(gone.map(|was| format!("upstream `{}`, which is gone", was.name)));
-    if before.limits != after.limits {
-        parts.push(String::from("limits"));
-    }
-    if before.config.policy != after.config.policy {
-        parts.push(String::from("policy"));
-    }
-    if before.config.acme != after.config.acme {
-        parts.push(String::from("acme"));
-    }
-    if before.config.traces != after.config.traces {
-        parts.push(String::from("traces"));
-    }
-    if has_other_certificates(before, after) {
-        parts.push(String::from("certificates"));
-    }
+    let sections = [
+        ("limits", before.limits != after.limits),
+        ("policy", was.policy != *policy),
+        ("acme", was.acme != *acme),
+        ("traces", was.traces != *traces),
+        ("security_events", was.security_events != *security_events),
+        ("certificates", has_other_certificates(before, after)),
+    ];
+    parts.extend(sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section.to_owned()));
     parts
 }
 
@@ -76,21 +87,38 @@ pub(super) fn what_needs_a_restart(
     console_url: Option<&PublicUrl>,
     wanted: &Config,
 ) -> Vec<String> {
+    // Every part by its name, so that a new one is put here or into `changed_parts`.
+    let Config {
+        store,
+        snapshot,
+        master_key,
+        threads,
+        access_log,
+        // Some of them.
+        limits,
+        // The console's public URL.
+        listeners: _,
+        upstreams: _,
+        policy: _,
+        traces: _,
+        security_events: _,
+        acme: _,
+    } = wanted;
     let sections = [
-        ("store", started.store != wanted.store),
-        ("the master key", started.master_key != wanted.master_key),
-        ("threads", started.threads != wanted.threads),
-        ("access_log", started.access_log != wanted.access_log),
+        ("store", started.store != *store),
+        ("store.snapshot", started.snapshot != *snapshot),
+        ("the master key", started.master_key != *master_key),
+        ("threads", started.threads != *threads),
+        ("access_log", started.access_log != *access_log),
         ("public_url", console_url.zip(wanted.public_url()).is_some_and(|(was, is)| was != is)),
-        ("limits.password_queue", started.limits.password_queue != wanted.limits.password_queue),
-        ("limits.api_session…", session_limits(started) != session_limits(wanted)),
+        ("limits.password_queue", started.limits.password_queue != limits.password_queue),
+        ("limits.api_session…", session_limits(&started.limits) != session_limits(limits)),
     ];
     let differing = sections.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(section, _)| format!("{section} has changed")).collect()
 }
 
-const fn session_limits(config: &Config) -> [u32; 3] {
-    let limits = &config.limits;
+const fn session_limits(limits: &Limits) -> [u32; 3] {
     [limits.api_session_idle_seconds, limits.api_session_seconds, limits.api_sessions_per_user]
 }
 
@@ -139,6 +167,7 @@ mod tests {
                 &["acme"],
             ),
             (format!("{TEXT}traces: {{ otlp: \"http://127.0.0.1:4318\" }}\n"), &["traces"]),
+            (format!("{TEXT}security_events: {{ command: [echo] }}\n"), &["security_events"]),
         ] {
             assert_eq!(changed_parts(&before, &folder.successor(&before, &text)), expected, "{text}");
         }
@@ -163,10 +192,10 @@ mod tests {
         );
         assert_eq!(
             told(&format!(
-                "{TEXT}threads: 999\nstore: {{ url: \"sqlite:x\" }}\nmaster_key_file: k\naccess_log: {{ path: l }}\n\
+                "{TEXT}threads: 999\nstore: {{ url: \"sqlite:x\", snapshot: s }}\nmaster_key_file: k\naccess_log: {{ path: l }}\n\
                  limits: {{ password_queue: 1, api_session_seconds: 99 }}\n"
             )),
-            "store has changed, the master key has changed, threads has changed, access_log has changed, \
+            "store has changed, store.snapshot has changed, the master key has changed, threads has changed, access_log has changed, \
              limits.password_queue has changed, limits.api_session… has changed"
         );
     }

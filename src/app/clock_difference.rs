@@ -29,9 +29,11 @@ impl ClockDifference {
             return;
         }
         if differs {
+            let lies = if seconds < 0 { "behind" } else { "ahead of" };
+            let seconds = seconds.unsigned_abs();
             tracing::warn!(
                 seconds,
-                "this gateway's clock is ahead of the database's by so much: keys and sessions end at another time here, and \
+                "this gateway's clock is {lies} the database's by so much: keys and sessions end at another time here, and \
                  sessions opened here may be refused elsewhere; keep all clocks right by NTP"
             );
         } else {

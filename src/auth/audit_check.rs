@@ -9,6 +9,7 @@ use std::str::FromStr;
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
 use crate::crypto::DigestKey;
+use crate::model::parse_hex;
 use crate::store::{AuditEnd, AuditFilter, AuditRow, StoreError};
 
 /// Rows that are read and checked at once.
@@ -186,14 +187,7 @@ impl FromStr for AuditHead {
 
     fn from_str(text: &str) -> Result<Self, InvalidAuditHead> {
         let (sequence, digits) = text.trim().split_once(':').ok_or(InvalidAuditHead)?;
-        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(InvalidAuditHead);
-        }
-        let mut mac = [0; 32];
-        for (byte, place) in mac.iter_mut().zip((0..64).step_by(2)) {
-            let pair = digits.get(place..place + 2).ok_or(InvalidAuditHead)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| InvalidAuditHead)?;
-        }
+        let mac = parse_hex(digits).ok_or(InvalidAuditHead)?;
         let sequence = sequence.parse().ok().filter(|number| *number >= 0).ok_or(InvalidAuditHead)?;
         Ok(Self(AuditEnd { sequence, mac }))
     }

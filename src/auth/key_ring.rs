@@ -45,6 +45,12 @@ pub enum KeyRingError {
     /// The master key is another one than the store was made with.
     #[error("the master key is not the one that this store was made with")]
     DoesNotFit,
+    /// A data key that only one of two master keys would open.
+    #[error(
+        "this version adds a data key to the store, which must wait while a rotation of the master key is half way: end it \
+         with the version before (`latchkey store rotate-master-key --finish`, or `--abandon`)"
+    )]
+    RotationHalfWay,
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -110,6 +116,10 @@ async fn make_data_keys(
     now: Timestamp,
 ) -> Result<(), KeyRingError> {
     let mut change = store.mutate().await?;
+    // Whichever master key did not wrap it would open the store no more.
+    if !change.next_key_ring().await?.is_empty() {
+        return Err(KeyRingError::RotationHalfWay);
+    }
     for &purpose in purposes {
         let data_key =
             if purpose == CHECK { Zeroizing::new([0; 32]) } else { Zeroizing::new(random::bytes::<32>()?) };
@@ -180,6 +190,34 @@ mod tests {
         make_data_keys(&lost, &master, &[CHECK], NOW).await.unwrap();
         let error = open_key_ring(&lost, &source, NOW).await.unwrap_err();
         assert!(matches!(error, KeyRingError::Store(StoreError::Corrupt(_))), "{error}");
+    }
+
+    #[tokio::test]
+    async fn s99_no_data_key_is_added_while_two_master_keys_open_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = new_store(folder.path()).await;
+        let source = MasterKeySource::File(folder.path().join("master.key"));
+        let master = read_or_make(&source).unwrap();
+        let older = [CHECK, KeyPurpose::ApiKeyDigest.as_str(), KeyPurpose::ApiKeyTag.as_str()];
+        make_data_keys(&store, &master, &older, NOW).await.unwrap();
+        let next = MasterKey::draw().unwrap();
+        let stored = store.key_ring().await.unwrap();
+        let wrap = |WrappedKey { purpose, .. }: &WrappedKey| {
+            let data_key = unwrap(&stored, &master, purpose).unwrap();
+            WrappedKey { wrapped: next.wrap(&data_key, purpose).unwrap(), purpose: purpose.clone() }
+        };
+        let wrapped: Vec<_> = stored.iter().map(wrap).collect();
+        let mut change = store.mutate().await.unwrap();
+        change.set_next_key_ring(&wrapped, NOW).await.unwrap();
+        change.commit().await.unwrap();
+        for source in [&source, &MasterKeySource::Text(next.to_text())] {
+            let refused = open_key_ring(&store, source, NOW).await.unwrap_err();
+            assert!(matches!(refused, KeyRingError::RotationHalfWay), "{refused}");
+        }
+        let mut change = store.mutate().await.unwrap();
+        change.drop_next_key_ring().await.unwrap();
+        change.commit().await.unwrap();
+        assert!(open_key_ring(&store, &source, NOW).await.is_ok());
     }
 
     #[tokio::test]

@@ -10,11 +10,11 @@ use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::control_plane::{ControlError, ControlPlane};
 use super::key_ring::{CHECK, KeyRingError, unwrap};
-use super::master_key_file::{self, Made, beside, read};
+use super::master_key_file::{self, Made, read, read_file};
 use super::rights::Action;
 use crate::config::{MasterKeySource, StoreLocation};
 use crate::crypto::MasterKey;
-use crate::store::WrappedKey;
+use crate::store::{WrappedKey, with_ending};
 
 /// How a rotation was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,15 @@ pub enum RotationBegun {
     WithGivenKey,
     /// By an earlier command, with this key.
     Before,
+}
+
+/// What a rotation on one machine has made of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotatedInPlace {
+    /// Where the old key is kept; `None`: an earlier command has put the new one in its place, and somebody has moved it since.
+    pub kept: Option<PathBuf>,
+    /// Where a file was moved that stood where the new key was to be drawn, and that nobody had begun a rotation with.
+    pub set_aside: Option<PathBuf>,
 }
 
 /// Why a master key was not rotated; nothing was changed.
@@ -45,7 +54,7 @@ pub enum RotationError {
     /// The old key is still the one that is configured.
     #[error(
         "the configured master key is still the old one: put the new one in its place, wherever the store is opened, \
-         and then give `--finish`"
+         and then give `--finish`; or give `--in-place`, where that has begun it"
     )]
     StillOld,
     /// The new key is the one that is configured.
@@ -63,12 +72,6 @@ pub enum RotationError {
          in place everywhere, and then give `--finish`"
     )]
     Shared,
-    /// A data key is missing among those that the new master key opens.
-    #[error(
-        "the new master key does not open every data key, because one was added since the rotation was begun; give \
-         `--abandon` with the old one configured, and begin anew"
-    )]
-    Incomplete,
 }
 
 /// Which key is configured, while a rotation is half way.
@@ -89,8 +92,17 @@ impl Wraps {
         Ok(Self { present: change.present_key_ring().await?, next: change.next_key_ring().await? })
     }
 
+    const fn are_half_way(&self) -> bool {
+        !self.next.is_empty()
+    }
+
     fn require_half_way(&self) -> Result<(), RotationError> {
-        if self.next.is_empty() { Err(RotationError::NotBegun) } else { Ok(()) }
+        if self.are_half_way() { Ok(()) } else { Err(RotationError::NotBegun) }
+    }
+
+    /// Is a rotation half way with the key of the file `new`, if there is one?
+    fn are_half_way_with(&self, new: &Path) -> Result<bool, KeyRingError> {
+        Ok(new.exists() && unwrap(&self.next, &read_file(new)?, CHECK).is_ok())
     }
 
     /// Which of the two `master` is.
@@ -131,22 +143,19 @@ impl ControlPlane {
         if wraps.which(&old)? == Configured::New {
             return Err(RotationError::AlreadyNew.into());
         }
-        let source = MasterKeySource::File(new.to_owned());
-        if !wraps.next.is_empty() {
-            let is_same = new.exists() && unwrap(&wraps.next, &read(&source)?, CHECK).is_ok();
+        if wraps.are_half_way() {
+            let is_same = wraps.are_half_way_with(new)?;
             return if is_same { Ok(RotationBegun::Before) } else { Err(RotationError::HalfWay.into()) };
         }
-        let (master, begun) = match master_key_file::make(new)? {
-            Made::Here(master) => (master, RotationBegun::WithNewKey),
-            Made::ThereBefore => (read(&source)?, RotationBegun::WithGivenKey),
+        let begun = match master_key_file::make(new)? {
+            Made::Here => RotationBegun::WithNewKey,
+            Made::ThereBefore => RotationBegun::WithGivenKey,
         };
+        let master = read_file(new)?;
         if unwrap(&wraps.present, &master, CHECK).is_ok() {
             return Err(RotationError::SameKey(new.to_owned()).into());
         }
-        let next = wrap_all(&wraps.present, &wraps.present, &old, &master)?;
-        let now = change.now();
-        change.set_next_key_ring(&next, now).await?;
-        change.commit(Event::new(EventKind::MasterKeyRotationBegun)).await?;
+        let_both_open(change, &wraps, &old, &master).await?;
         Ok(begun)
     }
 
@@ -161,7 +170,7 @@ impl ControlPlane {
             return Err(RotationError::StillOld.into());
         }
         let all = [wraps.present.as_slice(), &wraps.next].concat();
-        let wrapped = wrap_all(&wraps.present, &all, &new, &new).map_err(|_| RotationError::Incomplete)?;
+        let wrapped = wrap_all(&wraps.present, &all, &new, &new)?;
         change.set_key_ring(&wrapped).await?;
         change.commit(Event::new(EventKind::MasterKeyRotated)).await?;
         Ok(())
@@ -184,13 +193,12 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Does all of it, and puts the new key in the place of the file that is `configured`; answers where the old one is kept.
-    /// What was cut off is gone on with.
+    /// Does all of it with a key that is drawn for it, and puts that in the place of the file that is `configured`. What was cut
+    /// off is gone on with.
     pub async fn rotate_master_key_in_place(
         &self,
         configured: &MasterKeySource,
-    ) -> Result<PathBuf, ControlError> {
-        self.require(Action::Operate).await?;
+    ) -> Result<RotatedInPlace, ControlError> {
         let MasterKeySource::File(named) = configured else { return Err(RotationError::NotAFile.into()) };
         if matches!(self.store.location(), StoreLocation::Postgres(_)) {
             return Err(RotationError::Shared.into());
@@ -198,26 +206,71 @@ impl ControlPlane {
         // A name that stands for another file goes on standing for it.
         let path = std::fs::canonicalize(named)
             .map_err(|source| KeyRingError::File { path: named.clone(), source })?;
-        let [new, kept] = [".new", ".old"].map(|ending| beside(&path, ending));
-        match self.begin_master_key_rotation(configured, &new).await {
-            Ok(_) => master_key_file::replace(&path, &new, &kept)?,
-            Err(ControlError::Rotation(RotationError::AlreadyNew)) => {}
-            Err(error) => return Err(error),
-        }
+        let rotated = self.put_new_key_in_place(configured, &path).await?;
         self.finish_master_key_rotation(configured).await?;
-        Ok(kept)
+        Ok(rotated)
     }
+
+    /// Does all but the end of it. What can fail for a file's sake is done before the store is changed.
+    async fn put_new_key_in_place(
+        &self,
+        configured: &MasterKeySource,
+        path: &Path,
+    ) -> Result<RotatedInPlace, ControlError> {
+        let mut change = self.begin().await?;
+        change.require(Action::Operate)?;
+        let wraps = Wraps::of(&mut change).await?;
+        let old = read(configured)?;
+        if wraps.which(&old)? == Configured::New {
+            let is_old = |key: &MasterKey| unwrap(&wraps.present, key, CHECK).is_ok();
+            return Ok(RotatedInPlace { kept: master_key_file::find_kept(path, is_old), set_aside: None });
+        }
+        let new = with_ending(path, ".new");
+        if wraps.are_half_way() && !wraps.are_half_way_with(&new)? {
+            return Err(RotationError::HalfWay.into());
+        }
+        let kept = Some(master_key_file::keep(path)?);
+        let mut set_aside = None;
+        if !wraps.are_half_way() {
+            // Whoever could write this folder may have put it there: no key is taken that was not drawn now.
+            set_aside = master_key_file::set_aside(&new)?;
+            if master_key_file::make(&new)? == Made::ThereBefore {
+                let source = std::io::ErrorKind::AlreadyExists.into();
+                return Err(KeyRingError::File { path: new, source }.into());
+            }
+            let_both_open(change, &wraps, &old, &read_file(&new)?).await?;
+        }
+        master_key_file::put_in_place(&new, path)?;
+        Ok(RotatedInPlace { kept, set_aside })
+    }
+}
+
+/// Commits that the master key `new` opens the store beside the `old` one.
+async fn let_both_open(
+    mut change: Change,
+    wraps: &Wraps,
+    old: &MasterKey,
+    new: &MasterKey,
+) -> Result<(), ControlError> {
+    let next = wrap_all(&wraps.present, &wraps.present, old, new)?;
+    let now = change.now();
+    change.set_next_key_ring(&next, now).await?;
+    change.commit(Event::new(EventKind::MasterKeyRotationBegun)).await?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::MissingStore;
     use super::super::actor::Actor;
     use super::super::key_ring::open_key_ring;
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::model::Timestamp;
+    use crate::model::{Secret, Timestamp};
     use crate::store::AuditFilter;
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -262,6 +315,25 @@ mod tests {
 
         async fn finish(&self, configured: &str) -> Result<(), ControlError> {
             self.plane.finish_master_key_rotation(&self.source(configured)).await
+        }
+
+        async fn rotate_in_place(&self) -> RotatedInPlace {
+            self.plane.rotate_master_key_in_place(&self.config.master_key).await.unwrap()
+        }
+
+        fn is_shared(&self) -> bool {
+            matches!(self.config.store, StoreLocation::Postgres(_))
+        }
+
+        fn text(&self, name: &str) -> String {
+            std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+        }
+
+        /// Puts a key into a file as its owner would.
+        fn plant(&self, name: &str, key: &Secret<String>) {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, key.expose()).unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
         }
 
         async fn events(&self) -> Vec<String> {
@@ -314,32 +386,62 @@ mod tests {
     #[tokio::test]
     async fn s99_a_rotation_in_place_goes_on_wherever_it_was_cut_off() {
         let world = World::new().await;
-        let StoreLocation::Sqlite(_) = world.config.store else {
+        if world.is_shared() {
             let refused = world.plane.rotate_master_key_in_place(&world.config.master_key).await;
             return assert!(matches!(refusal(refused), RotationError::Shared));
-        };
-        let path = world.folder.path().join("master.key");
-        let [new, kept] = [".new", ".old"].map(|ending| beside(&path, ending));
-        for cut_off_behind in 0..=4 {
-            let before = std::fs::read_to_string(&path).unwrap();
-            if cut_off_behind == 1 {
+        }
+        let [path, new] = ["master.key", "master.key.new"].map(|name| world.folder.path().join(name));
+        for cut_off_behind in 0..=5 {
+            let before = world.text("master.key");
+            if cut_off_behind == 2 {
                 master_key_file::make(&new).unwrap();
             }
-            if cut_off_behind >= 2 {
+            if cut_off_behind >= 3 {
                 world.begin("master.key", "master.key.new").await.unwrap();
             }
-            if cut_off_behind == 3 {
-                std::fs::hard_link(&path, &kept).unwrap();
+            if matches!(cut_off_behind, 1 | 2 | 4 | 5) {
+                master_key_file::keep(&path).unwrap();
             }
-            if cut_off_behind == 4 {
-                master_key_file::replace(&path, &new, &kept).unwrap();
+            if cut_off_behind == 5 {
+                master_key_file::put_in_place(&new, &path).unwrap();
             }
-            let told = world.plane.rotate_master_key_in_place(&world.config.master_key).await.unwrap();
-            assert_eq!(told, kept);
-            assert!(world.opens("master.key").await && !world.opens("master.key.old").await);
-            assert_eq!(std::fs::read_to_string(&kept).unwrap(), before);
+            let told = world.rotate_in_place().await;
+            let kept = match cut_off_behind {
+                0 => String::from("master.key.old"),
+                earlier => format!("master.key.old.{}", earlier + 1),
+            };
+            assert_eq!(told.kept, Some(world.folder.path().join(&kept)));
+            assert_eq!(told.set_aside.is_some(), cut_off_behind == 2);
+            assert!(world.opens("master.key").await && !world.opens(&kept).await);
+            assert_eq!(world.text(&kept), before);
             assert!(!new.exists() && !world.plane.store_status().await.unwrap().rotates_master_key);
-            std::fs::remove_file(&kept).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn s99_a_rotation_in_place_takes_no_key_that_somebody_left_beside_the_file() {
+        let world = World::new().await;
+        if world.is_shared() {
+            return;
+        }
+        let planted = MasterKey::draw().unwrap().to_text();
+        world.plant("master.key.new", &planted);
+        let aside = world.rotate_in_place().await.set_aside.unwrap();
+        assert_eq!(&std::fs::read_to_string(&aside).unwrap(), planted.expose(), "nothing is lost");
+        assert!(world.opens("master.key").await);
+        assert!(!world.opens(aside.file_name().unwrap().to_str().unwrap()).await);
+        // The same where a rotation was begun with it, and given up.
+        world.begin("master.key", "master.key.new").await.unwrap();
+        world.plane.abandon_master_key_rotation(&world.source("master.key")).await.unwrap();
+        let abandoned = world.text("master.key.new");
+        let aside = world.rotate_in_place().await.set_aside.unwrap();
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), abandoned);
+        assert!(!world.opens(aside.file_name().unwrap().to_str().unwrap()).await);
+        // One that goes on goes on with its own key, and with no other.
+        world.begin("master.key", "other.key").await.unwrap();
+        world.plant("master.key.new", &planted);
+        let refused = world.plane.rotate_master_key_in_place(&world.config.master_key).await;
+        assert!(matches!(refusal(refused), RotationError::HalfWay));
+        assert!(world.opens("other.key").await && !world.opens("master.key.new").await);
     }
 }

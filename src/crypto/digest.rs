@@ -94,6 +94,12 @@ impl DigestKey {
         SessionDigest(self.digest_parts([b"api session ", key_text]))
     }
 
+    /// The digest of a change that is noted on a disk, by which the note is known again. No key's digest is one: no key holds
+    /// a blank.
+    pub fn digest_change(&self, text: &str) -> [u8; 32] {
+        self.digest_parts([b"noted change ", text.as_bytes()])
+    }
+
     /// The digest of `parts` one after the other; the caller sees to it that they can be told apart.
     pub(super) fn digest_parts<const N: usize>(&self, parts: [&[u8]; N]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);

@@ -5,7 +5,6 @@
 //! only cut off, and then it goes on deciding from what it knows: it is named as silent until it would let nobody in any
 //! more (`policy.max_staleness`), and not waited for once it was not heard of for some seconds.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Connection, Row};
 use tokio::time::Instant;
 
+use super::new_file::with_ending;
 use super::open::Place;
 use super::records::flag;
 use super::{Store, StoreError};
@@ -329,9 +329,7 @@ fn lock_presence(path: PathBuf) -> Result<Presence, StoreError> {
 }
 
 pub(super) fn lock_path(store: &Path, gateway_id: &str) -> PathBuf {
-    let mut name = store.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(format!(".gateway-{gateway_id}"));
-    store.with_file_name(name)
+    with_ending(store, &format!(".gateway-{gateway_id}"))
 }
 
 /// Has the gateway of that file ended?

@@ -8,6 +8,7 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 
 use super::audit::{AuditEnd, AuditRow, last_row};
+use super::schema::NEWEST_MIGRATION;
 use super::{StoreError, sqlite};
 use crate::model::Revision;
 
@@ -120,9 +121,7 @@ impl BackupFile {
         if tables != 5 {
             return Err(BackupError::NotAStore(self.path.clone()));
         }
-        let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&mut self.connection)
-            .await?;
+        let found: i64 = sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut self.connection).await?;
         let known = sqlite::newest_schema();
         if found > known {
             return Err(BackupError::Newer { path: self.path.clone(), found, known });

@@ -4,7 +4,6 @@
 //! import runs at a time: it holds a lock that goes with its process, however that ends. So the next import knows what it
 //! finds for the remains of a dead one, and clears it away.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -15,6 +14,7 @@ use sqlx::AssertSqlSafe;
 use super::audit::{self, AuditEntry};
 use super::engine::{Kind, hex, rows};
 use super::feed::{self, Subject};
+use super::new_file::with_ending;
 use super::open::Place;
 use super::records::flag;
 use super::{Store, StoreError, api_sessions, marks};
@@ -124,9 +124,7 @@ pub(super) async fn lock(store: &Store) -> Result<ImportLock, StoreError> {
             };
         }
     };
-    let mut name = file.path().file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".import");
-    let path = file.path().with_file_name(name);
+    let path = with_ending(file.path(), ".import");
     let file_error = |source| StoreError::File { path: path.clone(), source };
     let file = OpenOptions::new()
         .write(true)

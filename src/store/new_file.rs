@@ -49,8 +49,7 @@ impl NewFile {
     pub(super) fn publish(self) -> io::Result<()> {
         File::open(&self.part)?.sync_all()?;
         rename_new(&self.part, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        sync_folder(&self.path)
     }
 
     /// What cannot be removed is in nobody's way but the disk's.
@@ -69,10 +68,20 @@ impl Drop for NewFile {
 }
 
 /// A file's neighbour: its name with an `ending`.
-pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
+}
+
+/// The folder that the file at `path` is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the name of the file at `path` durable, or that it has it no more.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {

@@ -234,7 +234,7 @@ impl Store {
     /// Where it is.
     pub fn location(&self) -> StoreLocation {
         match &*self.place {
-            Place::File(file) => StoreLocation::Sqlite(file.path().to_owned()),
+            Place::File(file) => StoreLocation::Sqlite(file.name().to_owned()),
             Place::Server(server) => StoreLocation::Postgres(server.url().clone()),
         }
     }

@@ -132,7 +132,7 @@ impl Image {
         }
         // Asked of the copy, which has every table by now.
         let contents = contents(&mut *store.readers.acquire().await?, path).await?;
-        Ok(Self { new, of_store: beside.clone(), store, contents })
+        Ok(Self { new, of_store: sqlite::real_path(beside), store, contents })
     }
 
     /// What a restore into `present` would change.

@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 pub use writing::{SnapshotFacts, SnapshotKeeper};
 
+use self::journal::Journal;
+use super::engine::hex;
 use super::index::{Index, RowsFault};
 use super::{Subject, WrappedKey};
 use crate::crypto::random::RandomError;
-use crate::crypto::{KeyRing, SealError};
+use crate::crypto::{Checksum, KeyRing, SealError};
 use crate::model::Timestamp;
 
 /// Bytes of rows that are sealed together, at least.
@@ -52,6 +54,16 @@ pub enum SnapshotError {
         /// What is wrong.
         what: &'static str,
     },
+    /// Another version reads it.
+    #[error(
+        "the snapshot {path} was written by another version of Latchkey: its format is {format}, and this version reads {FORMAT}"
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
     /// It says nothing of what holds now.
     #[error(
         "the snapshot {path} is too old: it is of {written_at}, and `policy.max_staleness` allows {allowed_seconds} s"
@@ -72,7 +84,7 @@ pub enum SnapshotError {
         /// Of when it is.
         written_at: Timestamp,
     },
-    /// Its rows do not open with this store's data keys.
+    /// Its rows could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// No random bytes.
@@ -91,15 +103,42 @@ struct Head {
     relying_party: Option<String>,
 }
 
-const FORMAT: u32 = 1;
+impl Head {
+    fn line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+/// What every format's head tells.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Since 2 the head is bound to the parts, and lines of the journal carry tags.
+const FORMAT: u32 = 2;
 
 /// What a sealed part begins with.
 const MORE_FOLLOWS: u8 = 0;
 const LAST: u8 = 1;
 
-/// What a sealed part belongs to: it opens at no other place, and in no other snapshot.
-fn belongs_to(id: &str, number: u64) -> String {
-    format!("snapshot {id}, part {number}")
+/// Stands for everything that the head tells in clear.
+#[derive(Clone, Debug)]
+struct HeadChecksum(String);
+
+impl HeadChecksum {
+    fn of(line: &[u8]) -> Self {
+        let mut sum = Checksum::default();
+        sum.add(line);
+        Self(hex(&sum.digest()))
+    }
+
+    /// What a sealed part belongs to: it opens at no other place, and behind no other head.
+    fn of_part(&self, number: u64) -> String {
+        format!("snapshot {}, part {number}", self.0)
+    }
 }
 
 /// A snapshot whose head was read.
@@ -107,6 +146,7 @@ fn belongs_to(id: &str, number: u64) -> String {
 pub struct Snapshot {
     path: PathBuf,
     id: String,
+    head: HeadChecksum,
     /// Of when it is.
     pub written_at: Timestamp,
     /// The data keys, as every master key wraps them that opened the store.
@@ -128,10 +168,12 @@ impl Snapshot {
         let read = (&mut parts).take(HEAD_BYTES_MAX).read_until(b'\n', &mut line);
         read.map_err(|source| SnapshotError::File { path: path.to_owned(), source })?;
         let damaged = |what| SnapshotError::Damaged { path: path.to_owned(), what };
-        let head: Head = serde_json::from_slice(&line).map_err(|_| damaged("its head cannot be read"))?;
-        if head.format != FORMAT {
-            return Err(damaged("it is of another version"));
+        let unreadable = |_| damaged("its head cannot be read");
+        let Format { format } = serde_json::from_slice(&line).map_err(unreadable)?;
+        if format != FORMAT {
+            return Err(SnapshotError::OtherVersion { path: path.to_owned(), format });
         }
+        let head: Head = serde_json::from_slice(&line).map_err(unreadable)?;
         let written_at = Timestamp::from_unix_milliseconds(head.written_at);
         if written_at > now {
             return Err(SnapshotError::FromTheFuture { path: path.to_owned(), written_at });
@@ -145,20 +187,22 @@ impl Snapshot {
         };
         let key_ring = head.key_ring.iter().map(wrapped).collect();
         let Head { id, relying_party, .. } = head;
-        Ok(Self { path: path.to_owned(), id, written_at, key_ring, relying_party, parts })
+        let (path, head) = (path.to_owned(), HeadChecksum::of(&line));
+        Ok(Self { path, id, head, written_at, key_ring, relying_party, parts })
     }
 
     /// The index that it holds, without anything that was changed since, and what goes on keeping it.
     pub fn load(mut self, key_ring: &Arc<KeyRing>) -> Result<(Index, SnapshotKeeper), SnapshotError> {
         let path = self.path.clone();
         let damaged = |what| SnapshotError::Damaged { path: path.clone(), what };
-        let changed = journal::read(&journal::path_of(&path, &self.id))?;
+        let (journal, changed) = Journal::open(&path, &self.id, key_ring)?;
         if changed.contains(&Subject::Everything) {
             return Err(damaged("everything was changed since"));
         }
         let index = Index::empty()?;
         for number in 0.. {
-            let opened = key_ring.sealing.open(&self.read_part()?, &belongs_to(&self.id, number))?;
+            let opened = key_ring.sealing.open(&self.read_part()?, &self.head.of_part(number));
+            let opened = opened.map_err(|_| damaged("it was changed, or is of another store"))?;
             let (kind, rows) = opened.expose().split_first().ok_or_else(|| damaged("a part is empty"))?;
             index.put_rows(rows, &changed).map_err(|fault| match fault {
                 RowsFault::Unreadable => damaged("a row cannot be read"),
@@ -168,7 +212,7 @@ impl Snapshot {
                 break;
             }
         }
-        let keeper = SnapshotKeeper::adopt(path, &self.id, Arc::clone(key_ring))?;
+        let keeper = SnapshotKeeper::adopt(path, journal, Arc::clone(key_ring));
         Ok((index, keeper))
     }
 

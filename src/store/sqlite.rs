@@ -12,6 +12,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
+use super::engine::Dialect;
+use super::new_file::with_ending;
 use super::open::Task;
 use super::schema::{NEWEST_MIGRATION, Schema};
 use crate::config::StoreLocation;
@@ -19,6 +21,9 @@ use crate::config::StoreLocation;
 /// The file of an open store.
 #[derive(Debug)]
 pub(super) struct StoreFile {
+    /// What it was opened by.
+    name: PathBuf,
+    /// Where it is: one place, whatever links lead to it.
     path: PathBuf,
     identity: FileIdentity,
     schema: Schema,
@@ -33,16 +38,19 @@ struct FileIdentity {
 
 /// Where the engine keeps what it has not yet put into the file at `path`.
 pub(super) fn log_path(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
+    with_ending(path, "-wal")
+}
+
+/// Where the file at `path` is, whatever links lead there: what stands beside it is found by each of its names.
+pub(super) fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// What the driver opens the file at `path` by, in a `mode` of its own: no letter of a path can mean anything else there.
 pub(super) fn url_of(path: &Path, mode: &str) -> String {
     use std::fmt::Write;
     // Whole, so that no `..` in it is read as a part of an address.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real_path(path);
     let mut url = String::from("sqlite:");
     for byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
@@ -75,6 +83,22 @@ async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, StoreE
     Ok(sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(connection).await?)
 }
 
+/// Carries out the migrations that were not. Whoever opens the store at the same moment waits for the end of it.
+async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<Schema, StoreError> {
+    let found = schema_version(connection).await?;
+    // Only then, so that nobody who opens a store waits for whoever changes it.
+    if found >= newest_schema() {
+        migrations().run_direct(None, connection, false).await?;
+        return Ok(Schema { before: found, now: found });
+    }
+    let mut writing = connection.begin_with(Dialect::Sqlite.begin_write()).await?;
+    let before = schema_version(&mut writing).await?;
+    migrations().run_direct(None, &mut *writing, false).await?;
+    let now = schema_version(&mut writing).await?;
+    writing.commit().await?;
+    Ok(Schema { before, now })
+}
+
 /// Makes the folder of the file at `path` if need be.
 pub(super) fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
@@ -102,13 +126,11 @@ impl StoreFile {
             SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
         let mut connection = options.connect().await?;
         sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await?;
-        let before = schema_version(&mut connection).await?;
-        migrations().run(&mut connection).await?;
-        let schema = Schema { before, now: schema_version(&mut connection).await? };
+        let schema = bring_up_to_date(&mut connection).await?;
         connection.close().await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
         let identity = FileIdentity::of(path).map_err(source)?;
-        Ok(Self { path: path.to_owned(), identity, schema })
+        Ok(Self { name: path.to_owned(), path: real_path(path), identity, schema })
     }
 
     /// What opening it made of its schema.
@@ -116,6 +138,12 @@ impl StoreFile {
         self.schema
     }
 
+    /// What it was opened by.
+    pub(super) fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Where it is, and what belongs to it is beside it.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -125,14 +153,14 @@ impl StoreFile {
         url_of(&self.path, "rw")
     }
 
-    /// Is what was opened still what stands at its path?
+    /// Is what was opened still what its name leads to?
     pub(super) fn require_in_place(&self) -> Result<(), StoreError> {
-        match FileIdentity::of(&self.path) {
+        match FileIdentity::of(&self.name) {
             Ok(identity) if identity == self.identity => Ok(()),
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::File { path: self.path.clone(), source })
+                Err(StoreError::File { path: self.name.clone(), source })
             }
-            _ => Err(StoreError::NotInPlace(self.path.clone())),
+            _ => Err(StoreError::NotInPlace(self.name.clone())),
         }
     }
 }
@@ -210,6 +238,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn many_that_open_a_store_of_an_older_version_at_once_all_find_it_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        for older in 0..newest_schema() {
+            let path = folder.path().join(format!("{older}.db"));
+            create(&path).unwrap();
+            if older != 0 {
+                let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+                sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await.unwrap();
+                migrations().run_to(older, &mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            let open =
+                || tokio::runtime::Runtime::new().unwrap().block_on(StoreFile::open(&path)).unwrap().schema();
+            let schemas: Vec<Schema> = std::thread::scope(|scope| {
+                let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                opening.into_iter().map(|opened| opened.join().unwrap()).collect()
+            });
+            assert!(schemas.iter().all(|schema| schema.now == newest_schema()), "{older}: {schemas:?}");
+            let upgraded = schemas.iter().filter(|schema| schema.before == older).count();
+            assert_eq!(upgraded, 1, "one of them did it, from {older}: {schemas:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_belongs_to_a_deleted_row_goes_with_it_on_every_connection() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder.path().join("latchkey.db")).await;
@@ -231,6 +283,25 @@ mod tests {
         assert!(matches!(store.require_in_place(), Err(StoreError::NotInPlace(_))));
         std::fs::rename(&elsewhere, &path).unwrap();
         assert!(store.require_in_place().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_store_of_two_names_is_one_with_one_of_each_file_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["data/latchkey.db", "latchkey.db"].map(|name| folder.path().join(name));
+        let by_path = store(&path).await;
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let by_link = store(&link).await;
+        assert_eq!(by_link.location(), StoreLocation::Sqlite(link.clone()));
+        let now = crate::model::Timestamp::from_unix_milliseconds(1_800_000_000_000);
+        let _running = by_path.begin_import(now).await.unwrap();
+        assert!(matches!(by_link.begin_import(now).await, Err(StoreError::ImportRuns)));
+        // Another store behind the name is noticed.
+        drop(store(&folder.path().join("other.db")).await);
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("other.db"), &link).unwrap();
+        assert!(matches!(by_link.require_in_place(), Err(StoreError::NotInPlace(named)) if named == link));
+        assert!(by_path.require_in_place().is_ok());
     }
 
     #[tokio::test]

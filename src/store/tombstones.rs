@@ -92,14 +92,7 @@ fn born(value: &str) -> Option<(i64, i64)> {
 }
 
 fn digest(hexadecimal: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if hexadecimal.len() != 2 * digest.len() {
-        return None;
-    }
-    for (number, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hexadecimal.get(2 * number..2 * number + 2)?, 16).ok()?;
-    }
-    Some(digest)
+    crate::model::parse_hex(hexadecimal)
 }
 
 /// The file beside the store at `store`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 
-use crate::auth::{MissingStore, RotationBegun};
+use crate::auth::{MissingStore, RotatedInPlace, RotationBegun};
 use crate::cli::operator::{ConfigArgument, Operator};
 use crate::cli::{output, prompt};
 
@@ -88,8 +88,19 @@ fn in_place(operator: &Operator, yes: bool) -> Result<()> {
          one afterwards",
         yes,
     )?;
-    let kept = operator.run(operator.control.rotate_master_key_in_place(operator.master_key()))?;
-    output::note(&format!("rotated the master key; the old one is kept in {}", kept.display()));
+    let RotatedInPlace { kept, set_aside } =
+        operator.run(operator.control.rotate_master_key_in_place(operator.master_key()))?;
+    if let Some(aside) = set_aside {
+        output::note(&format!(
+            "a file that was there as `.new` was not used, because no rotation was begun with it: it is {} now; delete it, \
+             unless you know that you need it",
+            aside.display()
+        ));
+    }
+    output::note(&match kept {
+        Some(kept) => format!("rotated the master key; the old one is kept in {}", kept.display()),
+        None => String::from("rotated the master key"),
+    });
     output::note(IF_NOBODY_NEEDS_IT);
     Ok(())
 }

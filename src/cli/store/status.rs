@@ -33,7 +33,7 @@ pub(super) fn run(operator: &Operator, json: bool) -> Result<()> {
 
 fn describe(status: &StoreStatus) -> String {
     let master_key = if status.rotates_master_key {
-        "\nmaster key    rotation half way: `latchkey store rotate-master-key --finish` ends it"
+        "\nmaster key    rotation half way: `latchkey store rotate-master-key --finish` ends it, or `--in-place` where that began it"
     } else {
         ""
     };

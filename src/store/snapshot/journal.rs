@@ -1,82 +1,113 @@
 //! What was changed since a snapshot was begun: a line for each, on the disk before the change is acknowledged.
+//!
+//! Each line ends with a tag of its own, made with a data key for this snapshot, so that one that is not as it was written makes
+//! the whole of no use. A line that somebody has taken out whole is not missed: who can do that can put back an older pair as
+//! well. Two processes may write one journal, while one takes over from the other.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::SnapshotError;
-use crate::model::{CustomerId, KeyDigest, UserId};
-use crate::store::Subject;
+use crate::crypto::KeyRing;
+use crate::model::{CustomerId, KeyDigest, UserId, parse_hex};
 use crate::store::engine::hex;
+use crate::store::{Subject, with_ending};
+
+/// The journal of one snapshot, which is added to.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    id: String,
+    key_ring: Arc<KeyRing>,
+}
+
+impl Journal {
+    /// Makes that of the snapshot `id` at `snapshot`, with what was changed already.
+    pub(super) fn create(
+        snapshot: &Path,
+        id: &str,
+        key_ring: &Arc<KeyRing>,
+        changed: &[Subject],
+    ) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create_new(true).mode(0o600).open(path_of(snapshot, id))?;
+        let mut journal = Self { file, id: id.to_owned(), key_ring: Arc::clone(key_ring) };
+        journal.append(changed)?;
+        journal.file.sync_all()?;
+        Ok(journal)
+    }
+
+    /// Opens that of the snapshot `id` at `snapshot`, and reads what was changed.
+    pub(super) fn open(
+        snapshot: &Path,
+        id: &str,
+        key_ring: &Arc<KeyRing>,
+    ) -> Result<(Self, HashSet<Subject>), SnapshotError> {
+        let path = path_of(snapshot, id);
+        let file_error = |source| SnapshotError::File { path: path.clone(), source };
+        let file = OpenOptions::new().append(true).open(&path).map_err(file_error)?;
+        let lines = std::fs::read_to_string(&path).map_err(file_error)?;
+        let journal = Self { file, id: id.to_owned(), key_ring: Arc::clone(key_ring) };
+        let damaged = || SnapshotError::Damaged { path: path.clone(), what: "a line of it cannot be read" };
+        // A line that was cut off stands for a change as well; which one is not known.
+        if !lines.is_empty() && !lines.ends_with('\n') {
+            return Err(damaged());
+        }
+        let changed = lines.lines().map(|line| journal.parse(line).ok_or_else(damaged));
+        let changed = changed.collect::<Result<_, _>>()?;
+        Ok((journal, changed))
+    }
+
+    /// Adds what was changed.
+    pub(super) fn append(&mut self, changed: &[Subject]) -> io::Result<()> {
+        let line = |text: String| format!("{text} {}\n", self.tag(&text));
+        let lines: String = changed.iter().filter_map(text).map(line).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(lines.as_bytes())?;
+        self.file.sync_data()
+    }
+
+    fn parse(&self, line: &str) -> Option<Subject> {
+        let (text, tag) = line.rsplit_once(' ')?;
+        if tag == self.tag(text) { subject(text) } else { None }
+    }
+
+    fn tag(&self, text: &str) -> String {
+        hex(&self.key_ring.digest.digest_change(&format!("{} {text}", self.id)))
+    }
+}
 
 /// The journal of the snapshot `id` at `snapshot`.
 pub(super) fn path_of(snapshot: &Path, id: &str) -> PathBuf {
-    let mut name = snapshot.as_os_str().to_owned();
-    name.push(format!(".{id}.changes"));
-    PathBuf::from(name)
-}
-
-/// Makes the journal at `path` with what was changed already.
-pub(super) fn create(path: &Path, changed: &[Subject]) -> io::Result<File> {
-    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-    append(&mut file, changed)?;
-    file.sync_all()?;
-    Ok(file)
-}
-
-/// Adds what was changed.
-pub(super) fn append(file: &mut File, changed: &[Subject]) -> io::Result<()> {
-    let lines: String = changed.iter().filter_map(line).collect();
-    if lines.is_empty() {
-        return Ok(());
-    }
-    file.write_all(lines.as_bytes())?;
-    file.sync_data()
-}
-
-/// What the journal at `path` holds.
-pub(super) fn read(path: &Path) -> Result<HashSet<Subject>, SnapshotError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SnapshotError::File { path: path.to_owned(), source })?;
-    // A line that was cut off stands for a change as well; which one is not known.
-    let damaged = || SnapshotError::Damaged { path: path.to_owned(), what: "a line of it cannot be read" };
-    if !text.is_empty() && !text.ends_with('\n') {
-        return Err(damaged());
-    }
-    text.lines().map(|line| subject(line).ok_or_else(damaged)).collect()
+    with_ending(snapshot, &format!(".{id}.changes"))
 }
 
 /// Sessions are in no snapshot.
-fn line(subject: &Subject) -> Option<String> {
+fn text(subject: &Subject) -> Option<String> {
     match subject {
-        Subject::Customer(CustomerId(id)) => Some(format!("customer {id}\n")),
-        Subject::User(UserId(id)) => Some(format!("user {id}\n")),
-        Subject::Key(KeyDigest(digest)) => Some(format!("key {}\n", hex(digest))),
+        Subject::Customer(CustomerId(id)) => Some(format!("customer {id}")),
+        Subject::User(UserId(id)) => Some(format!("user {id}")),
+        Subject::Key(KeyDigest(digest)) => Some(format!("key {}", hex(digest))),
         Subject::ApiSession(_) => None,
-        Subject::Everything => Some(String::from("everything \n")),
+        Subject::Everything => Some(String::from("everything")),
     }
 }
 
-fn subject(line: &str) -> Option<Subject> {
-    let (kind, value) = line.split_once(' ')?;
+fn subject(text: &str) -> Option<Subject> {
+    if text == "everything" {
+        return Some(Subject::Everything);
+    }
+    let (kind, value) = text.split_once(' ')?;
     match kind {
         "customer" => value.parse().ok().map(CustomerId).map(Subject::Customer),
         "user" => value.parse().ok().map(UserId).map(Subject::User),
-        "key" => digest(value).map(Subject::Key),
-        "everything" => Some(Subject::Everything),
+        "key" => parse_hex(value).map(KeyDigest).map(Subject::Key),
         _ => None,
     }
-}
-
-fn digest(hexadecimal: &str) -> Option<KeyDigest> {
-    let mut digest = [0; 32];
-    if hexadecimal.len() != 2 * digest.len() {
-        return None;
-    }
-    for (number, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hexadecimal.get(2 * number..2 * number + 2)?, 16).ok()?;
-    }
-    Some(KeyDigest(digest))
 }

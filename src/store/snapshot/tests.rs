@@ -85,6 +85,11 @@ impl World {
         self.folder.path().join("latchkey.snapshot")
     }
 
+    fn journals(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.to_str().unwrap().ends_with(".changes")).collect()
+    }
+
     fn load(&self) -> Result<Index, SnapshotError> {
         Ok(Snapshot::open(&self.path(), NOW.plus_seconds(60), 3_600)?.load(&self.key_ring)?.0)
     }
@@ -149,10 +154,19 @@ async fn s80_what_was_changed_since_lets_in_nobody() {
     assert_eq!(keys(&world.load().unwrap()), [1, 2, 3, 4, 9]);
     world.keeper.note(&[Subject::Everything]).unwrap();
     assert!(matches!(world.load(), Err(SnapshotError::Damaged { .. })));
-    let journals = std::fs::read_dir(world.folder.path())
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".changes"));
-    assert_eq!(journals.count(), 1, "no journal of an earlier one is left");
+    assert_eq!(world.journals().len(), 1, "no journal of an earlier one is left");
+}
+
+#[tokio::test]
+async fn s80_where_a_new_one_does_not_get_its_name_changes_are_noted_beside_the_one_before() {
+    let world = world().await;
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
+    let nowhere = world.folder.path().join("nowhere");
+    assert!(matches!(world.keeper.put_in_place(&nowhere, "next"), Err(SnapshotError::File { .. })));
+    world.keeper.note(&[Subject::Key(KeyDigest([1; 32]))]).unwrap();
+    assert_eq!(keys(&world.load().unwrap()), [2, 3, 4, 9]);
+    world.keeper.write(&world.index, NOW.plus_seconds(1), facts()).unwrap();
+    assert_eq!(world.journals().len(), 1);
 }
 
 #[tokio::test]
@@ -167,7 +181,7 @@ async fn s80_one_that_is_old_of_the_future_cut_off_or_of_other_keys_is_of_no_use
     }
     let other = KeyRing::fill(|_| Ok::<_, std::convert::Infallible>([99; 32])).unwrap();
     let opened = Snapshot::open(&path, NOW, 3_600).unwrap();
-    assert!(matches!(opened.load(&Arc::new(other)), Err(SnapshotError::Seal(_))));
+    assert!(matches!(opened.load(&Arc::new(other)), Err(SnapshotError::Damaged { .. })));
     let whole = std::fs::read(&path).unwrap();
     for length in [0, 10, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..length]).unwrap();
@@ -181,8 +195,7 @@ async fn s80_one_that_is_old_of_the_future_cut_off_or_of_other_keys_is_of_no_use
     assert!(world.load().is_ok());
     // A journal that is missing, or whose last line was cut off, says that something was changed.
     world.keeper.note(&[Subject::Key(KeyDigest([1; 32]))]).unwrap();
-    let entries = std::fs::read_dir(world.folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let journal = entries.into_iter().find(|path| path.to_str().unwrap().ends_with(".changes")).unwrap();
+    let journal = world.journals().pop().unwrap();
     let text = std::fs::read(&journal).unwrap();
     std::fs::write(&journal, &text[..20]).unwrap();
     assert!(world.load().is_err());
@@ -191,10 +204,62 @@ async fn s80_one_that_is_old_of_the_future_cut_off_or_of_other_keys_is_of_no_use
 }
 
 #[tokio::test]
+async fn s80_one_whose_head_or_journal_was_changed_is_of_no_use() {
+    let world = world().await;
+    world.keeper.write(&world.index, NOW, facts()).unwrap();
+    world.keeper.note(&[Subject::Key(KeyDigest([1; 32])), Subject::User(world.alex)]).unwrap();
+    let require_each_refused = |path: &Path, parts: &[(&str, &str)]| {
+        let whole = std::fs::read(path).unwrap();
+        for (part, other) in parts {
+            assert_eq!(part.len(), other.len());
+            let at = whole.windows(part.len()).position(|found| found == part.as_bytes());
+            let at = at.unwrap_or_else(|| panic!("no {part}"));
+            let mut changed = whole.clone();
+            changed[at..at + part.len()].copy_from_slice(other.as_bytes());
+            std::fs::write(path, changed).unwrap();
+            let refused = world.load().unwrap_err();
+            assert!(matches!(refused, SnapshotError::Damaged { .. }), "{part}: {refused}");
+        }
+        std::fs::write(path, whole).unwrap();
+        assert!(world.load().is_ok());
+    };
+    require_each_refused(
+        &world.path(),
+        &[("1800000000000", "1800000001000"), ("example.com", "example.org"), ("[1,1,1]", "[1,1,2]")],
+    );
+    let user = format!("user {}", world.alex.0);
+    let another = format!("user {}", (world.alex.0 + 1) % 10);
+    let journal = world.journals().pop().unwrap();
+    require_each_refused(&journal, &[(&user, &another), ("key 01", "key 11"), ("key ", "kex ")]);
+    // A line of another snapshot's journal is none of this one's.
+    let line = std::fs::read_to_string(&journal).unwrap();
+    world.keeper.write(&world.index, NOW.plus_seconds(1), facts()).unwrap();
+    std::fs::write(world.journals().pop().unwrap(), line).unwrap();
+    assert!(matches!(world.load(), Err(SnapshotError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn one_of_another_version_is_told_as_such() {
+    let world = world().await;
+    let head = r#"{"format":1,"id":"00","written_at":1800000000000,"key_ring":[],"relying_party":null}"#;
+    std::fs::write(world.path(), format!("{head}\n")).unwrap();
+    assert!(matches!(world.load(), Err(SnapshotError::OtherVersion { format: 1, .. })));
+    std::fs::write(world.path(), "{\"format\":3,\"more\":true}\n").unwrap();
+    let refused = world.load().unwrap_err().to_string();
+    assert!(refused.contains("its format is 3, and this version reads 2"), "{refused}");
+}
+
+#[tokio::test]
 async fn it_is_for_its_owner_only_and_shows_no_digest() {
     use std::os::unix::fs::MetadataExt;
     let world = world().await;
+    // What stands where it is written is neither followed nor written into.
+    let elsewhere = world.folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, "another's").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, world.path().with_extension("snapshot.new")).unwrap();
     world.keeper.write(&world.index, NOW, facts()).unwrap();
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "another's");
+    assert!(std::fs::symlink_metadata(world.path()).unwrap().is_file());
     world.keeper.note(&[Subject::User(world.alex)]).unwrap();
     for entry in std::fs::read_dir(world.folder.path()).unwrap() {
         let entry = entry.unwrap();

@@ -6,10 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{FORMAT, Head, LAST, MORE_FOLLOWS, PART_BYTES, SnapshotError, belongs_to, journal};
+use super::journal::{self, Journal};
+use super::{FORMAT, Head, HeadChecksum, LAST, MORE_FOLLOWS, PART_BYTES, SnapshotError};
 use crate::crypto::{KeyRing, random};
 use crate::model::Timestamp;
-use crate::store::{Index, Subject, WrappedKey};
+use crate::store::new_file::folder_of;
+use crate::store::{Index, Subject, WrappedKey, sync_folder, with_ending};
 
 /// Keeps the snapshot at one path.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct SnapshotFacts {
 #[derive(Debug, Default)]
 struct Changes {
     /// The journal of the snapshot that stands at the path.
-    journal: Option<File>,
+    journal: Option<Journal>,
     /// What was changed since the next snapshot was begun.
     since_begun: Option<Vec<Subject>>,
 }
@@ -44,14 +46,10 @@ impl SnapshotKeeper {
         Ok(Self { path, key_ring, changes: Mutex::default() })
     }
 
-    /// A keeper of the snapshot `id` that stands at `path`.
-    pub(super) fn adopt(path: PathBuf, id: &str, key_ring: Arc<KeyRing>) -> Result<Self, SnapshotError> {
-        let journal = OpenOptions::new()
-            .append(true)
-            .open(journal::path_of(&path, id))
-            .map_err(|source| SnapshotError::File { path: path.clone(), source })?;
+    /// A keeper of the snapshot that stands at `path`, whose journal this is.
+    pub(super) fn adopt(path: PathBuf, journal: Journal, key_ring: Arc<KeyRing>) -> Self {
         let changes = Mutex::new(Changes { journal: Some(journal), since_begun: None });
-        Ok(Self { path, key_ring, changes })
+        Self { path, key_ring, changes }
     }
 
     /// Notes what was changed, before anybody is told that it holds. Where that fails the snapshot is removed.
@@ -60,8 +58,8 @@ impl SnapshotKeeper {
         if let Some(since_begun) = &mut changes.since_begun {
             since_begun.extend_from_slice(subjects);
         }
-        let Some(file) = &mut changes.journal else { return Ok(()) };
-        if let Err(source) = journal::append(file, subjects) {
+        let Some(journal) = &mut changes.journal else { return Ok(()) };
+        if let Err(source) = journal.append(subjects) {
             changes.journal = None;
             remove(&self.path)?;
             return Err(SnapshotError::File { path: self.path.clone(), source });
@@ -84,26 +82,41 @@ impl SnapshotKeeper {
     fn write_begun(&self, index: &Index, now: Timestamp, facts: SnapshotFacts) -> Result<(), SnapshotError> {
         let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
         let id = format!("{:016x}", random::bits()?);
-        let mut new = self.path.as_os_str().to_owned();
-        new.push(".new");
-        let new = PathBuf::from(new);
-        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        let mut file = BufWriter::new(options.map_err(file_error)?);
+        let new = with_ending(&self.path, ".new");
+        let mut file = BufWriter::new(create_anew(&new).map_err(file_error)?);
         let SnapshotFacts { key_ring, relying_party } = facts;
         let key_ring = key_ring.into_iter().map(|key| (key.purpose, key.wrapped)).collect();
         let written_at = now.unix_milliseconds();
-        let head = Head { format: FORMAT, id: id.clone(), written_at, key_ring, relying_party };
-        write_head(&mut file, &head).map_err(file_error)?;
-        self.write_parts(&mut file, &id, index)?;
+        let head = Head { format: FORMAT, id: id.clone(), written_at, key_ring, relying_party }.line();
+        let head = head.map_err(|error| file_error(error.into()))?;
+        file.write_all(&head).map_err(file_error)?;
+        self.write_parts(&mut file, &HeadChecksum::of(&head), index)?;
         let file = file.into_inner().map_err(|error| file_error(error.into_error()))?;
         file.sync_all().map_err(file_error)?;
+        self.put_in_place(&new, &id)
+    }
 
+    /// Gives the snapshot `id`, which is whole at `new`, its name. From then on what is changed is noted in its own journal; where
+    /// it does not get its name, in that of the one before, which stays in force.
+    pub(super) fn put_in_place(&self, new: &Path, id: &str) -> Result<(), SnapshotError> {
+        let file_error = |source| SnapshotError::File { path: self.path.clone(), source };
         // From here on nothing may change unseen.
         let mut changes = self.lock();
         let since_begun = changes.since_begun.take().unwrap_or_default();
-        let path = journal::path_of(&self.path, &id);
-        changes.journal = Some(journal::create(&path, &since_begun).map_err(file_error)?);
-        std::fs::rename(&new, &self.path).and_then(|()| sync_folder(&self.path)).map_err(file_error)?;
+        let path = journal::path_of(&self.path, id);
+        let journal = Journal::create(&self.path, id, &self.key_ring, &since_begun).map_err(file_error)?;
+        if let Err(error) = std::fs::rename(new, &self.path) {
+            // Without its snapshot it is in nobody's way, and the next snapshot removes it.
+            let _ = std::fs::remove_file(path);
+            return Err(file_error(error));
+        }
+        changes.journal = Some(journal);
+        if let Err(error) = sync_folder(&self.path) {
+            // After a power cut either may stand here, and only one has a journal that goes on: neither may be used.
+            changes.journal = None;
+            remove(&self.path)?;
+            return Err(file_error(error));
+        }
         // By its name: the same file may be called by another path.
         for former in journals(&self.path).map_err(file_error)? {
             if former.file_name() != path.file_name() {
@@ -113,10 +126,15 @@ impl SnapshotKeeper {
         Ok(())
     }
 
-    fn write_parts(&self, file: &mut impl Write, id: &str, index: &Index) -> Result<(), SnapshotError> {
+    fn write_parts(
+        &self,
+        file: &mut impl Write,
+        head: &HeadChecksum,
+        index: &Index,
+    ) -> Result<(), SnapshotError> {
         let (mut number, mut part) = (0, vec![MORE_FOLLOWS]);
         let mut write = |part: &[u8]| {
-            let sealed = self.key_ring.sealing.seal(part, &belongs_to(id, number))?;
+            let sealed = self.key_ring.sealing.seal(part, &head.of_part(number))?;
             number += 1;
             let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes();
             file.write_all(&length)
@@ -138,19 +156,26 @@ impl SnapshotKeeper {
     }
 }
 
-fn write_head(file: &mut impl Write, head: &Head) -> io::Result<()> {
-    serde_json::to_writer(&mut *file, head)?;
-    file.write_all(b"\n")
-}
-
 /// Removes the snapshot at `path` and all journals beside it.
 fn remove(path: &Path) -> Result<(), SnapshotError> {
-    let gone = |path: &Path| match std::fs::remove_file(path) {
+    let removed =
+        remove_file(path).and_then(|()| journals(path)?.iter().try_for_each(|journal| remove_file(journal)));
+    removed.map_err(|source| SnapshotError::File { path: path.to_owned(), source })
+}
+
+/// Removes a file that need not be there.
+fn remove_file(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    };
-    let removed = gone(path).and_then(|()| journals(path)?.iter().try_for_each(|journal| gone(journal)));
-    removed.map_err(|source| SnapshotError::File { path: path.to_owned(), source })
+    }
+}
+
+/// An empty file at `path` for its owner alone, whatever stood there: the rest of one that was cut off, or a name that leads
+/// elsewhere.
+fn create_anew(path: &Path) -> io::Result<File> {
+    remove_file(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// The journals beside the snapshot at `path`, of whichever snapshot.
@@ -167,12 +192,4 @@ fn journals(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
 }

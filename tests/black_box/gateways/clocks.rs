@@ -48,9 +48,13 @@ fn s83_gateways_whose_clocks_differ_delete_and_count_together() {
     // `Sun, 29 Nov 2026 18:40`
     let minute = |gateway: &TestGateway| gateway.api_get("/", "").field("date").unwrap()[..22].to_owned();
     assert_ne!(minute(right), minute(wrong));
-    wrong.process().wait_for_log("a warning", |lines| {
-        lines.iter().any(|line| line.contains("WARN") && line.contains("clock is ahead")).then_some(())
-    });
+    for (gateway, told) in
+        [(wrong, "clock is ahead of"), (ahead, "clock is ahead of"), (behind, "clock is behind")]
+    {
+        gateway.process().wait_for_log("a warning", |lines| {
+            lines.iter().any(|line| line.contains("WARN") && line.contains(told)).then_some(())
+        });
+    }
 
     // Everybody is there, and each deletion holds everywhere.
     for gateway in &gateways {
