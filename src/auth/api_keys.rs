@@ -7,7 +7,8 @@ use std::num::NonZeroU32;
 use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::control_plane::{ControlError, ControlPlane, check_text, require_user};
-use super::rights::{Action, Forbidden, KeyKind};
+use super::holder::Holder;
+use super::rights::{Action, KeyKind};
 use super::users::mfa_state;
 use crate::crypto::{KeyText, random};
 use crate::model::{
@@ -229,10 +230,8 @@ impl ControlPlane {
         let unknown = || ControlError::UnknownKey(id);
         let key = self.store.listed_key(id).await?.ok_or_else(unknown)?;
         let owner = self.store.user_by_id(key.key.user).await?.ok_or_else(unknown)?;
-        match self.require(Action::ViewKeys(&owner)).await {
-            Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
-            other => other.map(|()| key),
-        }
+        Holder::Key(id).unknown_if_foreign(self.require(Action::ViewKeys(&owner)).await)?;
+        Ok(key)
     }
 
     /// A key of `name`; one that is not that user's is as unknown as one that does not exist.
@@ -290,10 +289,8 @@ pub(super) async fn require_key(
 
 /// Fails unless the actor may change `key`; another customer's is unknown.
 fn require_change(change: &Change, key: &ApiKeyRecord, owner: &UserRecord) -> Result<(), ControlError> {
-    change.require(Action::ChangeKeys(owner, key_kind(key.scope))).map_err(|error| match error {
-        ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownKey(key.id),
-        other => other,
-    })
+    let judged = change.require(Action::ChangeKeys(owner, key_kind(key.scope)));
+    Holder::Key(key.id).unknown_if_foreign(judged)
 }
 
 /// Does a key of that scope manage?

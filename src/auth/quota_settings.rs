@@ -4,20 +4,15 @@
 //! ones. At the doors `quotas` counts. Callers: the command line, the console, the management API; `app`, which tells
 //! that most of a quota is used.
 
-use super::allow_lists::AllowListOwner;
-use super::api_keys::require_key;
-use super::audit::{Event, EventKind};
-use super::change::Change;
-use super::control_plane::{ControlError, ControlPlane, require_customer, require_user};
-use super::rights::{Action, Forbidden};
+use super::audit::EventKind;
+use super::control_plane::{ControlError, ControlPlane};
+use super::holder::{Held, Holder};
+use super::rights::Action;
 use crate::model::{
     CustomerHandle, KeyId, QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms, Revision, Timestamp, UserName,
 };
 use crate::store::index::QuotaLevel;
-use crate::store::{ListedQuota, QuotaSums, QuotasOf, StoreError, UserRecord};
-
-/// Whose quota it is, as whose a list is: `customer:HANDLE`, `user:CUSTOMER/LOGIN` or `key:ID`.
-pub type QuotaHolder = AllowListOwner;
+use crate::store::{ListedQuota, QuotaSums, QuotasOf, StoreError};
 
 /// So much of a quota is used when that is told.
 pub const QUOTA_WARNING_PERCENT: u64 = 80;
@@ -26,7 +21,7 @@ pub const QUOTA_WARNING_PERCENT: u64 = 80;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaState {
     /// Whose it is.
-    pub holder: QuotaHolder,
+    pub holder: Holder,
     /// The user, or the key's user; `None` for a customer.
     pub user: Option<UserName>,
     /// How much may be used.
@@ -64,11 +59,17 @@ impl ControlPlane {
     /// Gives `holder` a quota in the place of what it had; `None`: takes it away, if it has one.
     pub async fn set_quota(
         &self,
-        holder: &QuotaHolder,
+        holder: &Holder,
         terms: Option<QuotaTerms>,
     ) -> Result<Revision, ControlError> {
         let mut change = self.begin().await?;
-        let (owner, event) = require_holder(&mut change, holder).await?;
+        let held = change.held(holder).await?;
+        let action = match &held {
+            Held::Customer(customer) => Action::SetCustomerQuota(customer.id),
+            Held::User(user) | Held::Key(_, user) => Action::SetQuota(user),
+        };
+        holder.unknown_if_foreign(change.require(action))?;
+        let owner = held.owner();
         let before = change.quota(owner).await?;
         if before.is_none() && terms.is_none() {
             return Err(ControlError::NoQuota(holder.to_string().into()));
@@ -76,20 +77,21 @@ impl ControlPlane {
         change.set_quota(owner, terms).await?;
         let told =
             |terms: Option<QuotaTerms>| terms.map_or_else(|| String::from("none"), |terms| terms.to_string());
+        let event = held.event(EventKind::QuotaChanged);
         change.commit(event.with("before", told(before)).with("after", told(terms))).await
     }
 
     /// The quota of `holder`; `None`: it has none.
-    pub async fn quota(&self, holder: &QuotaHolder) -> Result<Option<QuotaState>, ControlError> {
+    pub async fn quota(&self, holder: &Holder) -> Result<Option<QuotaState>, ControlError> {
         let (owner, user) = match holder {
-            QuotaHolder::Customer(handle) => {
+            Holder::Customer(handle) => {
                 let customer = self.customer_record(handle).await?;
                 let allowed = self.require(Action::ViewCustomerQuota(customer.id)).await;
-                unknown_if_foreign(allowed, || ControlError::UnknownCustomer(handle.clone()))?;
+                holder.unknown_if_foreign(allowed)?;
                 (QuotaOwner::Customer(customer.id), None)
             }
-            QuotaHolder::User(name) => (QuotaOwner::User(self.user(name).await?.id), Some(name.clone())),
-            QuotaHolder::Key(id) => (QuotaOwner::Key(*id), Some(self.key(*id).await?.user)),
+            Holder::User(name) => (QuotaOwner::User(self.user(name).await?.id), Some(name.clone())),
+            Holder::Key(id) => (QuotaOwner::Key(*id), Some(self.key(*id).await?.user)),
         };
         let Some(terms) = self.store.quota(owner).await? else { return Ok(None) };
         let moment = QuotaMoment::of(self.clock.now());
@@ -123,7 +125,7 @@ impl ControlPlane {
             Some(handle) => {
                 let id = self.customer_record(handle).await?.id;
                 let allowed = self.require(Action::ViewQuotas(id)).await;
-                unknown_if_foreign(allowed, || ControlError::UnknownCustomer(handle.clone()))?;
+                Holder::Customer(handle.clone()).unknown_if_foreign(allowed)?;
                 QuotasOf::Customer(id)
             }
         };
@@ -144,7 +146,8 @@ impl ControlPlane {
             if !change.claim_quota_telling(level.owner, level.period, level.number).await? {
                 continue;
             }
-            if let Some(event) = event_about(&mut change, level.owner).await? {
+            if let Some(held) = change.held_as(level.owner).await? {
+                let event = held.event(EventKind::QuotaNearlyUsed);
                 let used = format!("{} of {}", level.used, level.limit);
                 change.note(event.with("period", level.period.as_str()).with("used", used));
                 told += 1;
@@ -157,71 +160,15 @@ impl ControlPlane {
     }
 }
 
-/// The holder's row, and what tells of a change of its quota, if the actor may make one.
-async fn require_holder(
-    change: &mut Change,
-    holder: &QuotaHolder,
-) -> Result<(QuotaOwner, Event), ControlError> {
-    let event = Event::new(EventKind::QuotaChanged);
-    match holder {
-        QuotaHolder::Customer(handle) => {
-            let customer = require_customer(change, handle).await?;
-            let allowed = change.require(Action::SetCustomerQuota(customer.id));
-            unknown_if_foreign(allowed, || ControlError::UnknownCustomer(handle.clone()))?;
-            let event = event.about_thing(Some(customer.id), handle.as_str());
-            Ok((QuotaOwner::Customer(customer.id), event))
-        }
-        QuotaHolder::User(name) => {
-            let user = require_user(change, name).await?;
-            let allowed = change.require(Action::SetQuota(&user));
-            unknown_if_foreign(allowed, || ControlError::UnknownUser(name.clone()))?;
-            Ok((QuotaOwner::User(user.id), event.about(&user)))
-        }
-        QuotaHolder::Key(id) => {
-            let (key, user) = require_key(change, *id).await?;
-            let allowed = change.require(Action::SetQuota(&user));
-            unknown_if_foreign(allowed, || ControlError::UnknownKey(*id))?;
-            Ok((QuotaOwner::Key(key.id), event.about(&user).with("key", id)))
-        }
-    }
-}
-
-/// What tells that most of the quota of `owner` is used; `None`: it is gone.
-async fn event_about(change: &mut Change, owner: QuotaOwner) -> Result<Option<Event>, ControlError> {
-    let event = Event::new(EventKind::QuotaNearlyUsed);
-    let about = |event: Event, user: Option<UserRecord>| user.map(|user| event.about(&user));
-    Ok(match owner {
-        QuotaOwner::Customer(id) => {
-            let customer = change.customer_by_id(id).await?;
-            customer.map(|customer| event.about_thing(Some(id), customer.handle.as_str()))
-        }
-        QuotaOwner::User(id) => about(event, change.user_by_id(id).await?),
-        QuotaOwner::Key(id) => match change.key(id).await? {
-            Some(key) => about(event.with("key", id), change.user_by_id(key.user).await?),
-            None => None,
-        },
-    })
-}
-
-fn unknown_if_foreign(
-    result: Result<(), ControlError>,
-    unknown: impl FnOnce() -> ControlError,
-) -> Result<(), ControlError> {
-    match result {
-        Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
-        other => other,
-    }
-}
-
 fn state(quota: ListedQuota, sums: QuotaSums, moment: QuotaMoment) -> Result<QuotaState, StoreError> {
     let corrupt = || StoreError::Corrupt("name of a quota's owner");
     let customer: CustomerHandle = quota.customer.parse().map_err(|_| corrupt())?;
     let login = quota.login.map(|login| login.parse()).transpose().map_err(|_| corrupt())?;
     let user = login.map(|login| UserName { customer: customer.clone(), login });
     let holder = match quota.owner {
-        QuotaOwner::Customer(_) => QuotaHolder::Customer(customer),
-        QuotaOwner::User(_) => QuotaHolder::User(user.clone().ok_or_else(corrupt)?),
-        QuotaOwner::Key(id) => QuotaHolder::Key(id),
+        QuotaOwner::Customer(_) => Holder::Customer(customer),
+        QuotaOwner::User(_) => Holder::User(user.clone().ok_or_else(corrupt)?),
+        QuotaOwner::Key(id) => Holder::Key(id),
     };
     Ok(QuotaState { holder, user, terms: quota.terms, uses: uses(quota.terms, sums, moment) })
 }
@@ -238,8 +185,8 @@ impl QuotaState {
     /// The key whose quota it is, if it is one's.
     pub const fn key(&self) -> Option<KeyId> {
         match self.holder {
-            QuotaHolder::Key(id) => Some(id),
-            QuotaHolder::Customer(_) | QuotaHolder::User(_) => None,
+            Holder::Key(id) => Some(id),
+            Holder::Customer(_) | Holder::User(_) => None,
         }
     }
 }
@@ -250,11 +197,11 @@ mod tests {
 
     use super::super::control_plane::tests::{NOW, plane};
     use super::*;
-    use crate::auth::{Actor, CustomerToMake, KeyToMake, Means, PasswordEnd, UserActor};
+    use crate::auth::{Actor, CustomerToMake, Forbidden, KeyToMake, Means, PasswordEnd, UserActor};
     use crate::model::{ClientIp, MfaRequirement, Recognised, Service};
     use crate::store::{AuditFilter, UsageCount, UsageHour};
 
-    fn holder(text: &str) -> QuotaHolder {
+    fn holder(text: &str) -> Holder {
         text.parse().unwrap()
     }
 

@@ -13,7 +13,7 @@ use super::super::page::{page, see_other, unprocessable};
 use super::super::pages::quotas::{QuotaCard, QuotaForm, QuotaLevel, QuotaLine, QuotasPage, field_id};
 use super::super::visit::Person;
 use super::whose::Whose;
-use crate::auth::{Action, ControlError, QuotaHolder, QuotaState, QuotaUse, UserRecord};
+use crate::auth::{Action, ControlError, Holder, QuotaState, QuotaUse, UserRecord};
 use crate::figures::grouped;
 use crate::model::{QUOTA_MAX, QuotaPeriod, QuotaTerms};
 
@@ -40,11 +40,11 @@ async fn show(person: Person, whose: Whose) -> Result<Response, Failure> {
 
 async fn save(person: Person, whose: Whose, Form(fields): Form<Fields>) -> Result<Response, Failure> {
     let holder = if fields.of == OF_USER {
-        QuotaHolder::User(whose.name().clone())
+        Holder::User(whose.name().clone())
     } else {
         let id = fields.of.parse().map_err(|_| Failure::not_found())?;
         // One of that user, as the address says.
-        QuotaHolder::Key(person.plane().key_of(whose.name(), id).await?.key.id)
+        Holder::Key(person.plane().key_of(whose.name(), id).await?.key.id)
     };
     let terms = match terms_of(&fields) {
         Ok(terms) => terms,
@@ -116,19 +116,15 @@ async fn quotas_page(person: &Person, whose: &Whose) -> Result<QuotasPage, Failu
 /// The account's and the user's, and of the keys those that have one; all of them where they can be changed.
 async fn cards(person: &Person, user: &UserRecord, states: &[QuotaState]) -> Result<Vec<QuotaCard>, Failure> {
     let may_change = person.may(Action::SetQuota(user));
-    let card = |of: String, title: String, holder: &QuotaHolder| {
+    let card = |of: String, title: String, holder: &Holder| {
         let state = states.iter().find(|state| state.holder == *holder);
-        let form = (may_change && !matches!(holder, QuotaHolder::Customer(_))).then(|| form_of(&of, state));
+        let form = (may_change && !matches!(holder, Holder::Customer(_))).then(|| form_of(&of, state));
         let told = state.into_iter().flat_map(|state| &state.uses);
         QuotaCard { of, title, lines: told.map(line).collect(), form }
     };
     let mut cards = vec![
-        card(
-            "account".into(),
-            "The whole account".into(),
-            &QuotaHolder::Customer(user.name.customer.clone()),
-        ),
-        card(OF_USER.into(), user.name.login.to_string(), &QuotaHolder::User(user.name.clone())),
+        card("account".into(), "The whole account".into(), &Holder::Customer(user.name.customer.clone())),
+        card(OF_USER.into(), user.name.login.to_string(), &Holder::User(user.name.clone())),
     ];
     if person.may(Action::ViewKeys(user)) {
         for listed in person.plane().list_keys(Some(&user.name)).await? {
@@ -136,7 +132,7 @@ async fn cards(person: &Person, user: &UserRecord, states: &[QuotaState]) -> Res
             let has_quota = states.iter().any(|state| state.key() == Some(id));
             if may_change || has_quota {
                 let title = format!("API key “{}”", listed.key.description);
-                cards.push(card(id.to_string(), title, &QuotaHolder::Key(id)));
+                cards.push(card(id.to_string(), title, &Holder::Key(id)));
             }
         }
     }
@@ -168,9 +164,9 @@ fn line(told: &QuotaUse) -> QuotaLine {
 pub(super) fn warnings(states: &[QuotaState]) -> Vec<Notice> {
     let warning = |state: &QuotaState, told: &QuotaUse| {
         let whose = match &state.holder {
-            QuotaHolder::Customer(_) => String::from("the account"),
-            QuotaHolder::User(name) => name.login.to_string(),
-            QuotaHolder::Key(id) => format!("API key {id}"),
+            Holder::Customer(_) => String::from("the account"),
+            Holder::User(name) => name.login.to_string(),
+            Holder::Key(id) => format!("API key {id}"),
         };
         let period = match told.period {
             QuotaPeriod::Day => "today",

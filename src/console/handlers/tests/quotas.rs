@@ -3,14 +3,14 @@
 use http::StatusCode;
 
 use super::api_keys::key_of;
-use crate::auth::QuotaHolder;
+use crate::auth::Holder;
 use crate::console::test_browser::TestConsole;
 use crate::model::QuotaTerms;
 
 const OF_ALEX: &str = "/account/users/alex/quotas";
 
 async fn terms_of(console: &TestConsole, holder: &str) -> Option<String> {
-    let holder: QuotaHolder = holder.parse().unwrap();
+    let holder: Holder = holder.parse().unwrap();
     console.plane.quota(&holder).await.unwrap().map(|state| state.terms.to_string())
 }
 
