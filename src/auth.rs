@@ -94,7 +94,7 @@ pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
 pub use master_key_rotation::{RotationBegun, RotationError};
 pub use passwords::{OwnNames, PasswordFault, check_password, least_password_characters};
-pub use quota_settings::{QUOTA_WARNING_PERCENT, QuotaState, QuotaUse};
+pub use quota_settings::{QUOTA_WARNING_PERCENT, QUOTAS_OF_A_PART, QuotaList, QuotaState, QuotaUse};
 pub use rate_limit::Quota;
 pub use reach::Reach;
 pub use restoring::{RestorePlan, UntrustedBackup};

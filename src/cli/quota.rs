@@ -123,6 +123,7 @@ mod tests {
         QuotaState {
             holder: "user:acme/alex".parse().unwrap(),
             user: Some("acme/alex".parse().unwrap()),
+            description: None,
             terms: QuotaTerms::new(Some(10), None).unwrap(),
             uses: vec![QuotaUse { period: QuotaPeriod::Day, limit: 10, used: 3, ends_at }],
         }
