@@ -207,7 +207,7 @@ fn form_of(of: &str, state: Option<&QuotaState>) -> QuotaForm {
     QuotaForm::new(of, limit(QuotaPeriod::Day), limit(QuotaPeriod::Month))
 }
 
-fn line(told: &QuotaUse) -> QuotaLine {
+pub(super) fn line(told: &QuotaUse) -> QuotaLine {
     let level = match (told.is_exhausted(), told.is_nearly_used()) {
         (true, _) => QuotaLevel::Exhausted,
         (false, true) => QuotaLevel::NearlyUsed,

@@ -55,6 +55,7 @@ async fn list(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
         filter,
         without_mfa: listed.without_mfa,
         own_mfa,
+        quotas: person.shows(Action::ViewQuotas(user.customer)),
         new_user,
         rows: listed.users.into_iter().map(row).collect(),
         paging,

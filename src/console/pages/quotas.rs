@@ -36,11 +36,11 @@ pub enum QuotaLevel {
 }
 
 impl QuotaLine {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{} of {} requests", grouped(self.used), grouped(self.limit))
     }
 
-    const fn tag(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) const fn tag(&self) -> Option<(&'static str, &'static str)> {
         match self.level {
             QuotaLevel::Fine => None,
             QuotaLevel::NearlyUsed => Some(("Nearly used up", "warn")),

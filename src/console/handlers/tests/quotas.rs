@@ -34,6 +34,13 @@ async fn an_administrator_gives_quotas_to_users_and_keys_and_takes_them_away() {
     admin.submit(OF_ALEX, &[("of", &key), ("day", "5"), ("month", " 50 ")]).await;
     assert_eq!(terms_of(&console, "user:acme/alex").await.as_deref(), Some("1000 a day"));
     assert_eq!(terms_of(&console, &format!("key:{key}")).await.as_deref(), Some("5 a day, 50 a month"));
+    let all = admin.get("/account/quotas").await;
+    assert!(
+        all.says("0 of 1,000 requests") && all.says("0 of 50 requests") && all.says("2 quotas"),
+        "{all:?}"
+    );
+    let at_key = format!("href=\"{OF_ALEX}?key={key}#quota-{key}\"");
+    assert!(all.says(&at_key) && all.says(&format!("href=\"{OF_ALEX}\"")), "{all:?}");
     let gone = admin.submit(OF_ALEX, &[("of", "user")]).await;
     assert!(gone.says("The quota was taken away."), "{gone:?}");
     let again = admin.submit(OF_ALEX, &[("of", "user")]).await;
@@ -73,6 +80,7 @@ async fn everybody_sees_the_own_quotas_with_a_warning_and_changes_none() {
     assert!(profile.says("8 of the 10 requests that alex may make today are used."), "{profile:?}");
     let sent = alex.post("/profile/quotas", &[("of", "user"), ("day", "1000")]).await;
     assert_eq!(sent.status, StatusCode::FORBIDDEN);
+    assert_eq!(alex.get("/account/quotas").await.status, StatusCode::FORBIDDEN);
     assert_eq!(alex.get("/account/users/admin/quotas").await.status, StatusCode::FORBIDDEN);
     assert_eq!(alex.get("/account/users/nobody/quotas").await.status, StatusCode::NOT_FOUND);
     assert_eq!(terms_of(&console, "user:acme/alex").await.as_deref(), Some("10 a day"));
@@ -103,4 +111,6 @@ async fn many_keys_are_cut_into_parts_of_which_the_one_with_a_key_can_be_asked_f
     assert!(wrong.says("value=\"many\""), "the part that holds the key comes back: {wrong:?}");
     let saved = admin.submit(OF_ALEX, &[("of", &last), ("day", "7")]).await;
     assert!(saved.says("The quota was saved.") && saved.says("0 of 7 requests"), "{saved:?}");
+    let warned = admin.get("/account/quotas?page=7").await;
+    assert!(warned.says("1 quota") && warned.says("0 of 7 requests"), "beyond the end: {warned:?}");
 }
