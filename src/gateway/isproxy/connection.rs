@@ -397,7 +397,8 @@ impl<'d> Connection<'d> {
         if let Some(permit) = &self.permit {
             self.door.authenticator.count_requests(permit, tally.asked);
         }
-        let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
-        self.journal.answered(self.door, &tally, permit);
+        let asking = self.permit.as_ref();
+        let session = asking.filter(|_| self.session.is_logged_in());
+        self.journal.answered(self.door, &tally, session, asking);
     }
 }

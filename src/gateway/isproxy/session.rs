@@ -102,7 +102,7 @@ pub struct Session {
     upstream_read_since: Instant,
     upstream_heard_at: Instant,
     quotas: QuotasInForce,
-    /// Was the last request refused by a quota? Then others need no line of the log each.
+    /// Was the last request of this credential refused by a quota? Then others need no line of the log each.
     last_request: LastRequest,
     tally: Tally,
 }
@@ -765,6 +765,27 @@ mod tests {
             ["unknown_function", "quota_exhausted_key_day"],
             "told anew behind one that was sent"
         );
+    }
+
+    #[test]
+    fn each_credential_of_one_shot_requests_that_a_quota_refuses_is_told() {
+        let mut dialogue = Dialogue::plain();
+        dialogue.session.on_quotas(QuotasInForce::Some);
+        dialogue.quota_left = Some(0);
+        for name in ["a.com", "b.com"] {
+            assert_eq!(dialogue.client(&format!("IS good {name}\r\n")), format!("{name} error\r\n"));
+            assert_eq!(dialogue.session.take_tally().refusals.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_takes_nothing_of_a_quota() {
+        let mut dialogue = Dialogue::logged_in();
+        dialogue.session.on_quotas(QuotasInForce::Some);
+        dialogue.quota_left = Some(1);
+        let name = "x".repeat(MAX_NAME_BYTES + 1);
+        assert_eq!(dialogue.client(&format!("IS {name}\r\n")), "400 Line too long\r\n");
+        assert_eq!((dialogue.quota_left, dialogue.closed()), (Some(1), Some(EndReason::BadLine)));
     }
 
     #[test]

@@ -68,8 +68,11 @@ impl Session {
     }
 
     /// One request: sent at once, unless keys have a limit or somebody a quota; then each has its turn, and the lines
-    /// behind it wait.
+    /// behind it wait. A name that no request can hold takes nothing of either.
     pub(super) fn request(&mut self, domain: &str, now: Instant) {
+        if domain.len() > reply::MAX_NAME_BYTES {
+            return self.refuse_too_long(now);
+        }
         if self.rules.limits.requests_per_second_per_key == 0 && self.quotas == QuotasInForce::None {
             return self.ask_upstream(domain, now);
         }
@@ -83,13 +86,10 @@ impl Session {
         let Waiting::Turn { domain, .. } = &mut self.waiting else { return };
         let domain = std::mem::take(domain);
         self.waiting = Waiting::Nothing;
-        if domain.len() > reply::MAX_NAME_BYTES {
-            return self.refuse_too_long(now);
-        }
         self.active_at = now;
         self.note_write(now);
         self.tally.succeeded += 1;
-        // One line for all that follow one another: a client may go on asking a million names.
+        // One line for all of one credential that follow one another: a client may go on asking a million names.
         let refused = LastRequest::Refused(reason);
         if std::mem::replace(&mut self.last_request, refused) != refused {
             self.tally.deny("IS", reason);
@@ -117,9 +117,6 @@ impl Session {
     }
 
     fn ask_upstream(&mut self, domain: &str, now: Instant) {
-        if domain.len() > reply::MAX_NAME_BYTES {
-            return self.refuse_too_long(now);
-        }
         self.tally.asked += 1;
         self.pending.add(domain.as_bytes(), now);
         self.relay(&[b"IS ", domain.as_bytes(), b"\r\n"]);
