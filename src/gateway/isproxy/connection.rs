@@ -227,7 +227,7 @@ impl<'d> Connection<'d> {
     /// Does every step and hands in every line that can be, until there is something to wait for.
     async fn settle(&mut self) -> Option<Phase> {
         let now = Instant::now();
-        self.session.on_quotas(self.door.authenticator.quotas_in_force());
+        self.look_at_quotas();
         loop {
             while let Some(step) = self.session.next_step() {
                 if let Some(phase) = self.perform(step).await {
@@ -248,6 +248,13 @@ impl<'d> Connection<'d> {
                     _ => return None,
                 }
             }
+        }
+    }
+
+    /// Quotas may be given and taken away while the session is open; whoever has none pays for no line.
+    fn look_at_quotas(&mut self) {
+        if let Some(permit) = self.permit.as_ref().filter(|_| !self.reader.is_empty()) {
+            self.session.on_quotas(self.door.authenticator.quotas_in_force(permit));
         }
     }
 
@@ -349,6 +356,7 @@ impl<'d> Connection<'d> {
             Decision::Allow(permit) => {
                 self.journal.judged(parts, verb, Ok(&permit), began);
                 let live = presented.one_shot.is_none().then(|| parts.authenticator.open_session(&permit));
+                self.session.on_quotas(parts.authenticator.quotas_in_force(&permit));
                 self.permit = Some(permit);
                 self.session.on_decision(Verdict::Admitted, Instant::now());
                 live

@@ -177,7 +177,8 @@ impl Session {
         !self.pending.is_empty() || matches!(self.waiting, Waiting::Enable { .. } | Waiting::Turn { .. })
     }
 
-    /// Whether requests have to be taken from quotas from now on.
+    /// Whether requests have to be taken from quotas from now on: at the least, whenever a credential was let in and before
+    /// lines are handed in.
     pub const fn on_quotas(&mut self, quotas: QuotasInForce) {
         self.quotas = quotas;
     }

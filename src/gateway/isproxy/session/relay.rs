@@ -67,7 +67,7 @@ impl Session {
         self.drop_upstream(GivenUp::Garbled, now);
     }
 
-    /// One request: sent at once, unless keys have a limit or somebody a quota; then each has its turn, and the lines
+    /// One request: sent at once, unless keys have a limit or a quota counts it; then each has its turn, and the lines
     /// behind it wait. A name that no request can hold takes nothing of either.
     pub(super) fn request(&mut self, domain: &str, now: Instant) {
         if domain.len() > reply::MAX_NAME_BYTES {
