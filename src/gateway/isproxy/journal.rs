@@ -102,11 +102,10 @@ impl Journal {
     ) {
         self.facts.asked += u64::from(tally.asked);
         self.facts.refused += u64::from(tally.refused);
-        for _ in 0..tally.succeeded {
-            door.metrics.answered(100);
-        }
-        for _ in 0..tally.refused {
-            door.metrics.answered(400);
+        door.metrics.answered_times(100, tally.succeeded);
+        door.metrics.answered_times(400, tally.refused);
+        for waited in &tally.unanswered {
+            door.upstream.count_time(*waited);
         }
         for refused in &tally.refusals {
             let permit = match refused.fault {

@@ -1064,6 +1064,37 @@ mod tests {
     }
 
     #[test]
+    fn how_long_each_request_waited_that_gets_no_reply_is_told_once() {
+        let mut dialogue = Dialogue::connected();
+        dialogue.session.take_tally();
+        let told = |dialogue: &mut Dialogue| {
+            let waited = dialogue.session.take_tally().unanswered;
+            waited.into_iter().map(|waited| waited.as_secs()).collect::<Vec<_>>()
+        };
+        // Too late, while others are answered.
+        dialogue.client("IS slow.com\r\n");
+        dialogue.pass(20_000);
+        dialogue.client("IS next.com\r\nIS quick.com\r\n");
+        dialogue.upstream("quick.com available\r\n");
+        dialogue.pass(10_000);
+        assert_eq!(told(&mut dialogue), [30]);
+        dialogue.upstream("slow.com available\r\n");
+        // Lost.
+        dialogue.pass(5_000);
+        dialogue.client("IS last.com\r\n");
+        dialogue.lose_upstream();
+        assert_eq!(told(&mut dialogue), [15, 0]);
+        // Never said anything.
+        dialogue.client("IS a.com\r\n");
+        dialogue.connect();
+        dialogue.pass(10_000);
+        dialogue.client("IS b.com\r\n");
+        dialogue.pass(20_000);
+        assert_eq!((told(&mut dialogue), &*dialogue.given_up), (vec![30, 20], &[GivenUp::Late][..]));
+        assert!(told(&mut dialogue).is_empty());
+    }
+
+    #[test]
     fn unsolicited_and_garbled_lines_of_the_upstream_are_dropped() {
         let mut dialogue = Dialogue::connected();
         dialogue.client("IS a.com\r\n");

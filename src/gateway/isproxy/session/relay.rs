@@ -4,7 +4,10 @@ use tokio::time::Instant;
 
 use super::{GivenUp, LastRequest, Session, Step, Upstream, Waiting};
 use crate::auth::{DenialReason, QuotasInForce};
+use crate::gateway::isproxy::outbox::Outbox;
+use crate::gateway::isproxy::pending::Asked;
 use crate::gateway::isproxy::reply::{self, Answer, Availability, UpstreamLine};
+use crate::gateway::isproxy::tally::Tally;
 
 impl Session {
     /// The connection to the upstream stands: functions first, then every name in the order asked.
@@ -16,7 +19,7 @@ impl Session {
         for function in &self.enabled {
             to_upstream.push(&[function.line()]);
         }
-        self.pending.for_each(|name| to_upstream.push(&[b"IS ", name, b"\r\n"]));
+        self.pending.for_each(|asked| to_upstream.push(&[b"IS ", asked.name, b"\r\n"]));
         if let Waiting::Enable { function, .. } = self.waiting {
             self.to_upstream.push(&[function.line()]);
         }
@@ -29,10 +32,7 @@ impl Session {
         self.to_upstream.clear();
         self.note_write(now);
         let (to_client, tally) = (&mut self.to_client, &mut self.tally);
-        self.pending.take_all(|name| {
-            tally.succeeded += 1;
-            reply::write_reply(to_client, name, Availability::Error, b"");
-        });
+        self.pending.take_all(|asked| answer_error(to_client, tally, asked, now));
         self.finish_enable(Answer::Ok, now);
     }
 
@@ -148,4 +148,11 @@ impl Session {
         }
         self.answer(answer, now);
     }
+}
+
+/// What is answered to a request that its upstream does not answer.
+pub(super) fn answer_error(to_client: &mut Outbox, tally: &mut Tally, asked: Asked<'_>, now: Instant) {
+    tally.succeeded += 1;
+    tally.unanswered.push(now.saturating_duration_since(asked.at));
+    reply::write_reply(to_client, asked.name, Availability::Error, b"");
 }
