@@ -24,6 +24,7 @@ mod evidence;
 mod explanation;
 mod failure_groups;
 mod hashing;
+mod holder;
 mod key_import;
 mod key_inspection;
 mod key_ring;
@@ -64,7 +65,6 @@ pub use activity::{
     render_activity_csv, render_activity_csv_head, render_activity_csv_lines,
 };
 pub use actor::{Actor, Means, UserActor};
-pub use allow_lists::{AllowListOwner, InvalidAllowListOwner};
 pub use api_keys::{
     KeyState, KeyToMake, MadeKey, MadeKeys, PasswordEnd, RotatedKey, first_key_ends_password, replacement_end,
 };
@@ -83,6 +83,7 @@ pub use evidence::{CredentialEvidence, Evidence, KeyEvidence, KeysEvidence};
 pub use explanation::{Explanation, Outcome, Step, StepTaken, Trial, TrialDoor, is_explained};
 pub use failure_groups::{Failure, FailureGroups, FailureKind};
 pub use hashing::HashingLane;
+pub use holder::{Holder, InvalidHolder};
 pub use key_import::{
     ImportError, ImportOrder, ImportPlan, ImportProgress, KeyLine, KeyStrength, LineFault, MissingUsers,
     parse_key_line,
@@ -93,7 +94,7 @@ pub use links::{FollowedLink, LINK_LIVES_SECONDS, MadeLink};
 pub use live_sessions::{LiveSession, OpenAtDoor, OpenSessions, OpenedBy};
 pub use master_key_rotation::{RotatedInPlace, RotationBegun, RotationError};
 pub use passwords::{OwnNames, PasswordFault, check_password, least_password_characters};
-pub use quota_settings::{QUOTA_WARNING_PERCENT, QuotaHolder, QuotaState, QuotaUse};
+pub use quota_settings::{QUOTA_WARNING_PERCENT, QUOTAS_OF_A_PART, QuotaList, QuotaState, QuotaUse};
 pub use rate_limit::Quota;
 pub use reach::Reach;
 pub use restoring::{RestorePlan, UntrustedBackup};

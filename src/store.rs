@@ -32,6 +32,7 @@ mod notices;
 mod open;
 mod postgres;
 mod queries;
+mod quota_lists;
 mod quotas;
 mod records;
 mod recovery_codes;
@@ -74,7 +75,8 @@ pub use mutation::Mutation;
 pub(crate) use new_file::{sync_folder, with_ending};
 pub use notices::NoticeRecord;
 pub use open::{Store, StoreError};
-pub use quotas::{ListedQuota, QuotaSums, QuotasOf};
+pub use quota_lists::{ListedQuota, ListedQuotas, QuotasOf};
+pub use quotas::QuotaSums;
 pub use records::{CustomerRecord, LastUse, ListedKey, NewCustomer, NewUser, UserRecord};
 pub use recovery_codes::RecoverySetRecord;
 pub use restore::{

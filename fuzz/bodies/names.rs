@@ -4,7 +4,7 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use latchkey::auth::{AllowListOwner, AuditHead, EventKind};
+use latchkey::auth::{AuditHead, EventKind, Holder};
 use latchkey::model::{
     AccessPoints, AllowList, ClientIp, CustomerHandle, KeyId, Login, Permission, Service, ServiceScope,
     TimeSpan, Timestamp, UserName,
@@ -84,7 +84,7 @@ fn check_names(text: &str) {
     if let Some(id) = read_back::<RequestId>(text) {
         assert_eq!(id.to_string(), text.to_ascii_lowercase());
     }
-    read_exactly::<AllowListOwner>(text);
+    read_exactly::<Holder>(text);
     if let Some(kind) = read::<EventKind>(text) {
         assert_eq!(kind.as_str(), text);
     }

@@ -7,11 +7,12 @@ use std::num::NonZeroU32;
 use super::audit::{Event, EventKind};
 use super::change::Change;
 use super::control_plane::{ControlError, ControlPlane, check_text, require_user};
-use super::rights::{Action, Forbidden, KeyKind};
+use super::holder::Holder;
+use super::rights::{Action, KeyKind};
 use super::users::mfa_state;
 use crate::crypto::{KeyText, random};
 use crate::model::{
-    AllowList, ApiKeyRecord, KeyId, MfaState, Revision, ServiceScope, Timestamp, UserId, UserName,
+    AllowList, ApiKeyRecord, KeyId, MfaState, QuotaOwner, Revision, ServiceScope, Timestamp, UserId, UserName,
 };
 use crate::store::{ListedKey, UserRecord};
 
@@ -68,7 +69,7 @@ pub struct MadeKeys {
 /// A key that was made in place of another one.
 #[derive(Debug)]
 pub struct RotatedKey {
-    /// What the new one is; all but its end is as the old one's.
+    /// What the new one is; all but its end is as the old one's, whose quota it has, too, of which nothing is used yet.
     pub order: KeyToMake,
     /// The new one.
     pub made: MadeKey,
@@ -159,7 +160,8 @@ impl ControlPlane {
 
     /// Makes a key like `id` and lets `id` end after `overlap_seconds`, in one change; 0 ends it with the change.
     ///
-    /// The new one ends at [`replacement_end`]. An old one that ends earlier than it would have to keeps its end.
+    /// The new one ends at [`replacement_end`], and has the quota of the old one, of which nothing is used yet. An old one
+    /// that ends earlier than it would have to keeps its end.
     pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32) -> Result<RotatedKey, ControlError> {
         let mut change = self.begin().await?;
         let (mut old, user) = require_key(&mut change, id).await?;
@@ -178,13 +180,20 @@ impl ControlPlane {
         // Its list may have been emptied since it was made.
         check_reach(&order)?;
         let made = self.insert_key(&mut change, old.user, &order, now).await?;
+        let quota = change.quota(QuotaOwner::Key(id)).await?;
+        if quota.is_some() {
+            change.set_quota(QuotaOwner::Key(made.id), quota).await?;
+        }
         let overlap_end = now.plus_seconds(i64::from(overlap_seconds));
         let replaced_until = old.expires_at.map_or(overlap_end, |end| end.min(overlap_end));
         old.expires_at = Some(replaced_until);
         change.update_key(&old).await?;
         change.makes(&made.id);
         let event = key_event(EventKind::KeyReplaced, &user, id, &old.description, old.scope);
-        let event = event.with("by", made.id).with("ends_at", replaced_until);
+        let mut event = event.with("by", made.id).with("ends_at", replaced_until);
+        if let Some(quota) = quota {
+            event = event.with("quota", quota);
+        }
         Ok(RotatedKey { order, made, replaced_until, revision: change.commit(event).await? })
     }
 
@@ -229,10 +238,8 @@ impl ControlPlane {
         let unknown = || ControlError::UnknownKey(id);
         let key = self.store.listed_key(id).await?.ok_or_else(unknown)?;
         let owner = self.store.user_by_id(key.key.user).await?.ok_or_else(unknown)?;
-        match self.require(Action::ViewKeys(&owner)).await {
-            Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
-            other => other.map(|()| key),
-        }
+        Holder::Key(id).unknown_if_foreign(self.require(Action::ViewKeys(&owner)).await)?;
+        Ok(key)
     }
 
     /// A key of `name`; one that is not that user's is as unknown as one that does not exist.
@@ -290,10 +297,8 @@ pub(super) async fn require_key(
 
 /// Fails unless the actor may change `key`; another customer's is unknown.
 fn require_change(change: &Change, key: &ApiKeyRecord, owner: &UserRecord) -> Result<(), ControlError> {
-    change.require(Action::ChangeKeys(owner, key_kind(key.scope))).map_err(|error| match error {
-        ControlError::Forbidden(Forbidden::Unknown) => ControlError::UnknownKey(key.id),
-        other => other,
-    })
+    let judged = change.require(Action::ChangeKeys(owner, key_kind(key.scope)));
+    Holder::Key(key.id).unknown_if_foreign(judged)
 }
 
 /// Does a key of that scope manage?
@@ -338,7 +343,8 @@ mod tests {
     use super::super::control_plane::tests::{NOW, plane};
     use super::super::{UserChanges, UserToMake};
     use super::*;
-    use crate::model::MfaRequirement;
+    use crate::model::{MfaRequirement, QuotaTerms};
+    use crate::store::AuditFilter;
 
     fn alex() -> UserName {
         "acme/alex".parse().unwrap()
@@ -448,6 +454,23 @@ mod tests {
         assert_eq!(old.key.expires_at, Some(later.plus_seconds(86_400)));
         assert_eq!(rotated.replaced_until, later.plus_seconds(86_400));
         assert_eq!(plane.list_keys(Some(&alex())).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_key_cannot_shed_its_quota_by_being_replaced() {
+        let (_folder, plane) = plane().await;
+        let old =
+            plane.create_keys(&order("api"), NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap().keys[0]
+                .id;
+        let terms = QuotaTerms::new(Some(1_000), None).unwrap();
+        plane.set_quota(&Holder::Key(old), Some(terms)).await.unwrap();
+        let new = plane.rotate_key(old, 86_400).await.unwrap().made.id;
+        for key in [old, new] {
+            let quota = plane.quota(&Holder::Key(key)).await.unwrap();
+            assert_eq!(quota.map(|quota| quota.terms), Some(terms), "{key}");
+        }
+        let rows = plane.store.newest_audit_rows(&AuditFilter::default(), 1).await.unwrap();
+        assert!(rows[0].entry.details.contains(r#""quota":"1000 a day""#), "{}", rows[0].entry.details);
     }
 
     #[tokio::test]

@@ -58,12 +58,12 @@ pub enum IndexAge {
     TooOld,
 }
 
-/// Does anybody have a quota of requests?
+/// Does a quota count the requests of somebody?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotasInForce {
-    /// Nobody.
+    /// None does.
     None,
-    /// Somebody: whose requests are counted has to be asked.
+    /// One does, or several: each request has to be taken from them.
     Some,
 }
 
@@ -225,9 +225,9 @@ impl Authenticator {
         }
     }
 
-    /// Whether requests of `IsProxy` sessions have to be taken from quotas.
-    pub fn quotas_in_force(&self) -> QuotasInForce {
-        if self.index.quotas().is_empty() { QuotasInForce::None } else { QuotasInForce::Some }
+    /// Whether requests of an `IsProxy` session have to be taken from quotas that there are now, whenever it began.
+    pub fn quotas_in_force(&self, permit: &Permit) -> QuotasInForce {
+        if quotas::are_in_force(&self.index, permit) { QuotasInForce::Some } else { QuotasInForce::None }
     }
 
     /// Takes a request of an `IsProxy` session from the quotas that there are now, whenever it began.

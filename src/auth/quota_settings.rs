@@ -4,35 +4,46 @@
 //! ones. At the doors `quotas` counts. Callers: the command line, the console, the management API; `app`, which tells
 //! that most of a quota is used.
 
-use super::allow_lists::AllowListOwner;
-use super::api_keys::require_key;
-use super::audit::{Event, EventKind};
-use super::change::Change;
-use super::control_plane::{ControlError, ControlPlane, require_customer, require_user};
-use super::rights::{Action, Forbidden};
+use super::audit::EventKind;
+use super::control_plane::{ControlError, ControlPlane};
+use super::holder::{Held, Holder};
+use super::rights::Action;
 use crate::model::{
-    CustomerHandle, KeyId, QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms, Revision, Timestamp, UserName,
+    CustomerHandle, CustomerId, KeyId, QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms, Revision, Timestamp,
+    UserName,
 };
 use crate::store::index::QuotaLevel;
-use crate::store::{ListedQuota, QuotaSums, QuotasOf, StoreError, UserRecord};
-
-/// Whose quota it is, as whose a list is: `customer:HANDLE`, `user:CUSTOMER/LOGIN` or `key:ID`.
-pub type QuotaHolder = AllowListOwner;
+use crate::store::{ListedQuota, QuotaSums, QuotasOf, StoreError};
 
 /// So much of a quota is used when that is told.
 pub const QUOTA_WARNING_PERCENT: u64 = 80;
+/// Quotas of one part of a list.
+pub const QUOTAS_OF_A_PART: u32 = 50;
 
 /// A quota and what of it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaState {
     /// Whose it is.
-    pub holder: QuotaHolder,
+    pub holder: Holder,
     /// The user, or the key's user; `None` for a customer.
     pub user: Option<UserName>,
+    /// What the key is for; `None`: it is no key's.
+    pub description: Option<String>,
     /// How much may be used.
     pub terms: QuotaTerms,
     /// What is used of each period that is limited.
     pub uses: Vec<QuotaUse>,
+}
+
+/// A part of the quotas of an account, its users and their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaList {
+    /// The account's own first, then by login name; a user's before those of the user's keys.
+    pub quotas: Vec<QuotaState>,
+    /// The number of this part, from 0.
+    pub part: u32,
+    /// How many there are in all.
+    pub matching: usize,
 }
 
 /// What is used in the present period.
@@ -64,11 +75,17 @@ impl ControlPlane {
     /// Gives `holder` a quota in the place of what it had; `None`: takes it away, if it has one.
     pub async fn set_quota(
         &self,
-        holder: &QuotaHolder,
+        holder: &Holder,
         terms: Option<QuotaTerms>,
     ) -> Result<Revision, ControlError> {
         let mut change = self.begin().await?;
-        let (owner, event) = require_holder(&mut change, holder).await?;
+        let held = change.held(holder).await?;
+        let action = match &held {
+            Held::Customer(customer) => Action::SetCustomerQuota(customer.id),
+            Held::User(user) | Held::Key(_, user) => Action::SetQuota(user),
+        };
+        holder.unknown_if_foreign(change.require(action))?;
+        let owner = held.owner();
         let before = change.quota(owner).await?;
         if before.is_none() && terms.is_none() {
             return Err(ControlError::NoQuota(holder.to_string().into()));
@@ -76,25 +93,30 @@ impl ControlPlane {
         change.set_quota(owner, terms).await?;
         let told =
             |terms: Option<QuotaTerms>| terms.map_or_else(|| String::from("none"), |terms| terms.to_string());
+        let event = held.event(EventKind::QuotaChanged);
         change.commit(event.with("before", told(before)).with("after", told(terms))).await
     }
 
     /// The quota of `holder`; `None`: it has none.
-    pub async fn quota(&self, holder: &QuotaHolder) -> Result<Option<QuotaState>, ControlError> {
-        let (owner, user) = match holder {
-            QuotaHolder::Customer(handle) => {
+    pub async fn quota(&self, holder: &Holder) -> Result<Option<QuotaState>, ControlError> {
+        let (owner, user, description) = match holder {
+            Holder::Customer(handle) => {
                 let customer = self.customer_record(handle).await?;
                 let allowed = self.require(Action::ViewCustomerQuota(customer.id)).await;
-                unknown_if_foreign(allowed, || ControlError::UnknownCustomer(handle.clone()))?;
-                (QuotaOwner::Customer(customer.id), None)
+                holder.unknown_if_foreign(allowed)?;
+                (QuotaOwner::Customer(customer.id), None, None)
             }
-            QuotaHolder::User(name) => (QuotaOwner::User(self.user(name).await?.id), Some(name.clone())),
-            QuotaHolder::Key(id) => (QuotaOwner::Key(*id), Some(self.key(*id).await?.user)),
+            Holder::User(name) => (QuotaOwner::User(self.user(name).await?.id), Some(name.clone()), None),
+            Holder::Key(id) => {
+                let key = self.key(*id).await?;
+                (QuotaOwner::Key(*id), Some(key.user), Some(key.key.description))
+            }
         };
         let Some(terms) = self.store.quota(owner).await? else { return Ok(None) };
         let moment = QuotaMoment::of(self.clock.now());
         let sums = self.store.requests_of(owner, moment).await?;
-        Ok(Some(QuotaState { holder: holder.clone(), user, terms, uses: uses(terms, sums, moment) }))
+        let holder = holder.clone();
+        Ok(Some(QuotaState { holder, user, description, terms, uses: uses(terms, sums, moment) }))
     }
 
     /// The quotas that count a user's requests: the customer's, the user's, and those of its keys where the actor may see
@@ -103,14 +125,10 @@ impl ControlPlane {
         let user = self.user(name).await?;
         let sees_keys = self.require(Action::ViewKeys(&user)).await.is_ok();
         let moment = QuotaMoment::of(self.clock.now());
-        let mut states = Vec::new();
-        for quota in self.store.quotas(QuotasOf::User(user.customer, user.id)).await? {
-            if sees_keys || !matches!(quota.owner, QuotaOwner::Key(_)) {
-                let sums = self.store.requests_of(quota.owner, moment).await?;
-                states.push(state(quota, sums, moment)?);
-            }
-        }
-        Ok(states)
+        let quotas = self.store.quotas(QuotasOf::User(user.customer, user.id), moment).await?;
+        let is_seen = |quota: &ListedQuota| sees_keys || !matches!(quota.owner, QuotaOwner::Key(_));
+        let seen = quotas.into_iter().filter(is_seen).map(|quota| state(quota, moment));
+        Ok(seen.collect::<Result<_, _>>()?)
     }
 
     /// All quotas, or those of a customer, its users and their keys.
@@ -123,17 +141,28 @@ impl ControlPlane {
             Some(handle) => {
                 let id = self.customer_record(handle).await?.id;
                 let allowed = self.require(Action::ViewQuotas(id)).await;
-                unknown_if_foreign(allowed, || ControlError::UnknownCustomer(handle.clone()))?;
+                Holder::Customer(handle.clone()).unknown_if_foreign(allowed)?;
                 QuotasOf::Customer(id)
             }
         };
         let moment = QuotaMoment::of(self.clock.now());
-        let (quotas, sums) = tokio::try_join!(self.store.quotas(among), self.store.quota_sums(moment))?;
-        let with_use = |quota: ListedQuota| {
-            let sums = sums.get(&quota.owner).copied().unwrap_or_default();
-            Ok(state(quota, sums, moment)?)
-        };
-        quotas.into_iter().map(with_use).collect()
+        let quotas = self.store.quotas(among, moment).await?;
+        Ok(quotas.into_iter().map(|quota| state(quota, moment)).collect::<Result<_, _>>()?)
+    }
+
+    /// A part of the quotas of a customer, its users and their keys; beyond the end the first one is meant.
+    pub async fn list_quotas(&self, customer: CustomerId, part: u32) -> Result<QuotaList, ControlError> {
+        self.require(Action::ViewQuotas(customer)).await?;
+        let moment = QuotaMoment::of(self.clock.now());
+        let (among, offset) = (QuotasOf::Customer(customer), part.saturating_mul(QUOTAS_OF_A_PART));
+        let mut listed = self.store.list_quotas(among, (offset, QUOTAS_OF_A_PART), moment).await?;
+        let mut part = part;
+        if listed.quotas.is_empty() && part > 0 {
+            part = 0;
+            listed = self.store.list_quotas(among, (0, QUOTAS_OF_A_PART), moment).await?;
+        }
+        let quotas = listed.quotas.into_iter().map(|quota| state(quota, moment));
+        Ok(QuotaList { quotas: quotas.collect::<Result<_, _>>()?, part, matching: listed.matching })
     }
 
     /// Writes into the audit trail that so much is used of quotas, unless another gateway has in the same period.
@@ -144,7 +173,8 @@ impl ControlPlane {
             if !change.claim_quota_telling(level.owner, level.period, level.number).await? {
                 continue;
             }
-            if let Some(event) = event_about(&mut change, level.owner).await? {
+            if let Some(held) = change.held_as(level.owner).await? {
+                let event = held.event(EventKind::QuotaNearlyUsed);
                 let used = format!("{} of {}", level.used, level.limit);
                 change.note(event.with("period", level.period.as_str()).with("used", used));
                 told += 1;
@@ -157,73 +187,18 @@ impl ControlPlane {
     }
 }
 
-/// The holder's row, and what tells of a change of its quota, if the actor may make one.
-async fn require_holder(
-    change: &mut Change,
-    holder: &QuotaHolder,
-) -> Result<(QuotaOwner, Event), ControlError> {
-    let event = Event::new(EventKind::QuotaChanged);
-    match holder {
-        QuotaHolder::Customer(handle) => {
-            let customer = require_customer(change, handle).await?;
-            let allowed = change.require(Action::SetCustomerQuota(customer.id));
-            unknown_if_foreign(allowed, || ControlError::UnknownCustomer(handle.clone()))?;
-            let event = event.about_thing(Some(customer.id), handle.as_str());
-            Ok((QuotaOwner::Customer(customer.id), event))
-        }
-        QuotaHolder::User(name) => {
-            let user = require_user(change, name).await?;
-            let allowed = change.require(Action::SetQuota(&user));
-            unknown_if_foreign(allowed, || ControlError::UnknownUser(name.clone()))?;
-            Ok((QuotaOwner::User(user.id), event.about(&user)))
-        }
-        QuotaHolder::Key(id) => {
-            let (key, user) = require_key(change, *id).await?;
-            let allowed = change.require(Action::SetQuota(&user));
-            unknown_if_foreign(allowed, || ControlError::UnknownKey(*id))?;
-            Ok((QuotaOwner::Key(key.id), event.about(&user).with("key", id)))
-        }
-    }
-}
-
-/// What tells that most of the quota of `owner` is used; `None`: it is gone.
-async fn event_about(change: &mut Change, owner: QuotaOwner) -> Result<Option<Event>, ControlError> {
-    let event = Event::new(EventKind::QuotaNearlyUsed);
-    let about = |event: Event, user: Option<UserRecord>| user.map(|user| event.about(&user));
-    Ok(match owner {
-        QuotaOwner::Customer(id) => {
-            let customer = change.customer_by_id(id).await?;
-            customer.map(|customer| event.about_thing(Some(id), customer.handle.as_str()))
-        }
-        QuotaOwner::User(id) => about(event, change.user_by_id(id).await?),
-        QuotaOwner::Key(id) => match change.key(id).await? {
-            Some(key) => about(event.with("key", id), change.user_by_id(key.user).await?),
-            None => None,
-        },
-    })
-}
-
-fn unknown_if_foreign(
-    result: Result<(), ControlError>,
-    unknown: impl FnOnce() -> ControlError,
-) -> Result<(), ControlError> {
-    match result {
-        Err(ControlError::Forbidden(Forbidden::Unknown)) => Err(unknown()),
-        other => other,
-    }
-}
-
-fn state(quota: ListedQuota, sums: QuotaSums, moment: QuotaMoment) -> Result<QuotaState, StoreError> {
+fn state(quota: ListedQuota, moment: QuotaMoment) -> Result<QuotaState, StoreError> {
     let corrupt = || StoreError::Corrupt("name of a quota's owner");
     let customer: CustomerHandle = quota.customer.parse().map_err(|_| corrupt())?;
     let login = quota.login.map(|login| login.parse()).transpose().map_err(|_| corrupt())?;
     let user = login.map(|login| UserName { customer: customer.clone(), login });
     let holder = match quota.owner {
-        QuotaOwner::Customer(_) => QuotaHolder::Customer(customer),
-        QuotaOwner::User(_) => QuotaHolder::User(user.clone().ok_or_else(corrupt)?),
-        QuotaOwner::Key(id) => QuotaHolder::Key(id),
+        QuotaOwner::Customer(_) => Holder::Customer(customer),
+        QuotaOwner::User(_) => Holder::User(user.clone().ok_or_else(corrupt)?),
+        QuotaOwner::Key(id) => Holder::Key(id),
     };
-    Ok(QuotaState { holder, user, terms: quota.terms, uses: uses(quota.terms, sums, moment) })
+    let ListedQuota { description, terms, sums, .. } = quota;
+    Ok(QuotaState { holder, user, description, terms, uses: uses(terms, sums, moment) })
 }
 
 fn uses(terms: QuotaTerms, sums: QuotaSums, moment: QuotaMoment) -> Vec<QuotaUse> {
@@ -238,8 +213,8 @@ impl QuotaState {
     /// The key whose quota it is, if it is one's.
     pub const fn key(&self) -> Option<KeyId> {
         match self.holder {
-            QuotaHolder::Key(id) => Some(id),
-            QuotaHolder::Customer(_) | QuotaHolder::User(_) => None,
+            Holder::Key(id) => Some(id),
+            Holder::Customer(_) | Holder::User(_) => None,
         }
     }
 }
@@ -250,11 +225,11 @@ mod tests {
 
     use super::super::control_plane::tests::{NOW, plane};
     use super::*;
-    use crate::auth::{Actor, CustomerToMake, KeyToMake, Means, PasswordEnd, UserActor};
+    use crate::auth::{Actor, CustomerToMake, Forbidden, KeyToMake, Means, PasswordEnd, UserActor};
     use crate::model::{ClientIp, MfaRequirement, Recognised, Service};
     use crate::store::{AuditFilter, UsageCount, UsageHour};
 
-    fn holder(text: &str) -> QuotaHolder {
+    fn holder(text: &str) -> Holder {
         text.parse().unwrap()
     }
 
@@ -349,7 +324,36 @@ mod tests {
         assert!(alex.quotas_of_user(&"acme/admin".parse().unwrap()).await.is_err());
         assert!(alex.quotas(Some(&"acme".parse().unwrap())).await.is_err());
         assert_eq!(admin.quotas(Some(&"acme".parse().unwrap())).await.unwrap().len(), 3);
+        let acme = plane.user(&"acme/alex".parse().unwrap()).await.unwrap().customer;
+        for refused in [&alex, &stranger] {
+            assert!(refused.list_quotas(acme, 0).await.is_err());
+        }
         assert!(admin.quotas(None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_list_is_cut_into_parts_of_fifty_and_begins_anew_beyond_its_end() {
+        let (_folder, plane) = plane().await;
+        let order = KeyToMake::new("acme/alex".parse().unwrap(), "CI", "api".parse().unwrap());
+        let count = NonZeroU32::new(QUOTAS_OF_A_PART).unwrap();
+        let keys = plane.create_keys(&order, count, PasswordEnd::Accepted).await.unwrap().keys;
+        let mut change = plane.store.mutate().await.unwrap();
+        for key in keys {
+            change.set_quota(QuotaOwner::Key(key.id), Some(terms(Some(5), None))).await.unwrap();
+        }
+        change.commit().await.unwrap();
+        plane.set_quota(&holder("user:acme/alex"), Some(terms(Some(5), None))).await.unwrap();
+        let alex = plane.user(&"acme/alex".parse().unwrap()).await.unwrap();
+        let part = async |part| plane.list_quotas(alex.customer, part).await.unwrap();
+        let first = part(0).await;
+        assert_eq!((first.quotas.len(), first.part, first.matching), (50, 0, 51));
+        assert_eq!(first.quotas[0].holder, holder("user:acme/alex"));
+        assert_eq!(first.quotas[1].description.as_deref(), Some("CI"));
+        let last = part(1).await;
+        assert_eq!((last.quotas.len(), last.part, last.matching), (1, 1, 51));
+        for beyond in [2, u32::MAX] {
+            assert_eq!(part(beyond).await, first);
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use super::decision::{Denial, DenialReason, ExhaustedQuota, Permit, Refusal};
 use crate::model::{QuotaMoment, QuotaOwner, Timestamp};
 use crate::store::Index;
+use crate::store::index::Metering;
 
 /// Counts a request against the quotas of the key, the user and the customer that `permit` is of, as far as they have
 /// any; where one is used up, it is counted against none.
@@ -24,11 +25,26 @@ pub(super) fn take(index: &Index, permit: &Permit, now: Timestamp) -> Result<(),
     })
 }
 
+/// Has the key, the user or the customer that `permit` is of a quota now, whenever the permit was given?
+pub(super) fn are_in_force(index: &Index, permit: &Permit) -> bool {
+    let (quotas, user) = (index.quotas(), permit.user());
+    // Where there is none at all, nothing of the user is looked at.
+    if quotas.is_empty() {
+        return false;
+    }
+    let owners = [
+        permit.key_id().map(QuotaOwner::Key),
+        Some(QuotaOwner::User(user.id())),
+        Some(QuotaOwner::Customer(user.customer().id())),
+    ];
+    owners.into_iter().flatten().any(|owner| quotas.metering(owner) == Metering::On)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Decision;
     use crate::auth::testing::{NOW, PASSWORD, World};
+    use crate::auth::{Decision, QuotasInForce};
     use crate::config::Limits;
     use crate::model::{QuotaPeriod, QuotaTerms, Service};
 
@@ -89,10 +105,20 @@ mod tests {
         let world = World::new(Limits::default()).await;
         let (text, record) = world.add_key("api,isproxy").await;
         let Decision::Allow(permit) = world.key(&text, Service::IsProxy).await else { panic!() };
-        assert_eq!(world.authenticator.quotas_in_force(), crate::auth::QuotasInForce::None);
+        let (other, _) = world.add_key("isproxy").await;
+        let Decision::Allow(by_other_key) = world.key(&other, Service::IsProxy).await else { panic!() };
+        let in_force = |permit| world.authenticator.quotas_in_force(permit);
+        assert_eq!(in_force(&permit), QuotasInForce::None);
         // Given while the session is open.
         set(&world, QuotaOwner::Key(record.id), Some(terms(Some(2), None))).await;
-        assert_eq!(world.authenticator.quotas_in_force(), crate::auth::QuotasInForce::Some);
+        assert_eq!(in_force(&permit), QuotasInForce::Some);
+        assert_eq!(in_force(&by_other_key), QuotasInForce::None, "sessions of others go on as before");
+        let customer = world.index.user(world.user).unwrap().customer().id();
+        for owner in [QuotaOwner::User(world.user), QuotaOwner::Customer(customer)] {
+            set(&world, owner, Some(terms(Some(100), None))).await;
+            assert_eq!(in_force(&by_other_key), QuotasInForce::Some, "{owner:?}");
+            set(&world, owner, None).await;
+        }
         for _ in 0..3 {
             assert!(denial(&world.key(&text, Service::IsProxy).await).is_none());
         }

@@ -354,6 +354,8 @@ impl<'a> Action<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::KeyKind::{Door, Manage};
+    use super::ListChange::{Narrows, Widens};
     use super::*;
     use crate::model::{AccessPoints, AllowList, MfaRequirement, Timestamp, UserId};
 
@@ -384,38 +386,63 @@ mod tests {
         }
     }
 
-    /// Every action on `target`, by name.
-    fn actions(target: &UserRecord) -> Vec<(&'static str, Action<'_>)> {
-        use ListChange::{Narrows, Widens};
-        let customer = target.customer;
-        vec![
-            ("view users", Action::ViewUsers(customer)),
-            ("view", Action::ViewUser(target)),
-            ("create", Action::CreateUser(customer, NewRights::None)),
-            ("create with rights", Action::CreateUser(customer, NewRights::Some)),
-            ("first sign-in", Action::ChooseFirstSignIn(customer)),
-            ("profile", Action::EditProfile(target)),
-            ("access", Action::EditAccess(target)),
-            ("activation", Action::SetActivation(target)),
-            ("delete", Action::DeleteUser(target)),
-            ("rights", Action::SetRights(target)),
-            ("require MFA", Action::RequireMfa(target)),
-            ("reset MFA", Action::ResetMfa(target)),
-            ("password", Action::SetPassword(target)),
-            ("allow password", Action::AllowPassword(target)),
-            ("link", Action::IssueLink(target)),
-            ("narrow list", Action::SetAllowList(target, Narrows)),
-            ("widen list", Action::SetAllowList(target, Widens)),
-            ("customer list", Action::SetCustomerAllowList(customer, Widens)),
-            ("view keys", Action::ViewKeys(target)),
-            ("keys", Action::ChangeKeys(target, KeyKind::Door)),
-            ("manage keys", Action::ChangeKeys(target, KeyKind::Manage)),
-            ("widen key list", Action::SetKeyAllowList(target, KeyKind::Door, Widens)),
-            ("activity", Action::ViewActivity(customer)),
-            ("own MFA", Action::OwnMfa(target)),
-            ("own password", Action::OwnPassword(target)),
-            ("operate", Action::Operate),
-        ]
+    /// Makes `actions` and, of the same lines, a match over all kinds: one that is left out here does not compile.
+    macro_rules! actions {
+        ($target:ident; $($name:literal, $kind:pat => $action:expr;)*) => {
+            /// Every action on `target`, by name.
+            fn actions($target: &UserRecord) -> Vec<(&'static str, Action<'_>)> {
+                let name = |action| match action {
+                    $($kind => $name,)*
+                };
+                [$($action),*].map(|action| (name(action), action)).into()
+            }
+        };
+    }
+
+    actions! {
+        target;
+        "view users", Action::ViewUsers(_) => Action::ViewUsers(target.customer);
+        "view", Action::ViewUser(_) => Action::ViewUser(target);
+        "create", Action::CreateUser(_, NewRights::None) =>
+            Action::CreateUser(target.customer, NewRights::None);
+        "create with rights", Action::CreateUser(_, NewRights::Some) =>
+            Action::CreateUser(target.customer, NewRights::Some);
+        "first sign-in", Action::ChooseFirstSignIn(_) => Action::ChooseFirstSignIn(target.customer);
+        "profile", Action::EditProfile(_) => Action::EditProfile(target);
+        "access", Action::EditAccess(_) => Action::EditAccess(target);
+        "activation", Action::SetActivation(_) => Action::SetActivation(target);
+        "delete", Action::DeleteUser(_) => Action::DeleteUser(target);
+        "rights", Action::SetRights(_) => Action::SetRights(target);
+        "require MFA", Action::RequireMfa(_) => Action::RequireMfa(target);
+        "reset MFA", Action::ResetMfa(_) => Action::ResetMfa(target);
+        "password", Action::SetPassword(_) => Action::SetPassword(target);
+        "allow password", Action::AllowPassword(_) => Action::AllowPassword(target);
+        "link", Action::IssueLink(_) => Action::IssueLink(target);
+        "narrow list", Action::SetAllowList(_, Narrows) => Action::SetAllowList(target, Narrows);
+        "widen list", Action::SetAllowList(_, Widens) => Action::SetAllowList(target, Widens);
+        "narrow customer list", Action::SetCustomerAllowList(_, Narrows) =>
+            Action::SetCustomerAllowList(target.customer, Narrows);
+        "widen customer list", Action::SetCustomerAllowList(_, Widens) =>
+            Action::SetCustomerAllowList(target.customer, Widens);
+        "view keys", Action::ViewKeys(_) => Action::ViewKeys(target);
+        "keys", Action::ChangeKeys(_, Door) => Action::ChangeKeys(target, Door);
+        "manage keys", Action::ChangeKeys(_, Manage) => Action::ChangeKeys(target, Manage);
+        "narrow key list", Action::SetKeyAllowList(_, Door, Narrows) =>
+            Action::SetKeyAllowList(target, Door, Narrows);
+        "widen key list", Action::SetKeyAllowList(_, Door, Widens) =>
+            Action::SetKeyAllowList(target, Door, Widens);
+        "narrow manage key list", Action::SetKeyAllowList(_, Manage, Narrows) =>
+            Action::SetKeyAllowList(target, Manage, Narrows);
+        "widen manage key list", Action::SetKeyAllowList(_, Manage, Widens) =>
+            Action::SetKeyAllowList(target, Manage, Widens);
+        "view customer quota", Action::ViewCustomerQuota(_) => Action::ViewCustomerQuota(target.customer);
+        "view quotas", Action::ViewQuotas(_) => Action::ViewQuotas(target.customer);
+        "quota", Action::SetQuota(_) => Action::SetQuota(target);
+        "customer quota", Action::SetCustomerQuota(_) => Action::SetCustomerQuota(target.customer);
+        "activity", Action::ViewActivity(_) => Action::ViewActivity(target.customer);
+        "own MFA", Action::OwnMfa(_) => Action::OwnMfa(target);
+        "own password", Action::OwnPassword(_) => Action::OwnPassword(target);
+        "operate", Action::Operate => Action::Operate;
     }
 
     fn allowed(asker: &UserRecord, via: Via, target: &UserRecord) -> Vec<&'static str> {
@@ -434,45 +461,78 @@ mod tests {
         let lists = user(7, "acme/lists", false, &[Permission::ManageIpWhitelist]);
         let auditor = user(8, "acme/auditor", false, &[Permission::ViewAudit]);
         let fresh = Via::FreshSession;
-        let own = ["view", "profile", "own MFA", "own password"];
+        // The customer's quota counts everybody's requests, so that everybody sees it.
+        let own = ["view", "profile", "view customer quota", "own MFA", "own password"];
         assert_eq!(allowed(&plain, fresh, &plain), own);
-        assert!(allowed(&plain, fresh, &other).is_empty());
+        assert_eq!(allowed(&plain, fresh, &other), ["view customer quota"]);
         assert_eq!(
             allowed(&keys, fresh, &keys),
-            ["view", "profile", "view keys", "keys", "widen key list", "own MFA", "own password"]
+            [
+                "view",
+                "profile",
+                "view keys",
+                "keys",
+                "narrow key list",
+                "widen key list",
+                "view customer quota",
+                "own MFA",
+                "own password"
+            ]
         );
-        assert!(allowed(&keys, fresh, &other).is_empty());
+        assert_eq!(allowed(&keys, fresh, &other), ["view customer quota"]);
         assert_eq!(
             allowed(&users, fresh, &other),
-            ["view users", "view", "create", "first sign-in", "profile", "access", "activation"]
+            [
+                "view users",
+                "view",
+                "create",
+                "first sign-in",
+                "profile",
+                "access",
+                "activation",
+                "view customer quota"
+            ]
         );
         for beyond in [&admin, &keys, &lists] {
             assert_eq!(
                 allowed(&users, fresh, beyond),
-                ["view users", "view", "create", "first sign-in"],
+                ["view users", "view", "create", "first sign-in", "view customer quota"],
                 "{}",
                 beyond.name
             );
         }
         assert_eq!(
             allowed(&users, fresh, &users),
-            ["view users", "view", "create", "first sign-in", "profile", "own MFA", "own password"]
+            [
+                "view users",
+                "view",
+                "create",
+                "first sign-in",
+                "profile",
+                "view customer quota",
+                "own MFA",
+                "own password"
+            ]
         );
-        assert_eq!(allowed(&lists, fresh, &other), ["view users", "view", "narrow list", "widen list"]);
-        assert_eq!(allowed(&lists, fresh, &admin), ["view users", "view"]);
+        assert_eq!(
+            allowed(&lists, fresh, &other),
+            ["view users", "view", "narrow list", "widen list", "view customer quota"]
+        );
+        assert_eq!(allowed(&lists, fresh, &admin), ["view users", "view", "view customer quota"]);
         assert_eq!(
             allowed(&lists, fresh, &lists),
-            ["view users", "view", "profile", "own MFA", "own password"]
+            ["view users", "view", "profile", "view customer quota", "own MFA", "own password"]
         );
-        assert_eq!(allowed(&auditor, fresh, &other), ["activity"]);
+        assert_eq!(allowed(&auditor, fresh, &other), ["view customer quota", "activity"]);
         let all: Vec<_> = actions(&other).into_iter().map(|(name, _)| name).collect();
         let but = |excepted: &[&str]| {
             all.iter().copied().filter(|name| !excepted.contains(name)).collect::<Vec<_>>()
         };
         for target in [&other, &second] {
-            assert_eq!(allowed(&admin, fresh, target), but(&["own MFA", "own password", "operate"]));
+            let beyond = ["customer quota", "own MFA", "own password", "operate"];
+            assert_eq!(allowed(&admin, fresh, target), but(&beyond));
         }
-        assert_eq!(allowed(&admin, fresh, &admin), but(&["reset MFA", "operate"]));
+        assert_eq!(allowed(&admin, fresh, &admin), but(&["reset MFA", "customer quota", "operate"]));
     }
 
     #[test]
@@ -502,15 +562,29 @@ mod tests {
                 "activation",
                 "delete",
                 "narrow list",
+                "narrow customer list",
                 "view keys",
                 "keys",
+                "narrow key list",
+                "view customer quota",
+                "view quotas",
+                "quota",
                 "activity"
             ]
         );
         let second = user(3, "acme/second", true, &[]);
         assert_eq!(
             allowed(&admin, Via::ManageKey, &second),
-            ["view users", "view", "create", "view keys", "activity"]
+            [
+                "view users",
+                "view",
+                "create",
+                "narrow customer list",
+                "view keys",
+                "view customer quota",
+                "view quotas",
+                "activity"
+            ]
         );
     }
 
@@ -518,7 +592,10 @@ mod tests {
     fn s96_an_old_session_looks_and_changes_nothing() {
         let admin = user(1, "acme/admin", true, &[]);
         let other = user(2, "acme/other", false, &[]);
-        assert_eq!(allowed(&admin, Via::Session, &other), ["view users", "view", "view keys", "activity"]);
+        assert_eq!(
+            allowed(&admin, Via::Session, &other),
+            ["view users", "view", "view keys", "view customer quota", "view quotas", "activity"]
+        );
         let told = allow(Asker { user: &admin, via: Via::Session }, Action::ResetMfa(&other));
         assert_eq!(told, Err(Forbidden::StaleAuthentication));
         let told = allow(Asker { user: &other, via: Via::Session }, Action::ResetMfa(&admin));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::operator::{ConfigArgument, Operator};
 use super::output;
-use crate::auth::{AllowListOwner, MissingStore};
+use crate::auth::{Holder, MissingStore};
 use crate::model::{AllowList, AllowListError};
 
 /// Narrow where a customer, a user or a key may come from
@@ -27,7 +27,7 @@ enum AllowCommand {
     #[command(after_help = "Example: latchkey allow add customer:acme 192.0.2.0/24")]
     Add {
         /// customer:HANDLE, user:CUSTOMER/LOGIN or key:ID
-        owner: AllowListOwner,
+        owner: Holder,
         /// Addresses or networks (CIDR)
         #[arg(required = true, value_name = "CIDR", value_parser = one_network)]
         networks: Vec<AllowList>,
@@ -36,7 +36,7 @@ enum AllowCommand {
     #[command(after_help = "Example: latchkey allow remove user:acme/alex 192.0.2.0/24")]
     Remove {
         /// customer:HANDLE, user:CUSTOMER/LOGIN or key:ID
-        owner: AllowListOwner,
+        owner: Holder,
         /// Networks as they stand in the list
         #[arg(required = true, value_name = "CIDR", value_parser = one_network)]
         networks: Vec<AllowList>,
@@ -45,7 +45,7 @@ enum AllowCommand {
     #[command(after_help = "Example: latchkey allow list key:key_0c1x8n4t7q2vz --json")]
     List {
         /// customer:HANDLE, user:CUSTOMER/LOGIN or key:ID
-        owner: AllowListOwner,
+        owner: Holder,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -89,7 +89,7 @@ pub(super) fn all_of(networks: &[AllowList]) -> AllowList {
     AllowList::new(networks.iter().flat_map(AllowList::networks).copied())
 }
 
-fn describe(owner: &AllowListOwner, list: &AllowList) -> String {
+fn describe(owner: &Holder, list: &AllowList) -> String {
     if list.is_empty() {
         format!("{owner} may come from everywhere")
     } else {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_not_told_as_a_narrow_one() {
-        let owner: AllowListOwner = "user:acme/alex".parse().unwrap();
+        let owner: Holder = "user:acme/alex".parse().unwrap();
         assert_eq!(describe(&owner, &AllowList::default()), "user:acme/alex may come from everywhere");
         let one = one_network("192.0.2.0/24").unwrap();
         assert_eq!(describe(&owner, &one), "user:acme/alex may come from 192.0.2.0/24");

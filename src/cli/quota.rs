@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::operator::{ConfigArgument, Operator};
 use super::{UsageError, output};
-use crate::auth::{MissingStore, QuotaHolder, QuotaState};
+use crate::auth::{Holder, MissingStore, QuotaState};
 use crate::model::{CustomerHandle, QuotaPeriod, QuotaTerms};
 
 /// Say how many requests a customer, a user or a key may make
@@ -28,7 +28,7 @@ enum QuotaCommand {
     #[command(after_help = "Example: latchkey quota set customer:acme --month 1000000")]
     Set {
         /// customer:HANDLE, user:CUSTOMER/LOGIN or key:ID
-        holder: QuotaHolder,
+        holder: Holder,
         /// Requests a day
         #[arg(long, value_name = "N", required_unless_present = "month")]
         day: Option<u64>,
@@ -40,7 +40,7 @@ enum QuotaCommand {
     #[command(after_help = "Example: latchkey quota remove key:key_0c1x8n4t7q2vz")]
     Remove {
         /// customer:HANDLE, user:CUSTOMER/LOGIN or key:ID
-        holder: QuotaHolder,
+        holder: Holder,
     },
     /// List quotas with what is used of them; figures are seconds old
     #[command(after_help = "Example: latchkey quota list acme --json")]
@@ -76,13 +76,13 @@ pub(super) fn run(arguments: QuotaArguments) -> Result<()> {
     }
 }
 
-fn set(config: &ConfigArgument, holder: &QuotaHolder, terms: Option<QuotaTerms>) -> Result<()> {
+fn set(config: &ConfigArgument, holder: &Holder, terms: Option<QuotaTerms>) -> Result<()> {
     let operator = Operator::open(config, MissingStore::Refuse)?;
     let revision = operator.run(operator.control.set_quota(holder, terms))?;
     operator.announce(&describe(holder, terms), revision)
 }
 
-fn describe(holder: &QuotaHolder, terms: Option<QuotaTerms>) -> String {
+fn describe(holder: &Holder, terms: Option<QuotaTerms>) -> String {
     match terms {
         Some(terms) => format!("{holder} may make so many requests: {terms}"),
         None => format!("{holder} may make as many requests as it likes"),
@@ -123,6 +123,7 @@ mod tests {
         QuotaState {
             holder: "user:acme/alex".parse().unwrap(),
             user: Some("acme/alex".parse().unwrap()),
+            description: None,
             terms: QuotaTerms::new(Some(10), None).unwrap(),
             uses: vec![QuotaUse { period: QuotaPeriod::Day, limit: 10, used: 3, ends_at }],
         }

@@ -1,5 +1,6 @@
 //! What is done at each address: one file an area, each with its routes.
 
+mod account_quotas;
 mod account_user;
 mod activity;
 mod allow_list;
@@ -69,6 +70,7 @@ pub(super) fn routes() -> Router<ConsoleState> {
         .merge(allow_list::routes())
         .merge(usage::routes())
         .merge(quotas::routes())
+        .merge(account_quotas::routes())
         .merge(api_reference::routes())
 }
 

@@ -51,6 +51,11 @@ pub(super) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     if parameters.is_empty() { path.to_owned() } else { format!("{path}?{}", query.finish()) }
 }
 
+/// The number, from 0, of the part of a list that the field `page` of an address means; what is no number means the first.
+pub(super) fn part_of(page: &str) -> u32 {
+    page.parse::<u32>().unwrap_or(1).saturating_sub(1)
+}
+
 /// A path to go on to that a form brought: of this console, or the start page. A second slash or a backslash would make
 /// a browser read a host into it.
 pub fn own_path(next: &str) -> &str {

@@ -3,6 +3,7 @@
 //! The structs hold texts and choices, not records: whoever answers a request fills them in. Form fields are named in
 //! the comment of the page that has the form. Every form also sends `csrf`.
 
+pub mod account_quotas;
 pub mod activity;
 pub mod allow_list;
 pub mod api_keys;

@@ -4,6 +4,7 @@
 //! Plain data with its markup; who may see what, the handlers ask `auth`. Used by `pages`.
 
 use super::frame::Moment;
+use crate::figures::grouped;
 use crate::model::{AccessPoint, AccessPoints, Service, ServiceScope};
 
 /// Is a control on the page? Whoever lacks the right does not see it.
@@ -33,7 +34,41 @@ pub struct Paging {
     pub next: Option<String>,
 }
 
+/// A part of a list that is cut into parts of the same length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which one it is, from 0.
+    pub number: u32,
+    /// How many a part holds at most.
+    pub length: u32,
+    /// How many this one holds.
+    pub shown: usize,
+    /// How many the whole list holds.
+    pub matching: usize,
+}
+
 impl Paging {
+    /// The paging of `part`, of things that are called `one` and `many`. `address` makes the address of a part of what its
+    /// field `page` says: the number from 1, and nothing for the first.
+    pub fn of(part: Part, (one, many): (&str, &str), address: impl Fn(&str) -> String) -> Self {
+        let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
+        let Part { number, length, shown, matching } = part;
+        let before = usize::try_from(number.saturating_mul(length)).unwrap_or(usize::MAX);
+        let (first, last) = (before.saturating_add(1), before.saturating_add(shown));
+        let name = if matching == 1 { one } else { many };
+        let summary = match (number, last >= matching) {
+            (0, true) if shown == 0 => String::new(),
+            (0, true) => format!("{} {name}", count(matching)),
+            _ => format!("{}–{} of {} {name}", count(first), count(last), count(matching)),
+        };
+        let at = |number: u32| address(&if number == 0 { String::new() } else { (number + 1).to_string() });
+        Self {
+            summary,
+            previous: number.checked_sub(1).map(at),
+            next: (last < matching).then(|| at(number.saturating_add(1))),
+        }
+    }
+
     /// Is there anything to be said?
     pub const fn is_shown(&self) -> bool {
         !self.summary.is_empty() || self.previous.is_some() || self.next.is_some()
@@ -144,6 +179,24 @@ mod tests {
     #[test]
     fn a_language_is_told_in_its_own_words_where_they_are_known() {
         assert_eq!([language_name("de"), language_name("pt-BR")], ["Deutsch", "pt-BR"]);
+    }
+
+    #[test]
+    fn a_part_leads_to_those_beside_it_and_says_how_many_there_are() {
+        let paging = |number, shown, matching| {
+            let part = Part { number, length: 50, shown, matching };
+            let paging = Paging::of(part, ("user", "users"), |page| format!("/x?page={page}"));
+            (paging.summary, paging.previous.unwrap_or_default(), paging.next.unwrap_or_default())
+        };
+        let told = |summary: &str, previous: &str, next: &str| {
+            (summary.to_owned(), previous.to_owned(), next.to_owned())
+        };
+        assert_eq!(paging(0, 0, 0), told("", "", ""));
+        assert_eq!(paging(0, 1, 1), told("1 user", "", ""));
+        assert_eq!(paging(0, 50, 50), told("50 users", "", ""));
+        assert_eq!(paging(0, 50, 1_234), told("1–50 of 1,234 users", "", "/x?page=2"));
+        assert_eq!(paging(1, 50, 1_234), told("51–100 of 1,234 users", "/x?page=", "/x?page=3"));
+        assert_eq!(paging(24, 34, 1_234), told("1,201–1,234 of 1,234 users", "/x?page=24", ""));
     }
 
     #[test]

@@ -6,6 +6,15 @@ use super::records::{CustomerRecord, ListedKey, UserRecord, key_from_row};
 use super::{Store, StoreError};
 use crate::model::{ApiKeyRecord, CustomerHandle, CustomerId, KeyDigest, KeyId, Revision, UserId, UserName};
 
+/// Keys with what a list shows beside them.
+macro_rules! listed_keys {
+    () => {
+        "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
+         JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
+         LEFT JOIN key_last_used l ON l.key_id = k.id"
+    };
+}
+
 impl Store {
     /// The customer of that handle.
     pub async fn customer(&self, handle: &CustomerHandle) -> Result<Option<CustomerRecord>, StoreError> {
@@ -52,33 +61,26 @@ impl Store {
 
     /// A user's keys, or all, oldest first, with what a list shows beside them.
     pub async fn list_keys(&self, user: Option<UserId>) -> Result<Vec<ListedKey>, StoreError> {
-        sqlx::query(
-            "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
-             JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
-             LEFT JOIN key_last_used l ON l.key_id = k.id \
-             WHERE $1 IS NULL OR k.user_id = $1 ORDER BY k.created_at, k.id",
-        )
-        .bind(user.map(|id| id.0))
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(ListedKey::from_row)
-        .collect()
+        // The embedded engine finds one user's by the index of users only in a statement of its own.
+        let query = match user {
+            Some(user) => {
+                sqlx::query(concat!(listed_keys!(), " WHERE k.user_id = $1 ORDER BY k.created_at, k.id"))
+                    .bind(user.0)
+            }
+            None => sqlx::query(concat!(listed_keys!(), " ORDER BY k.created_at, k.id")),
+        };
+        query.fetch_all(&self.readers).await?.iter().map(ListedKey::from_row).collect()
     }
 
     /// The key of that id, with what a list shows beside it.
     pub async fn listed_key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError> {
-        sqlx::query(
-            "SELECT k.*, c.handle, u.login, l.used_at, l.service, l.address FROM visible_keys k \
-             JOIN users u ON u.id = k.user_id JOIN customers c ON c.id = u.customer_id \
-             LEFT JOIN key_last_used l ON l.key_id = k.id WHERE k.id = $1",
-        )
-        .bind(id.to_stored())
-        .fetch_optional(&self.readers)
-        .await?
-        .as_ref()
-        .map(ListedKey::from_row)
-        .transpose()
+        sqlx::query(concat!(listed_keys!(), " WHERE k.id = $1"))
+            .bind(id.to_stored())
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(ListedKey::from_row)
+            .transpose()
     }
 
     /// The key of that id.

@@ -24,30 +24,6 @@ pub struct QuotaSums {
     pub month: u64,
 }
 
-/// A quota and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedQuota {
-    /// Whose it is.
-    pub owner: QuotaOwner,
-    /// The customer's handle.
-    pub customer: String,
-    /// The login name of the user, or of the key's user; `None` for a customer.
-    pub login: Option<String>,
-    /// How much may be used.
-    pub terms: QuotaTerms,
-}
-
-/// Whose quotas are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotasOf {
-    /// All.
-    Everybody,
-    /// A customer's, and those of its users and their keys.
-    Customer(CustomerId),
-    /// A customer's, and those of one of its users and its keys.
-    User(CustomerId, UserId),
-}
-
 impl QuotaSums {
     /// Within a period.
     pub const fn of(self, period: QuotaPeriod) -> u64 {
@@ -62,40 +38,6 @@ impl Store {
     /// The quota of `owner`, if it has one.
     pub async fn quota(&self, owner: QuotaOwner) -> Result<Option<QuotaTerms>, StoreError> {
         of(&mut *self.readers.acquire().await?, owner).await
-    }
-
-    /// The quotas `among` those that there are: by customer and login name, the customer's own first, then a user's, then
-    /// those of the user's keys.
-    pub async fn quotas(&self, among: QuotasOf) -> Result<Vec<ListedQuota>, StoreError> {
-        let (customer, user) = match among {
-            QuotasOf::Everybody => (None, None),
-            QuotasOf::Customer(customer) => (Some(customer.0), None),
-            QuotasOf::User(customer, user) => (Some(customer.0), Some(user.0)),
-        };
-        sqlx::query(
-            "SELECT q.kind, q.subject_id, q.day, q.month, c.handle, u.login FROM quotas q \
-             LEFT JOIN visible_keys k ON q.kind = 'key' AND k.id = q.subject_id \
-             LEFT JOIN visible_users u \
-             ON u.id = CASE q.kind WHEN 'key' THEN k.user_id WHEN 'user' THEN q.subject_id END \
-             JOIN visible_customers c \
-             ON c.id = CASE q.kind WHEN 'customer' THEN q.subject_id ELSE u.customer_id END \
-             WHERE ($1 IS NULL OR c.id = $1) AND ($2 IS NULL OR u.id = $2 OR u.id IS NULL) \
-             ORDER BY c.handle, COALESCE(u.login, ''), CASE q.kind WHEN 'key' THEN 1 ELSE 0 END, q.subject_id",
-        )
-        .bind(customer)
-        .bind(user)
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(ListedQuota {
-                owner: owner_from_row(row)?,
-                customer: row.try_get("handle")?,
-                login: row.try_get("login")?,
-                terms: terms_from_row(row)?,
-            })
-        })
-        .collect()
     }
 
     /// What is used of every quota in the day and the month of `moment`; who used nothing is left out.
@@ -283,7 +225,7 @@ const fn stored(owner: QuotaOwner) -> (&'static str, i64) {
     }
 }
 
-fn owner_from_row(row: &AnyRow) -> Result<QuotaOwner, StoreError> {
+pub(super) fn owner_from_row(row: &AnyRow) -> Result<QuotaOwner, StoreError> {
     let id = row.try_get("subject_id")?;
     match row.try_get::<&str, _>("kind")? {
         "customer" => Ok(QuotaOwner::Customer(CustomerId(id))),
@@ -293,7 +235,7 @@ fn owner_from_row(row: &AnyRow) -> Result<QuotaOwner, StoreError> {
     }
 }
 
-fn terms_from_row(row: &AnyRow) -> Result<QuotaTerms, StoreError> {
+pub(super) fn terms_from_row(row: &AnyRow) -> Result<QuotaTerms, StoreError> {
     let limit = |column| -> Result<Option<u64>, StoreError> {
         let stored: Option<i64> = row.try_get(column)?;
         Ok(stored.map(unsigned))
@@ -301,7 +243,7 @@ fn terms_from_row(row: &AnyRow) -> Result<QuotaTerms, StoreError> {
     QuotaTerms::new(limit("day")?, limit("month")?).map_err(|_| StoreError::Corrupt("quota"))
 }
 
-fn sums_from_row(row: &AnyRow) -> Result<QuotaSums, StoreError> {
+pub(super) fn sums_from_row(row: &AnyRow) -> Result<QuotaSums, StoreError> {
     Ok(QuotaSums { day: unsigned(row.try_get("in_day")?), month: unsigned(row.try_get("in_month")?) })
 }
 
@@ -394,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_quota_is_replaced_listed_and_goes_with_its_owner() {
+    async fn a_quota_is_replaced_and_goes_with_its_owner() {
         let (_folder, store, customer, user) = store_with_a_user().await;
         let (of_user, of_customer) = (QuotaOwner::User(user), QuotaOwner::Customer(customer));
         let mut change = store.mutate().await.unwrap();
@@ -403,15 +345,6 @@ mod tests {
         change.set_quota(of_customer, Some(terms(Some(5), None))).await.unwrap();
         change.commit().await.unwrap();
         assert_eq!(store.quota(of_user).await.unwrap(), Some(terms(None, Some(30))));
-        let listed = store.quotas(QuotasOf::Customer(customer)).await.unwrap();
-        for among in [QuotasOf::Everybody, QuotasOf::User(customer, user)] {
-            assert_eq!(listed, store.quotas(among).await.unwrap());
-        }
-        let told: Vec<_> = listed.iter().map(|quota| (quota.owner, quota.login.as_deref())).collect();
-        assert_eq!(told, [(of_customer, None), (of_user, Some("alex"))]);
-        assert!(store.quotas(QuotasOf::Customer(CustomerId(customer.0 + 1))).await.unwrap().is_empty());
-        let of_another = store.quotas(QuotasOf::User(customer, UserId(user.0 + 1))).await.unwrap();
-        assert_eq!(of_another.len(), 1);
         let mut change = store.mutate().await.unwrap();
         change.delete_user(user, NOW).await.unwrap();
         change.delete_customer(customer).await.unwrap();

@@ -330,9 +330,16 @@ impl DoorMetrics {
     /// A request was answered with `status` (HTTP, or 100 / 400 of the line protocol). Anything outside 100 to 599 is
     /// no answer and is not counted.
     pub fn answered(&self, status: u16) {
+        self.answered_times(status, 1);
+    }
+
+    /// So many requests were answered with `status`.
+    pub fn answered_times(&self, status: u16, times: u32) {
         let class = usize::from(status / 100).checked_sub(1);
-        if let Some(answers) = class.and_then(|class| self.counts.answers.get(class)) {
-            count(answers);
+        if let Some(answers) = class.and_then(|class| self.counts.answers.get(class))
+            && times > 0
+        {
+            answers.fetch_add(times.into(), Ordering::Relaxed);
         }
     }
 
@@ -477,8 +484,11 @@ mod tests {
         for status in [0, 99, 100, 101, 204, 304, 400, 499, 503, 599, 600, u16::MAX] {
             door.answered(status);
         }
+        for (status, times) in [(100, 5), (400, 0), (600, 7)] {
+            door.answered_times(status, times);
+        }
         let text = metrics.render();
-        for (class, expected) in [("1xx", 2), ("2xx", 1), ("3xx", 1), ("4xx", 2), ("5xx", 2)] {
+        for (class, expected) in [("1xx", 7), ("2xx", 1), ("3xx", 1), ("4xx", 2), ("5xx", 2)] {
             let series = format!("latchkey_answers_total{{door=\"isproxy\",status=\"{class}\"}}");
             assert_eq!(value(&text, &series), Some(expected), "{class}");
         }

@@ -142,6 +142,9 @@ fn no_page_has_a_fault_that_axe_finds_in_light_or_dark_wide_or_small() {
     gateway.create_user("acme/gone");
     gateway.cli(&["user", "deactivate", "acme/gone"]).expect_success();
     let key = gateway.create_key_with("acme/alex", &["--scope", "api,isproxy", "--expires", "90d"]);
+    for holder in ["customer:acme", &format!("user:acme/{longest}"), &format!("key:{}", key.id)] {
+        gateway.cli(&["quota", "set", holder, "--month", "1"]).expect_success();
+    }
     assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
     let more = json!({ "key": key.id, "longest": longest });
     tell(&gateway, "every_page.mjs", &more);

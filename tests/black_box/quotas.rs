@@ -106,6 +106,35 @@ fn at_isproxy_each_request_counts_and_over_the_quota_gets_error_while_the_sessio
 }
 
 #[test]
+fn each_key_of_one_shot_requests_that_a_quota_refuses_is_in_the_log_and_explained() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let keys = [gateway.create_key("acme/admin"), gateway.create_key("acme/admin")];
+    let mut session = gateway.connect("isproxy");
+    for key in &keys {
+        set(&gateway, &format!("key:{}", key.id), 1);
+        assert_eq!(session.ask(&format!("IS {} one.com", key.text)), "one.com available");
+    }
+    for key in &keys {
+        assert_eq!(session.ask(&format!("IS {} two.com", key.text)), "two.com error");
+    }
+    // Four credentials were judged beside.
+    let lines = gateway.access_log(6);
+    let refused: Vec<_> = lines.iter().filter(|line| line["reason"] == "quota_exhausted_key_month").collect();
+    let ids: Vec<_> = refused.iter().map(|line| line["key_id"].as_str().unwrap_or_default()).collect();
+    assert_eq!(ids, [&*keys[0].id, &*keys[1].id], "{lines:?}");
+    let told = wait_for("both refusals to be explained", || {
+        let id = refused[0]["request_id"].as_str().unwrap();
+        let told = gateway.cli(&["explain", id, "--json"]).json()["refusals"].clone();
+        Some(told).filter(|told| told.as_array().is_some_and(|all| all.len() == 2))
+    });
+    for (told, key) in told.as_array().unwrap().iter().zip(&keys) {
+        let hint = told["steps"].as_array().unwrap().last().unwrap()["hint"].as_str().unwrap().to_owned();
+        assert!(hint.contains(&format!("latchkey quota remove key:{}", key.id)), "{told}");
+    }
+}
+
+#[test]
 fn a_restart_forgets_nothing_of_what_was_used() {
     let gateway = TestGateway::start();
     gateway.create_customer("acme");

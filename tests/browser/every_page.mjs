@@ -31,6 +31,7 @@ const OF_AN_ADMINISTRATOR = [
   ["/account/activity", "Activity"],
   ["/account/activity?user=nobody", "Activity"],
   ["/account/usage", "Usage"],
+  ["/account/quotas", "Quotas"],
   ["/connect", "Connect"],
   ["/api-reference", "Management API"],
   ["/profile", "Profile"],

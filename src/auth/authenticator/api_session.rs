@@ -3,10 +3,10 @@
 //! State and address are asked again each time, by the same rules as for everything else; nothing about a session is
 //! taken for granted because it was opened once (PROTOCOL section 3, point 7).
 
-use super::{Authenticator, Standing};
+use super::{Authenticator, IndexAge, STALE, Standing};
 use crate::auth::api_sessions::{Outcome, SessionFault, Wish};
-use crate::auth::attempt::PresentedKey;
-use crate::auth::decision::{AuthMethod, Denial, DenialReason, Permit, Proof, Refusal};
+use crate::auth::attempt::{Attempt, Credential, PresentedKey};
+use crate::auth::decision::{AuthMethod, Decision, Denial, DenialReason, Permit, Proof, Refusal};
 use crate::auth::policy::{Circumstances, Entrance};
 use crate::crypto::is_session_key;
 use crate::model::{ClientIp, Recognised, Secret, Service, SessionDigest};
@@ -75,6 +75,25 @@ impl Authenticator {
         }
     }
 
+    /// Judges whoever wants to close the API session that it presents, which counts as no request: nobody must have to leave
+    /// a session open because a quota is used up. Any other credential is judged as at every request.
+    pub async fn authenticate_closing(&self, attempt: Attempt<'_>) -> Decision {
+        let Attempt { credential: Credential::Session(key), service, client_ip } = attempt else {
+            return self.authenticate(attempt).await;
+        };
+        if self.index_age() == IndexAge::TooOld {
+            return Decision::Deny(STALE);
+        }
+        match self.authenticate_session(key, service, client_ip) {
+            Ok(permit) => Decision::Allow(permit),
+            Err(denial) => {
+                let denial = self.count_failure(denial, client_ip);
+                self.usage.count_refusal(denial, service);
+                Decision::Deny(denial)
+            }
+        }
+    }
+
     /// Ends the API session that was presented; no thread lets it in any more once this returns.
     pub async fn close_api_session(&self, permit: &Permit) -> Result<(), SessionFault> {
         let Proof::Session(session) = permit.proof() else {
@@ -97,11 +116,11 @@ fn of_another_kind(permit: &Permit) -> Denial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::ExhaustedQuota;
     use crate::auth::testing::{NOW, PASSWORD, World};
-    use crate::auth::{Credential, Decision};
     use crate::config::Limits;
     use crate::crypto::hash_password;
-    use crate::model::{MfaRequirement, Timestamp};
+    use crate::model::{MfaRequirement, QuotaOwner, QuotaTerms, Timestamp};
     use crate::store::{Index, Subject};
 
     async fn world(limits: Limits) -> World {
@@ -316,6 +335,38 @@ mod tests {
         for permit in [&password, &key] {
             assert_eq!(world.authenticator.close_api_session(permit).await.err(), refused(permit));
         }
+    }
+
+    #[tokio::test]
+    async fn a_used_up_quota_keeps_no_session_open_and_closing_one_counts_as_no_request() {
+        let world = world(Limits::default()).await;
+        let (key, other) = (world.opened().await, world.opened().await);
+        let closing = async |key: &Secret<String>| {
+            let credential = Credential::Session(PresentedKey(key.expose().as_bytes()));
+            let client_ip = ClientIp::new("192.0.2.1".parse().unwrap());
+            let attempt = Attempt { credential, service: Service::Api, client_ip };
+            match world.authenticator.authenticate_closing(attempt).await {
+                Decision::Allow(permit) => Ok(permit),
+                Decision::Deny(denial) => Err(denial),
+            }
+        };
+        world.authenticator.collect_usage();
+        let terms = QuotaTerms::new(Some(1), None).unwrap();
+        let mut change = world.store.mutate().await.unwrap();
+        change.set_quota(QuotaOwner::User(world.user), Some(terms)).await.unwrap();
+        change.commit().await.unwrap();
+        world.reload().await;
+        world.authenticator.close_api_session(&closing(&other).await.unwrap()).await.unwrap();
+        assert_eq!(world.reason(&key).await, None, "the one request that may be made");
+        let used_up = DenialReason::QuotaExhausted(ExhaustedQuota::UserDay);
+        assert_eq!(world.reason(&key).await, Some(used_up));
+        world.authenticator.close_api_session(&closing(&key).await.unwrap()).await.unwrap();
+        let again = closing(&key).await.unwrap_err();
+        assert_eq!(again.reason, DenialReason::UnknownSession);
+        let counted = world.authenticator.collect_usage().uses;
+        assert_eq!(counted.iter().map(|used| used.requests).sum::<u32>(), 1, "{counted:?}");
+        world.authenticator.set_index_age(IndexAge::TooOld);
+        assert_eq!(closing(&key).await.unwrap_err().reason, DenialReason::StoreStale);
     }
 
     #[tokio::test]

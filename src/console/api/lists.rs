@@ -12,7 +12,7 @@ use super::caller::Caller;
 use super::problem::Problem;
 use super::reading::{KeyInPath, Told, UserInPath};
 use super::shapes::{allow_list, networks};
-use crate::auth::AllowListOwner;
+use crate::auth::Holder;
 
 /// Networks of one list at most.
 const NETWORKS_MAX: usize = 1_000;
@@ -34,11 +34,11 @@ struct List {
     networks: Vec<String>,
 }
 
-async fn shown(caller: &Caller, owner: AllowListOwner) -> Result<Response, Problem> {
+async fn shown(caller: &Caller, owner: Holder) -> Result<Response, Problem> {
     ok(&List { networks: networks(&caller.plane().allow_list(&owner).await?) })
 }
 
-async fn put(caller: &Caller, owner: AllowListOwner, list: &List) -> Result<Response, Problem> {
+async fn put(caller: &Caller, owner: Holder, list: &List) -> Result<Response, Problem> {
     if list.networks.len() > NETWORKS_MAX {
         return Err(Problem::invalid("`networks` is to be at most 1000"));
     }
@@ -56,7 +56,7 @@ async fn put(caller: &Caller, owner: AllowListOwner, list: &List) -> Result<Resp
     responses((status = 200, description = "The list", body = List), OfAny)
 )]
 async fn account_list(caller: Caller) -> Result<Response, Problem> {
-    shown(&caller, AllowListOwner::Customer(caller.customer().clone())).await
+    shown(&caller, Holder::Customer(caller.customer().clone())).await
 }
 
 /// Replace the account's IP whitelist
@@ -69,7 +69,7 @@ async fn account_list(caller: Caller) -> Result<Response, Problem> {
     responses((status = 204, description = "It was replaced"), OfAny, OfBody)
 )]
 async fn put_account_list(caller: Caller, Told(list): Told<List>) -> Result<Response, Problem> {
-    put(&caller, AllowListOwner::Customer(caller.customer().clone()), &list).await
+    put(&caller, Holder::Customer(caller.customer().clone()), &list).await
 }
 
 /// Show a user's IP whitelist
@@ -82,7 +82,7 @@ async fn put_account_list(caller: Caller, Told(list): Told<List>) -> Result<Resp
     responses((status = 200, description = "The list", body = List), OfAny, OfNamed)
 )]
 async fn user_list(caller: Caller, UserInPath(name): UserInPath) -> Result<Response, Problem> {
-    shown(&caller, AllowListOwner::User(name)).await
+    shown(&caller, Holder::User(name)).await
 }
 
 /// Replace a user's IP whitelist
@@ -100,7 +100,7 @@ async fn put_user_list(
     UserInPath(name): UserInPath,
     Told(list): Told<List>,
 ) -> Result<Response, Problem> {
-    put(&caller, AllowListOwner::User(name), &list).await
+    put(&caller, Holder::User(name), &list).await
 }
 
 /// Show a key's IP whitelist
@@ -113,7 +113,7 @@ async fn put_user_list(
     responses((status = 200, description = "The list", body = List), OfAny, OfNamed)
 )]
 async fn key_list(caller: Caller, KeyInPath(id): KeyInPath) -> Result<Response, Problem> {
-    shown(&caller, AllowListOwner::Key(id)).await
+    shown(&caller, Holder::Key(id)).await
 }
 
 /// Replace a key's IP whitelist
@@ -133,5 +133,5 @@ async fn put_key_list(
     KeyInPath(id): KeyInPath,
     Told(list): Told<List>,
 ) -> Result<Response, Problem> {
-    put(&caller, AllowListOwner::Key(id), &list).await
+    put(&caller, Holder::Key(id), &list).await
 }

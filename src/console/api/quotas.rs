@@ -11,7 +11,7 @@ use super::answer::{OfAny, OfBody, OfNamed, done, ok};
 use super::caller::Caller;
 use super::problem::Problem;
 use super::reading::{KeyInPath, Told, UserInPath};
-use crate::auth::{ControlError, QuotaHolder, QuotaState};
+use crate::auth::{ControlError, Holder, QuotaState};
 use crate::model::{QuotaPeriod, QuotaTerms};
 
 pub(super) fn routes() -> OpenApiRouter<ConsoleState> {
@@ -91,12 +91,12 @@ impl QuotaShape {
     }
 }
 
-async fn shown(caller: &Caller, holder: QuotaHolder) -> Result<Response, Problem> {
+async fn shown(caller: &Caller, holder: Holder) -> Result<Response, Problem> {
     let state = caller.plane().quota(&holder).await?;
     ok(&state.as_ref().map_or(QuotaShape::NONE, QuotaShape::of))
 }
 
-async fn put(caller: &Caller, holder: QuotaHolder, limits: &Limits) -> Result<Response, Problem> {
+async fn put(caller: &Caller, holder: Holder, limits: &Limits) -> Result<Response, Problem> {
     let terms = match (limits.day, limits.month) {
         (None, None) => None,
         (day, month) => {
@@ -141,7 +141,7 @@ async fn all_quotas(caller: Caller) -> Result<Response, Problem> {
     responses((status = 200, description = "The quota", body = QuotaShape), OfAny)
 )]
 async fn account_quota(caller: Caller) -> Result<Response, Problem> {
-    shown(&caller, QuotaHolder::Customer(caller.customer().clone())).await
+    shown(&caller, Holder::Customer(caller.customer().clone())).await
 }
 
 /// Show a user's quota
@@ -154,7 +154,7 @@ async fn account_quota(caller: Caller) -> Result<Response, Problem> {
     responses((status = 200, description = "The quota", body = QuotaShape), OfAny, OfNamed)
 )]
 async fn user_quota(caller: Caller, UserInPath(name): UserInPath) -> Result<Response, Problem> {
-    shown(&caller, QuotaHolder::User(name)).await
+    shown(&caller, Holder::User(name)).await
 }
 
 /// Replace a user's quota
@@ -172,7 +172,7 @@ async fn put_user_quota(
     UserInPath(name): UserInPath,
     Told(limits): Told<Limits>,
 ) -> Result<Response, Problem> {
-    put(&caller, QuotaHolder::User(name), &limits).await
+    put(&caller, Holder::User(name), &limits).await
 }
 
 /// Show a key's quota
@@ -185,7 +185,7 @@ async fn put_user_quota(
     responses((status = 200, description = "The quota", body = QuotaShape), OfAny, OfNamed)
 )]
 async fn key_quota(caller: Caller, KeyInPath(id): KeyInPath) -> Result<Response, Problem> {
-    shown(&caller, QuotaHolder::Key(id)).await
+    shown(&caller, Holder::Key(id)).await
 }
 
 /// Replace a key's quota
@@ -203,5 +203,5 @@ async fn put_key_quota(
     KeyInPath(id): KeyInPath,
     Told(limits): Told<Limits>,
 ) -> Result<Response, Problem> {
-    put(&caller, QuotaHolder::Key(id), &limits).await
+    put(&caller, Holder::Key(id), &limits).await
 }

@@ -16,7 +16,7 @@ use super::super::parts::{Evidence, LastUse, Shown};
 use super::super::visit::Person;
 use super::networks::{TypedNetworks, as_lines, read_networks, remarks};
 use super::whose::user_named;
-use crate::auth::{Action, AllowListOwner, ControlError, KeysEvidence, LetInFrom, ListChange};
+use crate::auth::{Action, ControlError, Holder, KeysEvidence, LetInFrom, ListChange};
 use crate::model::{AllowList, UserName};
 
 pub(super) fn routes() -> Router<ConsoleState> {
@@ -37,7 +37,7 @@ struct Fields {
 /// A list as it is, and whom it concerns.
 struct Target {
     of: ListOf,
-    owner: AllowListOwner,
+    owner: Holder,
     present: AllowList,
     /// The user, where it is one's list.
     user: Option<UserName>,
@@ -81,7 +81,7 @@ async fn of_user(person: &Person, login: &str) -> Result<Target, Failure> {
     let is_own = user.id == person.session().user.id;
     Ok(Target {
         of: ListOf::User(login.to_owned()),
-        owner: AllowListOwner::User(name.clone()),
+        owner: Holder::User(name.clone()),
         concerns: if is_own { Concerns::Viewer } else { Concerns::Others },
         of_customer: user.customer_allow_list.networks().len(),
         customer_list: person.shows(Action::SetCustomerAllowList(user.customer, ListChange::Widens)),
@@ -94,7 +94,7 @@ async fn of_account(person: &Person) -> Result<Target, Failure> {
     let user = &person.session().user;
     let change = Action::SetCustomerAllowList(user.customer, ListChange::Widens);
     person.require(change).map_err(ControlError::from)?;
-    let owner = AllowListOwner::Customer(user.name.customer.clone());
+    let owner = Holder::Customer(user.name.customer.clone());
     Ok(Target {
         of: ListOf::Account(user.name.customer.to_string()),
         present: person.plane().allow_list(&owner).await?,

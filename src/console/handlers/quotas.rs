@@ -1,4 +1,6 @@
-//! The quotas that count a user's requests: shown with what is used of them, and changed by those who may.
+//! The quotas that count a user's requests: shown with what is used of them, and changed by those who may. Keys are paged.
+
+use std::collections::HashMap;
 
 use axum::Router;
 use axum::response::Response;
@@ -7,23 +9,36 @@ use serde::Deserialize;
 
 use super::super::ConsoleState;
 use super::super::failure::Failure;
-use super::super::form::Form;
+use super::super::form::{Form, Queried};
 use super::super::frame::{FieldError, Link, Moment, Notice};
-use super::super::page::{page, see_other, unprocessable};
+use super::super::page::{page, part_of, see_other, unprocessable, with_query};
 use super::super::pages::quotas::{QuotaCard, QuotaForm, QuotaLevel, QuotaLine, QuotasPage, field_id};
+use super::super::parts::{Paging, Part, Shown};
 use super::super::visit::Person;
 use super::whose::Whose;
-use crate::auth::{Action, ControlError, QuotaHolder, QuotaState, QuotaUse, UserRecord};
+use crate::auth::{Action, ControlError, Holder, ListedKey, QuotaState, QuotaUse, UserRecord};
 use crate::figures::grouped;
-use crate::model::{QUOTA_MAX, QuotaPeriod, QuotaTerms};
+use crate::model::{KeyId, QUOTA_MAX, QuotaPeriod, QuotaTerms};
 
 /// Whose quota a form is about, where it is no key's.
 const OF_USER: &str = "user";
+/// Keys of one part of the page.
+const KEYS_OF_A_PART: u8 = 50;
+/// So many quotas of which most is used are told above the others; all have a tag.
+const WARNINGS_MAX: usize = 10;
 
 pub(super) fn routes() -> Router<ConsoleState> {
     Router::new()
         .route("/profile/quotas", get(show).post(save))
         .route("/account/users/{login}/quotas", get(show).post(save))
+}
+
+/// Which part of the keys is asked for: by its number, or by a key that it holds.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    page: String,
+    key: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -34,22 +49,23 @@ struct Fields {
     month: String,
 }
 
-async fn show(person: Person, whose: Whose) -> Result<Response, Failure> {
-    Ok(page(&quotas_page(&person, &whose).await?))
+async fn show(person: Person, whose: Whose, Queried(asked): Queried<Asked>) -> Result<Response, Failure> {
+    Ok(page(&quotas_page(&person, &whose, &asked).await?))
 }
 
 async fn save(person: Person, whose: Whose, Form(fields): Form<Fields>) -> Result<Response, Failure> {
     let holder = if fields.of == OF_USER {
-        QuotaHolder::User(whose.name().clone())
+        Holder::User(whose.name().clone())
     } else {
         let id = fields.of.parse().map_err(|_| Failure::not_found())?;
         // One of that user, as the address says.
-        QuotaHolder::Key(person.plane().key_of(whose.name(), id).await?.key.id)
+        Holder::Key(person.plane().key_of(whose.name(), id).await?.key.id)
     };
     let terms = match terms_of(&fields) {
         Ok(terms) => terms,
         Err(errors) => {
-            let mut again = quotas_page(&person, &whose).await?;
+            let asked = Asked { key: fields.of.clone(), ..Asked::default() };
+            let mut again = quotas_page(&person, &whose, &asked).await?;
             again.frame.errors = errors;
             for card in again.cards.iter_mut().filter(|card| card.of == fields.of) {
                 card.form = Some(QuotaForm::new(&fields.of, fields.day.clone(), fields.month.clone()));
@@ -70,7 +86,8 @@ async fn save(person: Person, whose: Whose, Form(fields): Form<Fields>) -> Resul
         }
         Err(error) => return Err(error.into()),
     }
-    Ok(see_other(&address(&whose)))
+    let key = if fields.of == OF_USER { "" } else { &fields.of };
+    Ok(see_other(&with_query(&address(&whose), &[("key", key)])))
 }
 
 /// What was typed; nothing: no quota.
@@ -98,7 +115,7 @@ fn address(whose: &Whose) -> String {
         .map_or_else(|| String::from("/profile/quotas"), |login| format!("/account/users/{login}/quotas"))
 }
 
-async fn quotas_page(person: &Person, whose: &Whose) -> Result<QuotasPage, Failure> {
+async fn quotas_page(person: &Person, whose: &Whose, asked: &Asked) -> Result<QuotasPage, Failure> {
     let plane = person.plane();
     let user = plane.user(whose.name()).await?;
     let states = plane.quotas_of_user(whose.name()).await?;
@@ -107,40 +124,79 @@ async fn quotas_page(person: &Person, whose: &Whose) -> Result<QuotasPage, Failu
         Some(_) => (format!("Quotas of {login}"), Link::new(login, format!("/account/users/{login}"))),
         None => (String::from("Quotas"), Link::new("Profile", "/profile")),
     };
+    let told = Told {
+        states: states.iter().map(|state| (&state.holder, state)).collect(),
+        form: person.shows(Action::SetQuota(&user)),
+    };
+    let mut keys = Vec::new();
+    if person.may(Action::ViewKeys(&user)) {
+        keys = plane.list_keys(Some(&user.name)).await?;
+        keys.retain(|listed| told.shows(listed));
+    }
+    let (number, of_part) = part_of_keys(&keys, asked);
+    let mut cards = if number == 0 { told.cards_of_user(&user) } else { Vec::new() };
+    cards.extend(of_part.iter().map(|listed| told.card_of_key(listed)));
+    let address = address(whose);
+    let paging = paging(&address, number, of_part.len(), keys.len());
     let mut frame = person.frame(&title, whose.place());
     frame.notices.extend(warnings(&states));
-    let cards = cards(person, &user, &states).await?;
-    Ok(QuotasPage { frame, address: address(whose), back, cards })
+    Ok(QuotasPage { frame, address, back, cards, paging })
 }
 
-/// The account's and the user's, and of the keys those that have one; all of them where they can be changed.
-async fn cards(person: &Person, user: &UserRecord, states: &[QuotaState]) -> Result<Vec<QuotaCard>, Failure> {
-    let may_change = person.may(Action::SetQuota(user));
-    let card = |of: String, title: String, holder: &QuotaHolder| {
-        let state = states.iter().find(|state| state.holder == *holder);
-        let form = (may_change && !matches!(holder, QuotaHolder::Customer(_))).then(|| form_of(&of, state));
-        let told = state.into_iter().flat_map(|state| &state.uses);
-        QuotaCard { of, title, lines: told.map(line).collect(), form }
-    };
-    let mut cards = vec![
-        card(
-            "account".into(),
-            "The whole account".into(),
-            &QuotaHolder::Customer(user.name.customer.clone()),
-        ),
-        card(OF_USER.into(), user.name.login.to_string(), &QuotaHolder::User(user.name.clone())),
-    ];
-    if person.may(Action::ViewKeys(user)) {
-        for listed in person.plane().list_keys(Some(&user.name)).await? {
-            let id = listed.key.id;
-            let has_quota = states.iter().any(|state| state.key() == Some(id));
-            if may_change || has_quota {
-                let title = format!("API key “{}”", listed.key.description);
-                cards.push(card(id.to_string(), title, &QuotaHolder::Key(id)));
-            }
-        }
+/// The part of the keys that is asked for, with its number; beyond the end the first is meant.
+fn part_of_keys<'k>(keys: &'k [ListedKey], asked: &Asked) -> (u32, &'k [ListedKey]) {
+    let parts: Vec<(u32, &[ListedKey])> = (0..).zip(keys.chunks(usize::from(KEYS_OF_A_PART))).collect();
+    let (wanted, number) = (asked.key.parse::<KeyId>().ok(), part_of(&asked.page));
+    let holds = |part: &[ListedKey]| part.iter().any(|listed| Some(listed.key.id) == wanted);
+    let named = parts.iter().find(|(_, part)| holds(part));
+    let numbered = || parts.iter().find(|(place, _)| *place == number);
+    named.or_else(numbered).or(parts.first()).copied().unwrap_or_default()
+}
+
+/// Nothing where all are on one page.
+fn paging(address: &str, number: u32, shown: usize, matching: usize) -> Paging {
+    if shown == matching {
+        return Paging::default();
     }
-    Ok(cards)
+    let part = Part { number, length: KEYS_OF_A_PART.into(), shown, matching };
+    Paging::of(part, ("API key", "API keys"), |number| with_query(address, &[("page", number)]))
+}
+
+/// What is told of quotas, by whose they are, and whether they can be changed.
+struct Told<'s> {
+    states: HashMap<&'s Holder, &'s QuotaState>,
+    form: Shown,
+}
+
+impl Told<'_> {
+    /// A key without a quota is of use only where it can be given one.
+    fn shows(&self, listed: &ListedKey) -> bool {
+        self.form.is_shown() || self.states.contains_key(&Holder::Key(listed.key.id))
+    }
+
+    /// The account's and the user's.
+    fn cards_of_user(&self, user: &UserRecord) -> Vec<QuotaCard> {
+        let account = Holder::Customer(user.name.customer.clone());
+        let own = Holder::User(user.name.clone());
+        vec![
+            self.card(String::from("account"), String::from("The whole account"), &account),
+            self.card(OF_USER.to_owned(), user.name.login.to_string(), &own),
+        ]
+    }
+
+    fn card_of_key(&self, listed: &ListedKey) -> QuotaCard {
+        let (id, title) = (listed.key.id, format!("API key “{}”", listed.key.description));
+        self.card(id.to_string(), title, &Holder::Key(id))
+    }
+
+    fn card(&self, of: String, title: String, holder: &Holder) -> QuotaCard {
+        let state = self.states.get(holder).copied();
+        // The account's is the operator's.
+        let changes = self.form.is_shown() && !matches!(holder, Holder::Customer(_));
+        let form = changes.then(|| form_of(&of, state));
+        let lines = state.into_iter().flat_map(|state| &state.uses).map(line).collect();
+        QuotaCard { of, title, lines, form }
+    }
 }
 
 fn form_of(of: &str, state: Option<&QuotaState>) -> QuotaForm {
@@ -151,7 +207,7 @@ fn form_of(of: &str, state: Option<&QuotaState>) -> QuotaForm {
     QuotaForm::new(of, limit(QuotaPeriod::Day), limit(QuotaPeriod::Month))
 }
 
-fn line(told: &QuotaUse) -> QuotaLine {
+pub(super) fn line(told: &QuotaUse) -> QuotaLine {
     let level = match (told.is_exhausted(), told.is_nearly_used()) {
         (true, _) => QuotaLevel::Exhausted,
         (false, true) => QuotaLevel::NearlyUsed,
@@ -168,9 +224,9 @@ fn line(told: &QuotaUse) -> QuotaLine {
 pub(super) fn warnings(states: &[QuotaState]) -> Vec<Notice> {
     let warning = |state: &QuotaState, told: &QuotaUse| {
         let whose = match &state.holder {
-            QuotaHolder::Customer(_) => String::from("the account"),
-            QuotaHolder::User(name) => name.login.to_string(),
-            QuotaHolder::Key(id) => format!("API key {id}"),
+            Holder::Customer(_) => String::from("the account"),
+            Holder::User(name) => name.login.to_string(),
+            Holder::Key(id) => format!("API key {id}"),
         };
         let period = match told.period {
             QuotaPeriod::Day => "today",
@@ -181,5 +237,6 @@ pub(super) fn warnings(states: &[QuotaState]) -> Vec<Notice> {
         if told.is_exhausted() { Notice::danger(text) } else { Notice::warning(text) }
     };
     let nearly = states.iter().flat_map(|state| state.uses.iter().map(move |told| (state, told)));
-    nearly.filter(|(_, told)| told.is_nearly_used()).map(|(state, told)| warning(state, told)).collect()
+    let nearly = nearly.filter(|(_, told)| told.is_nearly_used()).take(WARNINGS_MAX);
+    nearly.map(|(state, told)| warning(state, told)).collect()
 }

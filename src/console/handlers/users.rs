@@ -9,15 +9,14 @@ use super::super::ConsoleState;
 use super::super::failure::Failure;
 use super::super::form::Queried;
 use super::super::frame::{Moment, Place};
-use super::super::page::{page, with_query};
+use super::super::page::{page, part_of, with_query};
 use super::super::pages::users::{OwnMfa, Standing, UserFilter, UserRow, UsersPage};
-use super::super::parts::Paging;
+use super::super::parts::{Paging, Part};
 use super::super::visit::Person;
 use super::account_user::{standing, state};
 use crate::auth::{
     Action, ListedUser, NewRights, Presence, USERS_OF_A_PART, UserList, UserListQuery, UserSelection,
 };
-use crate::figures::grouped;
 use crate::model::{Permission, Timestamp};
 
 pub(super) fn routes() -> Router<ConsoleState> {
@@ -39,7 +38,7 @@ async fn list(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
     let query = UserListQuery {
         search: asked.search.clone(),
         selection: selection(filter),
-        part: asked.page.parse::<u32>().unwrap_or(1).saturating_sub(1),
+        part: part_of(&asked.page),
     };
     let listed = person.plane().list_users(user.customer, &query).await?;
     let paging = paging(&asked.search, filter, &listed);
@@ -56,6 +55,7 @@ async fn list(person: Person, Queried(asked): Queried<Asked>) -> Result<Response
         filter,
         without_mfa: listed.without_mfa,
         own_mfa,
+        quotas: person.shows(Action::ViewQuotas(user.customer)),
         new_user,
         rows: listed.users.into_iter().map(row).collect(),
         paging,
@@ -91,23 +91,9 @@ fn row(listed: ListedUser, last_seen: Option<Timestamp>) -> UserRow {
 }
 
 fn paging(search: &str, filter: UserFilter, listed: &UserList) -> Paging {
-    let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
-    let before = listed.part.saturating_mul(USERS_OF_A_PART);
-    let first = usize::try_from(before).unwrap_or(usize::MAX).saturating_add(1);
-    let last = first.saturating_add(listed.users.len()).saturating_sub(1);
-    let address = |number: u32| {
-        let number = if number <= 1 { String::new() } else { number.to_string() };
-        with_query("/account/users", &[("search", search), ("filter", filter.as_str()), ("page", &number)])
-    };
-    let users = if listed.matching == 1 { "user" } else { "users" };
-    let summary = match (first, last == listed.matching) {
-        (1, true) if listed.users.is_empty() => String::new(),
-        (1, true) => format!("{} {users}", count(listed.matching)),
-        _ => format!("{}–{} of {} {users}", count(first), count(last), count(listed.matching)),
-    };
-    Paging {
-        summary,
-        previous: (listed.part > 0).then(|| address(listed.part)),
-        next: (last < listed.matching).then(|| address(listed.part.saturating_add(2))),
-    }
+    let (shown, matching) = (listed.users.len(), listed.matching);
+    let part = Part { number: listed.part, length: USERS_OF_A_PART, shown, matching };
+    Paging::of(part, ("user", "users"), |number| {
+        with_query("/account/users", &[("search", search), ("filter", filter.as_str()), ("page", number)])
+    })
 }

@@ -1,11 +1,12 @@
 //! The quotas that count a user's requests: one's own (`/profile/quotas`) or those of a user of the account
-//! (`/account/users/{login}/quotas`).
+//! (`/account/users/{login}/quotas`). Keys are paged: `page` in addresses of [`Paging`], or `key`, the id of one of them.
 //!
 //! Fields of each form: `csrf`, `of` (`user`, or the id of a key), `day` and `month` (requests; empty = no limit).
 
 use askama::Template;
 
 use crate::console::frame::{Frame, Link, Moment};
+use crate::console::parts::Paging;
 use crate::figures::grouped;
 
 /// What is used in the present day or month.
@@ -35,11 +36,11 @@ pub enum QuotaLevel {
 }
 
 impl QuotaLine {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{} of {} requests", grouped(self.used), grouped(self.limit))
     }
 
-    const fn tag(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) const fn tag(&self) -> Option<(&'static str, &'static str)> {
         match self.level {
             QuotaLevel::Fine => None,
             QuotaLevel::NearlyUsed => Some(("Nearly used up", "warn")),
@@ -105,8 +106,10 @@ pub struct QuotasPage {
     pub address: String,
     /// Where it leads back to.
     pub back: Link,
-    /// The account's, the user's, and those of the keys.
+    /// The account's, the user's, and those of the keys; behind the first part, further keys alone.
     pub cards: Vec<QuotaCard>,
+    /// The parts beside it.
+    pub paging: Paging,
 }
 
 #[cfg(test)]
@@ -138,6 +141,11 @@ mod tests {
                 },
                 card("key_0c1x8n4t7q2vz", "API key “CI”", vec![line(10_000, QuotaLevel::Exhausted)]),
             ],
+            paging: Paging {
+                summary: "1–50 of 60 API keys".into(),
+                previous: None,
+                next: Some("/account/users/alex/quotas?page=2".into()),
+            },
         }
     }
 
@@ -148,6 +156,7 @@ mod tests {
         assert!(html.contains("Used up</span>") && html.contains("No quota"), "{html}");
         assert_eq!(html.matches("<form method=\"post\" action=\"/account/users/alex/quotas\"").count(), 1);
         assert!(html.contains("name=\"day\" value=\"10000\""), "{html}");
+        assert!(html.contains("href=\"/account/users/alex/quotas?page=2\" rel=\"next\""), "{html}");
     }
 
     #[test]

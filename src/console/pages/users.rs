@@ -199,6 +199,8 @@ pub struct UsersPage {
     pub without_mfa: usize,
     /// The viewer's own MFA.
     pub own_mfa: OwnMfa,
+    /// Is there **Quotas**?
+    pub quotas: Shown,
     /// Is there **New user**?
     pub new_user: Shown,
     /// The users of this part of the list.
@@ -249,6 +251,7 @@ mod tests {
             filter: UserFilter::All,
             without_mfa: 3,
             own_mfa: OwnMfa::On,
+            quotas: Shown::Yes,
             new_user: Shown::Yes,
             rows: vec![
                 UserRow { standing: Standing::Administrator, ..row("admin", "Robin Example") },

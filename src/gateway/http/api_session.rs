@@ -59,11 +59,17 @@ async fn open_or_close(
     let authorization = authorization.ok_or_else(|| door.authenticator.refuse_unreadable(client_ip))?;
     let credential = authorization.credential();
     let attempt = Attempt { credential, service: Service::Api, client_ip };
-    let permit = match door.authenticator.authenticate(attempt).await {
+    let opens = request.method() == Method::POST;
+    let decision = if opens {
+        door.authenticator.authenticate(attempt).await
+    } else {
+        door.authenticator.authenticate_closing(attempt).await
+    };
+    let permit = match decision {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => return Err(denial.into()),
     };
-    let done = if request.method() == Method::POST {
+    let done = if opens {
         Done::Opened(door.authenticator.open_api_session(&permit).await?)
     } else {
         door.authenticator.close_api_session(&permit).await?;

@@ -3,25 +3,24 @@
 //!
 //! No rule of the protocol stands here; the permit does, without which nothing goes upstream. Called by `server`.
 
+mod entering;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::ending::{Ending, ended};
 use super::journal::Journal;
 use super::line::{LineReader, NextLine};
 use super::link::{Fetch, UpstreamEvent, UpstreamLink};
-use super::presented::{credential_of, verb_of};
 use super::server::DoorParts;
-use super::session::{EndReason, LineFault, Presented, Rules, Session, Step, Verdict};
+use super::session::{EndReason, LineFault, Rules, Session, Step};
 use super::stream::{ClientStream, Duplex, Exchange};
 use super::turns::{PeerEvent, Turns};
-use crate::auth::{Attempt, Decision, LiveSession, Permit, Refusal};
-use crate::model::{ClientIp, Service};
+use crate::auth::{LiveSession, Permit};
+use crate::model::ClientIp;
 use crate::net::Drain;
 
 /// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
@@ -227,7 +226,7 @@ impl<'d> Connection<'d> {
     /// Does every step and hands in every line that can be, until there is something to wait for.
     async fn settle(&mut self) -> Option<Phase> {
         let now = Instant::now();
-        self.session.on_quotas(self.door.authenticator.quotas_in_force());
+        self.look_at_quotas();
         loop {
             while let Some(step) = self.session.next_step() {
                 if let Some(phase) = self.perform(step).await {
@@ -248,6 +247,13 @@ impl<'d> Connection<'d> {
                     _ => return None,
                 }
             }
+        }
+    }
+
+    /// Quotas may be given and taken away while the session is open; whoever has none pays for no line.
+    fn look_at_quotas(&mut self) {
+        if let Some(permit) = self.permit.as_ref().filter(|_| !self.reader.is_empty()) {
+            self.session.on_quotas(self.door.authenticator.quotas_in_force(permit));
         }
     }
 
@@ -336,68 +342,13 @@ impl<'d> Connection<'d> {
         }
     }
 
-    /// Has a credential judged; a `LOGIN` that succeeds is registered, so that it ends with its credential.
-    async fn authenticate(&mut self, presented: Presented) -> Option<LiveSession> {
-        self.reader.wipe_taken();
-        // What was refused before it stands before it in the log.
-        self.tell_journal();
-        let parts = self.door;
-        let began = Instant::now();
-        let (verb, credential) = (verb_of(&presented), credential_of(&presented));
-        let attempt = Attempt { credential, service: Service::IsProxy, client_ip: self.client_ip };
-        match parts.authenticator.authenticate(attempt).await {
-            Decision::Allow(permit) => {
-                self.journal.judged(parts, verb, Ok(&permit), began);
-                let live = presented.one_shot.is_none().then(|| parts.authenticator.open_session(&permit));
-                self.permit = Some(permit);
-                self.session.on_decision(Verdict::Admitted, Instant::now());
-                live
-            }
-            Decision::Deny(denial) => {
-                self.journal.judged(parts, verb, Err(denial), began);
-                let verdict = if denial.refusal == Refusal::Busy { Verdict::Busy } else { Verdict::Refused };
-                self.session.on_decision(verdict, Instant::now());
-                None
-            }
-        }
-    }
-
-    /// Writes down which credential was sent in clear, and refuses it.
-    fn refuse_exposed(&mut self, presented: &Presented) {
-        self.reader.wipe_taken();
-        self.tell_journal();
-        let began = Instant::now();
-        let denial = self.door.authenticator.refuse_exposed(&credential_of(presented));
-        self.journal.judged(self.door, verb_of(presented), Err(denial), began);
-        self.session.on_decision(Verdict::Refused, Instant::now());
-    }
-
-    /// The handshake, within its deadline. The reader is empty: the session ends what sends bytes behind `STARTTLS`.
-    async fn upgrade(&mut self, client: Duplex<ClientStream>) -> Option<Duplex<ClientStream>> {
-        let parts = self.door;
-        let ClientStream::Plain(stream) = client.into_inner() else { return None };
-        let acceptor = TlsAcceptor::from(Arc::clone(parts.tls.as_ref()?));
-        let within = Duration::from_secs(parts.limits.tls_handshake_seconds.into());
-        match timeout(within, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                self.reader.clear();
-                self.session.on_tls_established(Instant::now());
-                Some(Duplex::new(ClientStream::Tls(Box::new(stream))))
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(session = %self.journal.id(), %error, "a TLS handshake behind STARTTLS failed");
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
     fn tell_journal(&mut self) {
         let tally = self.session.take_tally();
         if let Some(permit) = &self.permit {
             self.door.authenticator.count_requests(permit, tally.asked);
         }
-        let permit = self.permit.as_ref().filter(|_| self.session.is_logged_in());
-        self.journal.answered(self.door, &tally, permit);
+        let asking = self.permit.as_ref();
+        let session = asking.filter(|_| self.session.is_logged_in());
+        self.journal.answered(self.door, &tally, session, asking);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::server::DoorParts;
 use super::session::EndReason;
 use super::tally::{CommandFault, Tally};
-use crate::auth::{Denial, Permit};
+use crate::auth::{Denial, DenialReason, Permit};
 use crate::model::{AccessPoint, ClientIp, Recognised, Timestamp};
 use crate::telemetry::{AccessRecord, RefusalDetails, RequestId, SessionFacts, Trace, Tracer};
 
@@ -91,17 +91,27 @@ impl Journal {
         }
     }
 
-    /// What the session answered since the last call.
-    pub fn answered(&mut self, door: &DoorParts, tally: &Tally, permit: Option<&Permit>) {
+    /// What the session answered since the last call. `session` is the permit of its login, `asking` that of whoever asked
+    /// last, by a login or in the one-shot form.
+    pub fn answered(
+        &mut self,
+        door: &DoorParts,
+        tally: &Tally,
+        session: Option<&Permit>,
+        asking: Option<&Permit>,
+    ) {
         self.facts.asked += u64::from(tally.asked);
         self.facts.refused += u64::from(tally.refused);
-        for _ in 0..tally.succeeded {
-            door.metrics.answered(100);
-        }
-        for _ in 0..tally.refused {
-            door.metrics.answered(400);
+        door.metrics.answered_times(100, tally.succeeded);
+        door.metrics.answered_times(400, tally.refused);
+        for waited in &tally.unanswered {
+            door.upstream.count_time(*waited);
         }
         for refused in &tally.refusals {
+            let permit = match refused.fault {
+                CommandFault::Denied(DenialReason::QuotaExhausted(_)) => asking,
+                CommandFault::Denied(_) | CommandFault::Malformed(_) => session,
+            };
             let line = Line {
                 at: door.clock.now(),
                 verb: refused.verb,

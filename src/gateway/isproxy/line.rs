@@ -97,6 +97,11 @@ impl LineReader {
         NextLine::Complete(line, if self.start == self.end { Behind::Nothing } else { Behind::Bytes })
     }
 
+    /// Is there nothing of a line that was not taken out?
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     /// Wipes all but what is still to be taken: a line that was taken out carried a credential, and parts of it may
     /// stand where the line was before it was moved.
     pub fn wipe_taken(&mut self) {

@@ -123,16 +123,16 @@ impl Pending {
         if self.entries.is_empty() {
             self.entries.shrink_to(KEPT_ENTRIES);
         }
-        Some(Asked { name: name_of(&self.names, &entry), at: entry.asked })
+        Some(self.shown(&entry))
     }
 
     /// Takes out all that were asked at `until` or before, oldest first.
-    pub fn take_asked_until(&mut self, until: Instant, mut each: impl FnMut(&[u8])) {
+    pub fn take_asked_until(&mut self, until: Instant, mut each: impl FnMut(Asked<'_>)) {
         while let Some(entry) = self.entries.front().copied().filter(|entry| entry.asked <= until) {
             self.entries.pop_front();
             if entry.state == EntryState::Waits {
                 self.leave(&entry);
-                each(name_of(&self.names, &entry));
+                each(self.shown(&entry));
             }
         }
         while self.entries.front().is_some_and(|entry| entry.state == EntryState::Answered) {
@@ -141,16 +141,20 @@ impl Pending {
     }
 
     /// Takes out all, oldest first.
-    pub fn take_all(&mut self, mut each: impl FnMut(&[u8])) {
+    pub fn take_all(&mut self, mut each: impl FnMut(Asked<'_>)) {
         self.for_each(&mut each);
         *self = Self::default();
     }
 
     /// Shows all, oldest first.
-    pub fn for_each(&self, mut each: impl FnMut(&[u8])) {
+    pub fn for_each(&self, mut each: impl FnMut(Asked<'_>)) {
         for entry in self.entries.iter().filter(|entry| entry.state == EntryState::Waits) {
-            each(name_of(&self.names, entry));
+            each(self.shown(entry));
         }
+    }
+
+    fn shown(&self, entry: &Entry) -> Asked<'_> {
+        Asked { name: name_of(&self.names, entry), at: entry.asked }
     }
 
     fn leave(&mut self, entry: &Entry) {
@@ -208,7 +212,7 @@ mod tests {
 
     fn rest(pending: &mut Pending) -> Vec<String> {
         let mut names = Vec::new();
-        pending.take_all(|name| names.push(String::from_utf8(name.to_vec()).unwrap()));
+        pending.take_all(|asked| names.push(String::from_utf8(asked.name.to_vec()).unwrap()));
         names
     }
 
@@ -237,7 +241,10 @@ mod tests {
         let asked = pending.take(b"c").unwrap();
         assert_eq!(asked, Asked { name: b"c", at: start + Duration::from_secs(2) });
         let mut overdue = Vec::new();
-        pending.take_asked_until(start + Duration::from_secs(1), |name| overdue.extend_from_slice(name));
+        pending.take_asked_until(start + Duration::from_secs(1), |asked| {
+            overdue.extend_from_slice(asked.name);
+            assert!(asked.at <= start + Duration::from_secs(1));
+        });
         assert_eq!(overdue, b"ab");
         assert_eq!(pending.oldest(), Some(start + Duration::from_secs(3)));
         assert_eq!((pending.len(), pending.name_bytes()), (1, 1));

@@ -102,7 +102,7 @@ pub struct Session {
     upstream_read_since: Instant,
     upstream_heard_at: Instant,
     quotas: QuotasInForce,
-    /// Was the last request refused by a quota? Then others need no line of the log each.
+    /// Was the last request of this credential refused by a quota? Then others need no line of the log each.
     last_request: LastRequest,
     tally: Tally,
 }
@@ -177,7 +177,8 @@ impl Session {
         !self.pending.is_empty() || matches!(self.waiting, Waiting::Enable { .. } | Waiting::Turn { .. })
     }
 
-    /// Whether requests have to be taken from quotas from now on.
+    /// Whether requests have to be taken from quotas from now on: at the least, whenever a credential was let in and before
+    /// lines are handed in.
     pub const fn on_quotas(&mut self, quotas: QuotasInForce) {
         self.quotas = quotas;
     }
@@ -768,6 +769,27 @@ mod tests {
     }
 
     #[test]
+    fn each_credential_of_one_shot_requests_that_a_quota_refuses_is_told() {
+        let mut dialogue = Dialogue::plain();
+        dialogue.session.on_quotas(QuotasInForce::Some);
+        dialogue.quota_left = Some(0);
+        for name in ["a.com", "b.com"] {
+            assert_eq!(dialogue.client(&format!("IS good {name}\r\n")), format!("{name} error\r\n"));
+            assert_eq!(dialogue.session.take_tally().refusals.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_takes_nothing_of_a_quota() {
+        let mut dialogue = Dialogue::logged_in();
+        dialogue.session.on_quotas(QuotasInForce::Some);
+        dialogue.quota_left = Some(1);
+        let name = "x".repeat(MAX_NAME_BYTES + 1);
+        assert_eq!(dialogue.client(&format!("IS {name}\r\n")), "400 Line too long\r\n");
+        assert_eq!((dialogue.quota_left, dialogue.closed()), (Some(1), Some(EndReason::BadLine)));
+    }
+
+    #[test]
     fn beyond_a_keys_limit_each_request_waits_for_its_turn_and_gets_its_one_reply() {
         let mut dialogue = Dialogue::limited();
         dialogue.client("LOGIN good\r\nIS a.com\r\nIS b.com\r\nENABLE reason\r\nIS c.com\r\nQUIT\r\n");
@@ -1039,6 +1061,37 @@ mod tests {
         assert_eq!(dialogue.given_up, [GivenUp::Late]);
         dialogue.client("IS c.com\r\n");
         assert_eq!(dialogue.connects, 2);
+    }
+
+    #[test]
+    fn how_long_each_request_waited_that_gets_no_reply_is_told_once() {
+        let mut dialogue = Dialogue::connected();
+        dialogue.session.take_tally();
+        let told = |dialogue: &mut Dialogue| {
+            let waited = dialogue.session.take_tally().unanswered;
+            waited.into_iter().map(|waited| waited.as_secs()).collect::<Vec<_>>()
+        };
+        // Too late, while others are answered.
+        dialogue.client("IS slow.com\r\n");
+        dialogue.pass(20_000);
+        dialogue.client("IS next.com\r\nIS quick.com\r\n");
+        dialogue.upstream("quick.com available\r\n");
+        dialogue.pass(10_000);
+        assert_eq!(told(&mut dialogue), [30]);
+        dialogue.upstream("slow.com available\r\n");
+        // Lost.
+        dialogue.pass(5_000);
+        dialogue.client("IS last.com\r\n");
+        dialogue.lose_upstream();
+        assert_eq!(told(&mut dialogue), [15, 0]);
+        // Never said anything.
+        dialogue.client("IS a.com\r\n");
+        dialogue.connect();
+        dialogue.pass(10_000);
+        dialogue.client("IS b.com\r\n");
+        dialogue.pass(20_000);
+        assert_eq!((told(&mut dialogue), &*dialogue.given_up), (vec![30, 20], &[GivenUp::Late][..]));
+        assert!(told(&mut dialogue).is_empty());
     }
 
     #[test]

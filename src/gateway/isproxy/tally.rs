@@ -1,5 +1,7 @@
 //! What a session answered since it was last looked at; the journal turns it into metrics and log lines.
 
+use tokio::time::Duration;
+
 use super::reply::Answer;
 use crate::auth::DenialReason;
 
@@ -12,6 +14,8 @@ pub struct Tally {
     pub succeeded: u32,
     /// Answers that begin with 400.
     pub refused: u32,
+    /// How long each request had waited that its upstream owed a reply when it was lost or given up, or was too late for it.
+    pub unanswered: Vec<Duration>,
     /// The refused commands that no authenticator saw.
     pub refusals: Vec<RefusedCommand>,
 }

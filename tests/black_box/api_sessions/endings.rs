@@ -1,6 +1,6 @@
 //! What ends an open session, and what it survives.
 
-use super::{open, post, status_everywhere};
+use super::{delete, open, post, status_everywhere};
 use crate::harness::{PASSWORD, Request, TestGateway, basic, wait_for};
 
 /// What becomes of an open session by a change, and of the same session once the change is taken back.
@@ -181,4 +181,19 @@ fn a_session_ends_when_its_time_is_over() {
         gateway.access_log(1).iter().any(|line| line["reason"] == "session_expired").then_some(())
     });
     assert_eq!(status_everywhere(&gateway, &open(&gateway, &alex.authorization())), 200);
+}
+
+#[test]
+fn a_session_can_be_closed_when_a_quota_is_used_up() {
+    let gateway = TestGateway::start();
+    gateway.create_customer("acme");
+    let alex = gateway.create_user("acme/alex");
+    let session = open(&gateway, &alex.authorization());
+    gateway.cli(&["quota", "set", "user:acme/alex", "--month", "1"]).expect_success();
+    // The opening may be counted already or not.
+    gateway.api_get("/v2/x", &session);
+    gateway.api_get("/v2/x", &session).assert_refusal(429, "TooManyRequests");
+    assert_eq!(delete(&gateway, &session).status, 204);
+    assert_eq!(status_everywhere(&gateway, &session), 401);
+    assert_eq!(delete(&gateway, &session).status, 401);
 }

@@ -91,6 +91,7 @@ fn r25_s27_until_mfa_is_set_up_nothing_else_opens_or_changes() {
         "/account/users/alex/edit",
         "/account/activity",
         "/account/usage",
+        "/account/quotas",
         "/connect",
         "/profile",
         "/profile/password",

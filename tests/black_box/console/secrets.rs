@@ -5,7 +5,7 @@ use crate::harness::{PASSWORD, Request, TestGateway, Visitor, basic};
 
 const ALEX: &str = "/account/users/alex";
 /// Pages that tell what there is and what was done, for an administrator.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/account/users",
     ALEX,
     "/account/users/alex/edit",
@@ -14,6 +14,7 @@ const PAGES: [&str; 12] = [
     "/account/activity",
     "/account/activity.csv",
     "/account/usage",
+    "/account/quotas",
     "/profile",
     "/profile/sessions",
     "/api/v1/users",

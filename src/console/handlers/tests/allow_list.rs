@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::api_keys::permit;
-use crate::auth::AllowListOwner;
+use crate::auth::Holder;
 use crate::console::test_browser::TestConsole;
 use crate::model::Permission;
 
@@ -11,7 +11,7 @@ const OF_ALEX: &str = "/account/users/alex/ip-whitelist";
 const OF_ADMIN: &str = "/account/users/admin/ip-whitelist";
 
 async fn list_of(console: &TestConsole, owner: &str) -> String {
-    let owner: AllowListOwner = owner.parse().unwrap();
+    let owner: Holder = owner.parse().unwrap();
     console.plane.allow_list(&owner).await.unwrap().to_string()
 }
 

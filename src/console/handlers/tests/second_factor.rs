@@ -134,6 +134,7 @@ async fn r25_s27_forced_mfa_opens_every_address_of_its_set_up_and_no_other() {
         "/account/users/bob/api-keys",
         "/account/activity",
         "/account/usage",
+        "/account/quotas",
         "/profile",
         "/profile/password",
         "/profile/sessions",

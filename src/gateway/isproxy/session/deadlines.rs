@@ -5,8 +5,8 @@
 
 use tokio::time::{Duration, Instant};
 
+use super::relay::answer_error;
 use super::{EndReason, GivenUp, Login, Session, Waiting};
-use crate::gateway::isproxy::reply::{self, Availability};
 
 impl Session {
     /// When [`Self::on_deadline`] is due, if nothing happens before.
@@ -77,10 +77,7 @@ impl Session {
         }
         self.note_write(now);
         let (to_client, tally) = (&mut self.to_client, &mut self.tally);
-        self.pending.take_asked_until(until, |name| {
-            tally.succeeded += 1;
-            reply::write_reply(to_client, name, Availability::Error, b"");
-        });
+        self.pending.take_asked_until(until, |asked| answer_error(to_client, tally, asked, now));
     }
 }
 

@@ -3,7 +3,8 @@
 use tokio::time::{Duration, Instant};
 
 use super::{
-    EndReason, Login, Presented, PresentedCredential, Session, Step, TlsOffer, Transport, Verdict, Waiting,
+    EndReason, LastRequest, Login, Presented, PresentedCredential, Session, Step, TlsOffer, Transport,
+    Verdict, Waiting,
 };
 use crate::config::PlaintextCredentials;
 use crate::gateway::isproxy::command::LoginArguments;
@@ -95,6 +96,10 @@ impl Session {
             return;
         };
         self.active_at = now;
+        if verdict == Verdict::Admitted {
+            // Whatever was refused last was another credential's.
+            self.last_request = LastRequest::Taken;
+        }
         match (verdict, one_shot) {
             (Verdict::Refused, _) => self.on_failed_login(now),
             (Verdict::Busy, _) => self.answer(Answer::LoginFailed, now),

@@ -4,7 +4,10 @@ use tokio::time::Instant;
 
 use super::{GivenUp, LastRequest, Session, Step, Upstream, Waiting};
 use crate::auth::{DenialReason, QuotasInForce};
+use crate::gateway::isproxy::outbox::Outbox;
+use crate::gateway::isproxy::pending::Asked;
 use crate::gateway::isproxy::reply::{self, Answer, Availability, UpstreamLine};
+use crate::gateway::isproxy::tally::Tally;
 
 impl Session {
     /// The connection to the upstream stands: functions first, then every name in the order asked.
@@ -16,7 +19,7 @@ impl Session {
         for function in &self.enabled {
             to_upstream.push(&[function.line()]);
         }
-        self.pending.for_each(|name| to_upstream.push(&[b"IS ", name, b"\r\n"]));
+        self.pending.for_each(|asked| to_upstream.push(&[b"IS ", asked.name, b"\r\n"]));
         if let Waiting::Enable { function, .. } = self.waiting {
             self.to_upstream.push(&[function.line()]);
         }
@@ -29,10 +32,7 @@ impl Session {
         self.to_upstream.clear();
         self.note_write(now);
         let (to_client, tally) = (&mut self.to_client, &mut self.tally);
-        self.pending.take_all(|name| {
-            tally.succeeded += 1;
-            reply::write_reply(to_client, name, Availability::Error, b"");
-        });
+        self.pending.take_all(|asked| answer_error(to_client, tally, asked, now));
         self.finish_enable(Answer::Ok, now);
     }
 
@@ -67,9 +67,12 @@ impl Session {
         self.drop_upstream(GivenUp::Garbled, now);
     }
 
-    /// One request: sent at once, unless keys have a limit or somebody a quota; then each has its turn, and the lines
-    /// behind it wait.
+    /// One request: sent at once, unless keys have a limit or a quota counts it; then each has its turn, and the lines
+    /// behind it wait. A name that no request can hold takes nothing of either.
     pub(super) fn request(&mut self, domain: &str, now: Instant) {
+        if domain.len() > reply::MAX_NAME_BYTES {
+            return self.refuse_too_long(now);
+        }
         if self.rules.limits.requests_per_second_per_key == 0 && self.quotas == QuotasInForce::None {
             return self.ask_upstream(domain, now);
         }
@@ -83,13 +86,10 @@ impl Session {
         let Waiting::Turn { domain, .. } = &mut self.waiting else { return };
         let domain = std::mem::take(domain);
         self.waiting = Waiting::Nothing;
-        if domain.len() > reply::MAX_NAME_BYTES {
-            return self.refuse_too_long(now);
-        }
         self.active_at = now;
         self.note_write(now);
         self.tally.succeeded += 1;
-        // One line for all that follow one another: a client may go on asking a million names.
+        // One line for all of one credential that follow one another: a client may go on asking a million names.
         let refused = LastRequest::Refused(reason);
         if std::mem::replace(&mut self.last_request, refused) != refused {
             self.tally.deny("IS", reason);
@@ -117,9 +117,6 @@ impl Session {
     }
 
     fn ask_upstream(&mut self, domain: &str, now: Instant) {
-        if domain.len() > reply::MAX_NAME_BYTES {
-            return self.refuse_too_long(now);
-        }
         self.tally.asked += 1;
         self.pending.add(domain.as_bytes(), now);
         self.relay(&[b"IS ", domain.as_bytes(), b"\r\n"]);
@@ -151,4 +148,11 @@ impl Session {
         }
         self.answer(answer, now);
     }
+}
+
+/// What is answered to a request that its upstream does not answer.
+pub(super) fn answer_error(to_client: &mut Outbox, tally: &mut Tally, asked: Asked<'_>, now: Instant) {
+    tally.succeeded += 1;
+    tally.unanswered.push(now.saturating_duration_since(asked.at));
+    reply::write_reply(to_client, asked.name, Availability::Error, b"");
 }
