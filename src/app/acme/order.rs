@@ -1,4 +1,4 @@
-//! One order from its beginning to the certificate: the account, the names to be shown, the key, the chain.
+//! One order from its beginning to the certificate: the names to be shown, the key, the chain.
 //!
 //! `instant_acme` speaks the protocol (RFC 8555); what authorities ask is answered by `net` in handshakes, or by
 //! `questions`. The private key is made here and goes to the caller and nowhere else.
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType,
-    ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus, RenewalInfo, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType, Identifier,
+    NewOrder, Order, OrderStatus, RenewalInfo, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -64,29 +64,6 @@ enum Open {
 }
 
 impl Orderer {
-    /// The account that was kept; a new one where there is none.
-    pub(super) async fn account(&self) -> Result<Account, OrderError> {
-        let builder = || Account::builder_with_http(Box::new(self.directory.clone()));
-        if let Some(json) = self.cache.load_account()? {
-            let credentials: AccountCredentials = serde_json::from_slice(&json)?;
-            return Ok(builder().from_credentials(credentials).await?);
-        }
-        let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
-        let wanted =
-            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let external = self.settings.external_account.as_ref();
-        let external = external
-            .map(|account| ExternalAccountKey::new(account.key_id.clone(), account.hmac_key.expose()));
-        let directory = self.settings.directory.clone();
-        let (account, credentials) = builder().create(&wanted, directory, external.as_ref()).await?;
-        self.cache.keep_account(&Zeroizing::new(serde_json::to_vec(&credentials)?))?;
-        tracing::info!(
-            directory = self.settings.directory,
-            "an account at the certificate authority was made"
-        );
-        Ok(account)
-    }
-
     /// When the authority would have `certificate` replaced (RFC 9773); `None`: it does not say.
     pub(super) async fn renewal_info(
         &self,
@@ -219,26 +196,6 @@ async fn why_refused(order: &mut Order, status: Result<OrderStatus, instant_acme
 mod tests {
     use super::*;
 
-    fn orderer(folder: &std::path::Path) -> Orderer {
-        let made = rcgen::generate_simple_self_signed(vec![String::from("localhost")]).unwrap();
-        let ca = folder.join("ca.crt");
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let settings = AcmeSettings {
-            directory: String::from("https://localhost:1/dir"),
-            contact: Vec::new(),
-            challenge: AcmeChallenge::TlsAlpn01,
-            cache: folder.join("acme"),
-            ca: Some(ca),
-            external_account: None,
-        };
-        Orderer {
-            directory: Directory::new(&settings).unwrap(),
-            cache: Cache::new(&settings),
-            settings: Arc::new(settings),
-            challenges: Arc::default(),
-        }
-    }
-
     #[test]
     fn an_answering_certificate_holds_the_name_and_the_answer_as_a_critical_extension() {
         let digest = [7; 32];
@@ -253,15 +210,5 @@ mod tests {
         // An OCTET STRING of 32 bytes.
         assert_eq!(extension.value, [&[0x04, 0x20][..], &digest].concat());
         assert!(Arc::<Challenges>::default().expect("a.example", made.clone(), &key).is_ok());
-    }
-
-    #[tokio::test]
-    async fn an_account_that_was_kept_and_is_broken_is_told_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let orderer = orderer(folder.path());
-        orderer.cache.keep_account(b"{}").unwrap();
-        let told = orderer.account().await.err().unwrap().to_string();
-        assert!(told.starts_with("the account is not well-formed: "), "{told}");
-        assert_eq!(orderer.cache.load_account().unwrap().unwrap().as_slice(), b"{}");
     }
 }
