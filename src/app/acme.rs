@@ -13,6 +13,7 @@ mod questions;
 mod schedule;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use self::directory::Directory;
 pub(super) use self::keeping::CertificateKeeping;
 use self::order::Orderer;
 use crate::config::AcmeSettings;
+use crate::model::Timestamp;
 use crate::net::{Certificate, Challenges, IssuedCertificate, TlsError};
 use crate::telemetry::CertificateEnd;
 
@@ -34,12 +36,15 @@ pub(super) struct KeptCertificate {
     pub(super) end: Arc<CertificateEnd>,
     /// Ends its keeping.
     pub(super) gone: CancellationToken,
+    /// Sorted.
     hosts: Vec<String>,
     orderer: Orderer,
+    /// Is what is shown another one than is asked for, until that is there?
+    is_stand_in: AtomicBool,
 }
 
 impl KeptCertificate {
-    /// A certificate for `hosts`, from the cache if it is there; nothing is asked for yet.
+    /// A certificate for `hosts`, which are sorted, from the cache if it is there; nothing is asked for yet.
     ///
     /// # Errors
     /// Nobody vouches for the authority.
@@ -49,19 +54,17 @@ impl KeptCertificate {
         challenges: &Arc<Challenges>,
     ) -> Result<Self, TlsError> {
         let (directory, cache) = (Directory::new(settings)?, Cache::new(settings));
-        let kept = cache.load_certificate(hosts);
         let challenges = Arc::clone(challenges);
-        let orderer =
-            Orderer { settings: Arc::clone(settings), directory, cache, challenges: Arc::clone(&challenges) };
         let made = Self {
             issued: Arc::default(),
-            challenges,
+            challenges: Arc::clone(&challenges),
             end: Arc::default(),
             gone: CancellationToken::new(),
             hosts: hosts.to_vec(),
-            orderer,
+            orderer: Orderer { settings: Arc::clone(settings), directory, cache, challenges },
+            is_stand_in: AtomicBool::new(false),
         };
-        made.take_over(kept);
+        made.take_over(made.orderer.cache.load_certificate(hosts));
         Ok(made)
     }
 
@@ -70,24 +73,57 @@ impl KeptCertificate {
         *self.orderer.settings == *settings && self.hosts == hosts
     }
 
+    /// The names that it is for, for people.
+    pub(super) fn names(&self) -> String {
+        self.hosts.join(", ")
+    }
+
+    /// Shows the one of `others` that is for the most of its names until one is issued, where none is shown that clients
+    /// would take at `now`.
+    pub(super) fn show_meanwhile(&self, others: Vec<Arc<Certificate>>, now: Timestamp) {
+        if self.issued.present().is_some_and(|present| present.not_after() > now) {
+            return;
+        }
+        let covered = |other: &Arc<Certificate>| self.hosts.iter().filter(|host| other.covers(host)).count();
+        // Of several that are as good it is the first.
+        let good = others.into_iter().rev().filter(|other| other.not_after() > now);
+        if let Some(best) = good.max_by_key(covered) {
+            self.show(best);
+            self.is_stand_in.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What was issued for these names; `None`: nothing yet, whatever is shown meanwhile.
+    fn own(&self) -> Option<Arc<Certificate>> {
+        self.issued.present().filter(|_| !self.is_stand_in.load(Ordering::Relaxed))
+    }
+
     fn take_over(&self, kept: Result<Option<Certificate>, CacheError>) {
-        let hosts = self.hosts.join(", ");
+        let hosts = self.names();
         match kept {
-            Ok(Some(certificate)) if self.hosts.iter().all(|host| certificate.covers(host)) => {
+            Ok(Some(certificate)) if self.is_covered_by(&certificate) => {
                 tracing::info!(hosts, until = %certificate.not_after(), "an issued certificate is in the cache");
                 self.put_in_force(certificate);
             }
             Ok(Some(_)) => {
                 tracing::warn!(hosts, "the certificate in the cache is for other names, and not used");
             }
-            Ok(None) => {
-                tracing::warn!(hosts, "no certificate was issued yet: handshakes are refused until one is");
-            }
+            // Its keeper tells.
+            Ok(None) => {}
             Err(error) => tracing::warn!(hosts, %error, "the certificate in the cache is not used"),
         }
     }
 
+    fn is_covered_by(&self, certificate: &Certificate) -> bool {
+        self.hosts.iter().all(|host| certificate.covers(host))
+    }
+
     fn put_in_force(&self, certificate: Certificate) {
+        self.show(Arc::new(certificate));
+        self.is_stand_in.store(false, Ordering::Relaxed);
+    }
+
+    fn show(&self, certificate: Arc<Certificate>) {
         self.end.set(certificate.not_after());
         self.issued.replace(certificate);
     }
@@ -98,6 +134,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::auth::testing::NOW;
     use crate::config::AcmeChallenge;
 
     fn settings(folder: &Path) -> Arc<AcmeSettings> {
@@ -113,7 +150,7 @@ mod tests {
         })
     }
 
-    fn keep(settings: &AcmeSettings, hosts: &[String], names: &[&str]) {
+    fn put_into_cache(settings: &AcmeSettings, hosts: &[String], names: &[&str]) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let pem = made.signing_key.serialize_pem() + &made.cert.pem();
@@ -126,7 +163,7 @@ mod tests {
         let (settings, hosts) = (settings(folder.path()), vec![String::from("a.example")]);
         let none = KeptCertificate::new(&settings, &hosts, &Arc::default()).unwrap();
         assert!(none.issued.present().is_none());
-        keep(&settings, &hosts, &["a.example", "b.example"]);
+        put_into_cache(&settings, &hosts, &["a.example", "b.example"]);
         let kept = KeptCertificate::new(&settings, &hosts, &Arc::default()).unwrap();
         assert_eq!(kept.issued.present().unwrap().names(), ["a.example", "b.example"]);
         assert!(kept.is_of(&settings, &hosts) && !kept.is_of(&settings, &[String::from("b.example")]));
@@ -136,9 +173,47 @@ mod tests {
     fn a_certificate_for_other_names_is_not_shown() {
         let folder = tempfile::tempdir().unwrap();
         let (settings, hosts) = (settings(folder.path()), vec![String::from("a.example")]);
-        keep(&settings, &hosts, &["b.example"]);
+        put_into_cache(&settings, &hosts, &["b.example"]);
         let kept = KeptCertificate::new(&settings, &hosts, &Arc::default()).unwrap();
         assert!(kept.issued.present().is_none());
+    }
+
+    fn certificate(names: &[&str], until: i32) -> Arc<Certificate> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = key.serialize_pem() + &params.self_signed(&key).unwrap().pem();
+        Arc::new(Certificate::parse(pem.as_bytes(), Path::new("a.pem")).unwrap())
+    }
+
+    #[test]
+    fn until_one_is_issued_the_best_of_those_before_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let (settings, hosts) =
+            (settings(folder.path()), vec![String::from("a.example"), String::from("b.example")]);
+        let none = || KeptCertificate::new(&settings, &hosts, &Arc::default()).unwrap();
+        let (old, one) = (certificate(&["a.example", "b.example"], 2020), certificate(&["b.example"], 2030));
+        let other = certificate(&["c.example"], 2040);
+        for (before, expected) in [
+            (vec![&old], None),
+            (vec![&other, &one, &old], Some(&one)),
+            (vec![&other], Some(&other)),
+            (vec![], None),
+        ] {
+            let kept = none();
+            kept.show_meanwhile(before.into_iter().map(Arc::clone).collect(), NOW);
+            let shown = kept.issued.present();
+            assert!(match (&shown, expected) {
+                (Some(shown), Some(expected)) => Arc::ptr_eq(shown, expected),
+                (shown, expected) => shown.is_none() && expected.is_none(),
+            });
+            assert!(kept.own().is_none(), "it is ordered all the same");
+        }
+        put_into_cache(&settings, &hosts, &["a.example", "b.example"]);
+        let kept = none();
+        kept.show_meanwhile(vec![one], NOW);
+        assert_eq!(kept.own().unwrap().names(), hosts, "what is its own goes before");
     }
 
     #[test]

@@ -68,15 +68,31 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         self.draw = random::bits().unwrap_or_default();
+        self.tell_what_is_shown();
         loop {
             self.until_due().await;
             self.until_obtained().await;
         }
     }
 
+    fn tell_what_is_shown(&self) {
+        let hosts = self.kept.names();
+        match (self.kept.own(), self.kept.issued.present()) {
+            (None, Some(present)) => tracing::warn!(
+                hosts,
+                until = %present.not_after(),
+                "no certificate was issued yet: the one of before is shown until one is"
+            ),
+            (None, None) => {
+                tracing::warn!(hosts, "no certificate was issued yet: handshakes are refused until one is");
+            }
+            (Some(_), _) => {}
+        }
+    }
+
     /// Waits until the present certificate is to be renewed; at once where there is none.
     async fn until_due(&mut self) {
-        while let Some(present) = self.kept.issued.present() {
+        while let Some(present) = self.kept.own() {
             self.ask_for_suggestion(&present).await;
             let due = renewal_due(present.not_before(), present.not_after(), self.draw);
             let due = self.suggested.map_or(due, |suggested| suggested.min(due));
@@ -154,7 +170,7 @@ impl Keeper {
         let turn = Arc::clone(&self.keeping.turn);
         let _turn = turn.lock().await;
         let account = self.account().await?;
-        let present = self.kept.issued.present();
+        let present = self.kept.own();
         // Only to an authority that has said something of it, and not again after it was refused.
         let replaced = present.as_deref().filter(|_| self.suggested.is_some() && attempt == 1);
         let certificate = self.kept.orderer.obtain(&account, &self.kept.hosts, replaced).await?;

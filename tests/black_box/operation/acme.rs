@@ -97,12 +97,17 @@ fn a_certificate_is_issued_by_a_request_and_shown_while_the_authority_is_away() 
     let mut section = pebble.section();
     section["challenge"] = json!("http-01");
     section["http_01_address"] = json!(format!("127.0.0.1:{http_port}"));
-    let gateway = TestGateway::configured(|config| order(config, section, tls_port));
+    let mut gateway = TestGateway::configured(|config| order(config, section, tls_port));
     let client = pebble.client();
     let issued = wait_for("the certificate", || shown(&gateway, NAMES[0], &client));
     wait_for("the closed address", || TcpStream::connect(("127.0.0.1", http_port)).is_err().then_some(()));
 
     pebble.stop();
+    // Nobody issues one for another name: the one of before is shown on, and is the right one again for the same names.
+    for hosts in [[NAMES[0], "new.example.test"], [NAMES[1], NAMES[0]]] {
+        gateway.reload(|config| config["listeners"][API_TLS]["tls"]["acme_hosts"] = json!(hosts));
+        assert_eq!(shown(&gateway, NAMES[0], &client).as_ref(), Some(&issued), "{hosts:?}");
+    }
     let (status, _, installation) = gateway.stop();
     assert!(status.success());
     let gateway = installation.serve();
