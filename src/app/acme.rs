@@ -11,6 +11,9 @@ mod keeping;
 mod order;
 mod questions;
 mod schedule;
+#[cfg(test)]
+mod testing;
+mod unwritten;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,15 +56,17 @@ impl KeptCertificate {
         hosts: &[String],
         challenges: &Arc<Challenges>,
     ) -> Result<Self, TlsError> {
-        let (directory, cache) = (Directory::new(settings)?, Cache::new(settings));
+        // Read anew by each order: whom it trusts may change while the settings stay.
+        Directory::new(settings)?;
         let challenges = Arc::clone(challenges);
+        let cache = Cache::new(settings);
         let made = Self {
             issued: Arc::default(),
             challenges: Arc::clone(&challenges),
             end: Arc::default(),
             gone: CancellationToken::new(),
             hosts: hosts.to_vec(),
-            orderer: Orderer { settings: Arc::clone(settings), directory, cache, challenges },
+            orderer: Orderer { settings: Arc::clone(settings), cache, challenges },
             is_stand_in: AtomicBool::new(false),
         };
         made.take_over(made.orderer.cache.load_certificate(hosts));
@@ -133,6 +138,7 @@ impl KeptCertificate {
 mod tests {
     use std::path::Path;
 
+    use super::cache::keep;
     use super::*;
     use crate::auth::testing::NOW;
     use crate::config::AcmeChallenge;
@@ -154,7 +160,7 @@ mod tests {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let pem = made.signing_key.serialize_pem() + &made.cert.pem();
-        Cache::new(settings).keep_certificate(hosts, &pem).unwrap();
+        keep(&Cache::new(settings).certificate_file(hosts), pem.as_bytes()).unwrap();
     }
 
     #[test]

@@ -270,6 +270,7 @@ impl Reloader {
             gone.gone.cancel();
         }
         self.certificates.spawn(next.kept_certificates_beside(Some(&self.present)));
+        self.certificates.try_again();
         let changed = changed_parts(&self.present, &next);
         let changed = if changed.is_empty() { String::from("nothing") } else { changed.join(", ") };
         let needs_restart = what_needs_a_restart(&self.started, self.consoles.public_url(), &next.config);
