@@ -119,6 +119,17 @@ impl KeptCertificate {
         }
     }
 
+    /// Takes a better one than is shown from the cache, where the process before this one has put it since. Reads a file.
+    fn look_into_cache_again(&self, now: Timestamp) {
+        if let Ok(Some(kept)) = self.orderer.cache.load_certificate(&self.hosts)
+            && self.is_covered_by(&kept)
+            && kept.not_after() > self.own().map_or(now, |own| own.not_after().max(now))
+        {
+            tracing::info!(hosts = self.names(), until = %kept.not_after(), "a newer certificate is in the cache");
+            self.put_in_force(kept);
+        }
+    }
+
     fn is_covered_by(&self, certificate: &Certificate) -> bool {
         self.hosts.iter().all(|host| certificate.covers(host))
     }
@@ -220,6 +231,22 @@ mod tests {
         let kept = none();
         kept.show_meanwhile(vec![one], NOW);
         assert_eq!(kept.own().unwrap().names(), hosts, "what is its own goes before");
+    }
+
+    #[test]
+    fn what_another_process_has_put_into_the_cache_since_is_taken_if_it_is_better() {
+        let folder = tempfile::tempdir().unwrap();
+        let (settings, hosts) = (settings(folder.path()), vec![String::from("a.example")]);
+        let kept = KeptCertificate::new(&settings, &hosts, &Arc::default()).unwrap();
+        put_into_cache(&settings, &hosts, &["b.example"]);
+        kept.look_into_cache_again(NOW);
+        assert!(kept.own().is_none(), "it is for other names");
+        put_into_cache(&settings, &hosts, &["a.example"]);
+        kept.look_into_cache_again(NOW);
+        let first = kept.own().unwrap();
+        put_into_cache(&settings, &hosts, &["a.example"]);
+        kept.look_into_cache_again(NOW);
+        assert!(Arc::ptr_eq(&first, &kept.own().unwrap()), "the other one ends no later");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -56,7 +57,7 @@ impl CertificateKeeping {
     ) -> Self {
         let (plane, clock, tasks) = (plane.clone(), clock.clone(), tasks.clone());
         let (turn, again) = (Arc::default(), Arc::new(watch::Sender::new(())));
-        Self { plane, clock, tasks, stop: stop.clone(), turn, again }
+        Self { plane, clock, tasks, stop: stop.child_token(), turn, again }
     }
 
     /// Keeps `certificates` until they are gone, or the gateway stops.
@@ -71,6 +72,11 @@ impl CertificateKeeping {
     /// Whoever waits after a failure tries again at once: what was in the way may be gone.
     pub(in crate::app) fn try_again(&self) {
         self.again.send_replace(());
+    }
+
+    /// Keeps none any more: another process does.
+    pub(in crate::app) fn leave(&self) {
+        self.stop.cancel();
     }
 }
 
@@ -104,7 +110,7 @@ impl Keeper {
     }
 
     async fn run(mut self) {
-        self.tell_what_is_shown();
+        self.begin().await;
         loop {
             self.until_due().await;
             let wait = self.order().await;
@@ -112,7 +118,13 @@ impl Keeper {
         }
     }
 
-    fn tell_what_is_shown(&self) {
+    /// Takes what the process before this one may have put into the cache since it was read, and tells what is shown.
+    async fn begin(&self) {
+        self.write_again().await;
+        let (kept, now) = (Arc::clone(&self.kept), self.keeping.clock.now());
+        if let Err(error) = spawn_blocking(move || kept.look_into_cache_again(now)).await {
+            tracing::warn!(%error, "the cache of certificates could not be looked into");
+        }
         let hosts = self.kept.names();
         match (self.kept.own(), self.kept.issued.present()) {
             (None, Some(present)) => tracing::warn!(
@@ -346,7 +358,7 @@ mod tests {
         authority.behave(|manners| manners.retry_after = None);
         gateway.keeping.try_again();
         until("the certificate", || kept.own().is_some()).await;
-        gateway.keeping.stop.cancel();
+        gateway.keeping.leave();
         gateway.keeping.tasks.close();
         gateway.keeping.tasks.wait().await;
     }
