@@ -169,13 +169,7 @@ impl Gateway {
             live,
         };
         let hooks = watch::Sender::new(Arc::clone(&generation.security_hook));
-        let certificates = CertificateKeeping {
-            plane: plane.clone(),
-            clock: shared.clock.clone(),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-            turn: Arc::default(),
-        };
+        let certificates = CertificateKeeping::new(&plane, &shared.clock, &tasks, &stop);
         let mut reloader = Reloader {
             consoles: Consoles::new(&shared, &plane, snapshots, &drain, &console_tasks),
             ops: OpsListeners::new(ops, tasks.clone(), stop.clone()),

@@ -270,7 +270,8 @@ impl<'a> Build<'a> {
         let kept: Vec<_> =
             before.iter().flat_map(|before| before.kept_certificates()).map(Arc::clone).collect();
         let challenges = kept.first().map(|kept| Arc::clone(&kept.challenges)).unwrap_or_default();
-        let issuing = Issuing { settings: acme, challenges, kept };
+        let now = Clock::system().now();
+        let issuing = Issuing { settings: acme, challenges, before: kept, made: Vec::new(), now };
         Self { before, listeners, metrics, issuing, faults: Vec::new() }
     }
 

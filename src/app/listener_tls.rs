@@ -50,19 +50,34 @@ pub(super) struct Offer<'a> {
 pub(super) struct Issuing<'a> {
     pub(super) settings: Option<&'a Arc<AcmeSettings>>,
     pub(super) challenges: Arc<Challenges>,
-    /// Those of the generation before, and those that were made for this one.
-    pub(super) kept: Vec<Arc<KeptCertificate>>,
+    /// Those of the generation before.
+    pub(super) before: Vec<Arc<KeptCertificate>>,
+    /// Those that were made for this one.
+    pub(super) made: Vec<Arc<KeptCertificate>>,
+    pub(super) now: Timestamp,
 }
 
 impl Issuing<'_> {
-    /// The one for `hosts`; `None` where the configuration names no authority.
-    fn certificate(&mut self, hosts: &[String]) -> Result<Option<Arc<KeptCertificate>>, TlsError> {
+    /// The one for `hosts`, in the place of what a listener has `shown`; `None` where the configuration names no authority.
+    fn certificate(
+        &mut self,
+        hosts: &[String],
+        shown: Vec<Arc<Certificate>>,
+    ) -> Result<Option<Arc<KeptCertificate>>, TlsError> {
         let Some(settings) = self.settings else { return Ok(None) };
-        if let Some(kept) = self.kept.iter().find(|kept| kept.is_of(settings, hosts)) {
-            return Ok(Some(Arc::clone(kept)));
+        let is_same = |kept: &&Arc<KeptCertificate>| kept.is_of(settings, hosts);
+        if let Some(same) = self.before.iter().find(is_same) {
+            return Ok(Some(Arc::clone(same)));
         }
-        let made = Arc::new(KeptCertificate::new(settings, hosts, &self.challenges)?);
-        self.kept.push(Arc::clone(&made));
+        let made = match self.made.iter().find(is_same) {
+            Some(made) => Arc::clone(made),
+            None => Arc::new(KeptCertificate::new(settings, hosts, &self.challenges)?),
+        };
+        // A listener that works goes on, whatever is asked for it now.
+        made.show_meanwhile(shown, self.now);
+        if !self.made.iter().any(|known| Arc::ptr_eq(known, &made)) {
+            self.made.push(Arc::clone(&made));
+        }
         Ok(Some(made))
     }
 }
@@ -84,7 +99,8 @@ impl ListenerTls {
                 Self::of_files(settings.certificates.files(), settings.unknown_names, offer, before).map(Some)
             }
             CertificateSource::Acme(hosts) => {
-                let Some(kept) = issuing.certificate(hosts)? else { return Ok(None) };
+                let shown = before.map(Self::shown).unwrap_or_default();
+                let Some(kept) = issuing.certificate(hosts, shown)? else { return Ok(None) };
                 let challenge = issuing.settings.map(|settings| settings.challenge);
                 Self::of_issued(&kept, challenge, settings.unknown_names, offer, before).map(Some)
             }
@@ -168,14 +184,26 @@ impl ListenerTls {
         }
     }
 
-    /// What is to be said of files that are not good at `now`, one sentence a certificate.
+    /// What clients are shown at present.
+    fn shown(&self) -> Vec<Arc<Certificate>> {
+        match &self.source {
+            Source::Files { certificates, .. } => {
+                certificates.iter().map(|(certificate, _)| Arc::clone(certificate)).collect()
+            }
+            Source::Issued(kept) => kept.issued.present().into_iter().collect(),
+        }
+    }
+
+    /// What is to be said of certificates that are not good at `now`, one sentence each.
     pub(super) fn warnings(&self, now: Timestamp) -> impl Iterator<Item = String> {
-        let certificates = match &self.source {
-            Source::Files { certificates, .. } => certificates.as_slice(),
-            // It is renewed in time, or its keeper says why not.
-            Source::Issued(_) => &[],
+        let (certificates, issued) = match &self.source {
+            Source::Files { certificates, .. } => (certificates.as_slice(), None),
+            Source::Issued(kept) => (&[][..], kept.issued.present().map(|present| (present, kept.names()))),
         };
-        certificates.iter().filter_map(move |(certificate, files)| {
+        let issued = issued.filter(|(present, _)| present.not_after() < now).map(|(present, names)| {
+            format!("the certificate that was issued for {names} has expired, on {}", present.not_after())
+        });
+        let of_files = certificates.iter().filter_map(move |(certificate, files)| {
             let file = files.certificate.display();
             if certificate.not_after() < now {
                 Some(format!("the certificate {file} has expired, on {}", certificate.not_after()))
@@ -184,13 +212,15 @@ impl ListenerTls {
             } else {
                 None
             }
-        })
+        });
+        of_files.chain(issued)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::testing::NOW;
     use crate::net::tls_testing::Folder;
 
     const ALPN: [&[u8]; 1] = [b"h2"];
@@ -201,7 +231,25 @@ mod tests {
     }
 
     fn issuing(settings: Option<&Arc<AcmeSettings>>) -> Issuing<'_> {
-        Issuing { settings, challenges: Arc::default(), kept: Vec::new() }
+        Issuing { settings, challenges: Arc::default(), before: Vec::new(), made: Vec::new(), now: NOW }
+    }
+
+    fn acme(folder: &Folder) -> Arc<AcmeSettings> {
+        Arc::new(AcmeSettings {
+            directory: String::from("https://localhost:1/dir"),
+            contact: Vec::new(),
+            challenge: AcmeChallenge::TlsAlpn01,
+            cache: folder.path().join("acme"),
+            ca: Some(folder.pair("ca", &["localhost"]).certificate),
+            external_account: None,
+        })
+    }
+
+    fn of_authority(hosts: &[&str]) -> TlsSettings {
+        TlsSettings {
+            certificates: CertificateSource::Acme(hosts.iter().map(|host| (*host).to_owned()).collect()),
+            unknown_names: UnknownNames::First,
+        }
     }
 
     fn made(settings: &TlsSettings, metrics: &Metrics, before: Option<&ListenerTls>) -> ListenerTls {
@@ -213,22 +261,11 @@ mod tests {
     fn listeners_with_the_same_names_share_what_is_issued_and_authorities_ask_where_tls_is_from_the_first_byte()
      {
         let (folder, metrics) = (Folder::new(), Metrics::default());
-        let acme = Arc::new(AcmeSettings {
-            directory: String::from("https://localhost:1/dir"),
-            contact: Vec::new(),
-            challenge: AcmeChallenge::TlsAlpn01,
-            cache: folder.path().join("acme"),
-            ca: Some(folder.pair("ca", &["localhost"]).certificate),
-            external_account: None,
-        });
-        let settings = |hosts: &[&str]| TlsSettings {
-            certificates: CertificateSource::Acme(hosts.iter().map(|host| (*host).to_owned()).collect()),
-            unknown_names: UnknownNames::First,
-        };
+        let acme = acme(&folder);
         let mut issuing = issuing(Some(&acme));
         let mut made = |hosts: &[&str], listener: &str, alpn: &[&[u8]], before: Option<&ListenerTls>| {
             let offer = Offer { listener, alpn, metrics: &metrics };
-            ListenerTls::new(&settings(hosts), &offer, &mut issuing, before).unwrap().unwrap()
+            ListenerTls::new(&of_authority(hosts), &offer, &mut issuing, before).unwrap().unwrap()
         };
         let api = made(&["a.example"], "api", &ALPN, None);
         let isproxy = made(&["a.example"], "isproxy", &[], None);
@@ -245,7 +282,52 @@ mod tests {
             let line = format!("certificate_expires_timestamp_seconds{{listener=\"{listener}\"}} 5\n");
             assert!(text.contains(&line), "{text}");
         }
-        assert!(!text.contains("{listener=\"console\"}"), "nothing was issued to it yet");
+        let line = "certificate_expires_timestamp_seconds{listener=\"console\"} 0\n";
+        assert!(text.contains(line), "nothing was issued to it yet: {text}");
+    }
+
+    #[test]
+    fn a_listener_goes_on_showing_its_certificate_until_another_one_is_issued() {
+        let (folder, metrics) = (Folder::new(), Metrics::default());
+        let acme = acme(&folder);
+        let made = |settings: &TlsSettings,
+                    listener: &str,
+                    issuing: &mut Issuing<'_>,
+                    before: Option<&ListenerTls>| {
+            let offer = Offer { listener, alpn: &ALPN, metrics: &metrics };
+            ListenerTls::new(settings, &offer, issuing, before).unwrap().unwrap()
+        };
+        let files = folder.pair_until("a", "a.example", 2030);
+        let first = made(&settings(&[&files]), "api", &mut issuing(None), None);
+        let shown = |tls: &ListenerTls| tls.shown().first().map(Arc::clone);
+        let present = shown(&first).unwrap();
+        // From files to an authority, then another name, then another cache.
+        let one = made(&of_authority(&["a.example"]), "api", &mut issuing(Some(&acme)), Some(&first));
+        let mut later = issuing(Some(&acme));
+        later.before = vec![Arc::clone(one.kept().unwrap())];
+        let both = of_authority(&["a.example", "b.example"]);
+        // One that is new has nothing to show; the certificate is the same.
+        let new = made(&both, "new", &mut later, None);
+        assert!(shown(&new).is_none());
+        let two = made(&both, "api", &mut later, Some(&one));
+        let moved =
+            Arc::new(AcmeSettings { cache: folder.path().join("other"), ..AcmeSettings::clone(&acme) });
+        let mut moved = issuing(Some(&moved));
+        moved.before = vec![Arc::clone(two.kept().unwrap())];
+        let three = made(&both, "api", &mut moved, Some(&two));
+        for tls in [&one, &two, &new, &three] {
+            assert!(Arc::ptr_eq(&shown(tls).unwrap(), &present));
+        }
+        let line = "latchkey_certificate_expires_timestamp_seconds{listener=\"api\"} 1893456000";
+        assert!(metrics.render().contains(line), "{}", metrics.render());
+        let told = |at: &str| three.warnings(at.parse().unwrap()).collect::<Vec<_>>();
+        assert_eq!(told("2029-06-01"), Vec::<String>::new());
+        assert_eq!(
+            told("2030-01-02"),
+            ["the certificate that was issued for a.example, b.example has expired, on 2030-01-01T00:00:00Z"]
+        );
+        let same = made(&both, "api", &mut later, Some(&two));
+        assert!(Arc::ptr_eq(&two.config, &same.config), "what has not changed stays");
     }
 
     #[test]

@@ -119,7 +119,6 @@ impl Reloader {
         let consoles = self.consoles.prepare(&self.present, &self.sockets).await?;
         self.consoles.put_in_force(&self.present, &self.sockets, consoles);
         self.health_checks.spawn(self.present.upstreams_beside(None));
-        self.certificates.spawn(self.present.kept_certificates_beside(None));
         // Unless the store is away already.
         readiness.send_if_modified(|present| {
             let is_starting = matches!(present, Readiness::Starting);
@@ -137,6 +136,8 @@ impl Reloader {
     /// Reloads whenever it is asked to by SIGHUP or by a file, and has a new process take over when SIGUSR2 asks for it,
     /// until the process drains. Holds its addresses until it has drained.
     pub(super) async fn run(mut self, mut signals: Signals) {
+        // Not before the process before this one has left everything to it: two would order the same.
+        self.certificates.spawn(self.present.kept_certificates_beside(None));
         let (drain, drained) = (self.drain.clone(), self.health_checks.stop.clone());
         let successor = loop {
             let asked = tokio::select! {
@@ -270,6 +271,7 @@ impl Reloader {
             gone.gone.cancel();
         }
         self.certificates.spawn(next.kept_certificates_beside(Some(&self.present)));
+        self.certificates.try_again();
         let changed = changed_parts(&self.present, &next);
         let changed = if changed.is_empty() { String::from("nothing") } else { changed.join(", ") };
         let needs_restart = what_needs_a_restart(&self.started, self.consoles.public_url(), &next.config);
@@ -329,6 +331,7 @@ impl Reloader {
             self.supervisor.tell_main_process(std::process::id());
             return Err(error);
         }
+        self.certificates.leave();
         self.sockets.close();
         self.ops.close();
         let idle_for = Duration::from_secs(self.present.limits.drain_seconds.into()) / 2;

@@ -23,7 +23,8 @@ pub enum CertificateSource {
     Only(TlsFiles),
     /// A list of them, at least one; the first is for clients whose name decides nothing.
     Files(Vec<TlsFiles>),
-    /// One that the authority of `acme` issues for these host names: in lower case, at least one, each once.
+    /// One that the authority of `acme` issues for these host names: in lower case, at least one, each once, and sorted,
+    /// so that their order in the file makes no difference.
     Acme(Vec<String>),
 }
 

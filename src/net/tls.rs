@@ -368,6 +368,22 @@ mod tests {
         assert_eq!(shake_hands(&two.server(Sessions::New), &client, "b.example").0, HandshakeKind::Full);
     }
 
+    #[test]
+    fn a_name_with_a_trailing_dot_is_the_same_name() {
+        let client = Arc::new(Two::new().client());
+        let name = ServerName::try_from("a.exampleX").unwrap();
+        let mut client = ClientConnection::new(client, name).unwrap();
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).unwrap();
+        // Clients of this library send none.
+        let at = wire.windows(10).position(|bytes| bytes == b"a.exampleX").unwrap();
+        wire[at + 9] = b'.';
+        let mut server = rustls::server::Acceptor::default();
+        feed(&wire, |bytes| server.read_tls(bytes));
+        let accepted = server.accept().unwrap().unwrap();
+        assert_eq!(accepted.client_hello().server_name(), Some("a.example"));
+    }
+
     /// Keeps the tickets of all names in one place.
     #[derive(Debug, Default)]
     struct AnyName(std::sync::Mutex<Vec<rustls::client::Tls13ClientSessionValue>>);

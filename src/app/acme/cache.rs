@@ -2,22 +2,26 @@
 //!
 //! A file each, of mode 0600 in a folder of mode 0700, put in place by renaming: a crash leaves the one before or the new
 //! one. A certificate stands in one file with its key, so that the two always belong together. What others could read is
-//! not used.
+//! not used. Everything here waits for the disk, and is called where nobody else waits.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tokio::task::JoinError;
 use zeroize::Zeroizing;
 
 use crate::config::{AcmeSettings, mode_for_strangers};
+use crate::crypto::random;
 use crate::net::{Certificate, TlsError};
 
 /// More than a chain and a key need.
 const FILE_MAX_BYTES: u64 = 256 * 1024;
 /// Of the digest that tells authorities and sets of names apart, in hexadecimal digits.
 const MARK_DIGITS: usize = 16;
+/// As much as is written to prove that an account and a certificate will find room.
+const PROOF_BYTES: usize = 64 * 1024;
 
 /// The folder of what was issued by one authority to one account.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub(super) enum CacheError {
     Exposed { file: PathBuf, mode: u32 },
     #[error(transparent)]
     Unusable(#[from] TlsError),
+    #[error("what was issued could not be read or kept: {0}")]
+    Broke(#[from] JoinError),
 }
 
 impl Cache {
@@ -54,12 +60,7 @@ impl Cache {
         Ok(pem.map(|pem| Certificate::parse(&pem, &file)).transpose()?)
     }
 
-    /// Keeps the certificate for `hosts`: its key and its chain, both PEM.
-    pub(super) fn keep_certificate(&self, hosts: &[String], pem: &str) -> Result<(), CacheError> {
-        self.keep(&self.certificate_file(hosts), pem.as_bytes())
-    }
-
-    /// Reads `pem` as what [`Self::keep_certificate`] would keep.
+    /// Reads `pem`, a key and a chain, as what would stand in the file of the certificate for `hosts`.
     pub(super) fn parse_certificate(&self, hosts: &[String], pem: &str) -> Result<Certificate, CacheError> {
         Ok(Certificate::parse(pem.as_bytes(), &self.certificate_file(hosts))?)
     }
@@ -69,33 +70,55 @@ impl Cache {
         read(&self.account_file())
     }
 
-    /// Keeps the account.
-    pub(super) fn keep_account(&self, json: &[u8]) -> Result<(), CacheError> {
-        self.keep(&self.account_file(), json)
+    /// Proves that what will be issued can be kept, before anybody is asked to issue it.
+    pub(super) fn prove_writable(&self) -> Result<(), CacheError> {
+        let told = |source| CacheError::File { file: self.folder.clone(), source };
+        make_folder(&self.folder).map_err(told)?;
+        let file = new_file(&self.folder.join("proof")).map_err(told)?;
+        let written = write(&file, &vec![0; PROOF_BYTES]);
+        let removed = fs::remove_file(&file);
+        written.and(removed).map_err(told)
     }
 
-    fn account_file(&self) -> PathBuf {
+    /// Where the account is kept, as JSON.
+    pub(super) fn account_file(&self) -> PathBuf {
         let external = self.external_key_id.as_deref().unwrap_or_default();
         self.folder.join(format!("account-{}.json", mark(&[&self.directory, external])))
     }
 
-    /// Called by the first name, for people; told apart by all of them and the directory, for programs.
-    fn certificate_file(&self, hosts: &[String]) -> PathBuf {
-        let mut names: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        names.sort_unstable();
-        names.insert(0, &self.directory);
+    /// Where the certificate for `hosts`, which are sorted, is kept: its key and its chain, both PEM. Called by the first
+    /// name, for people; told apart by all of them and the directory, for programs.
+    pub(super) fn certificate_file(&self, hosts: &[String]) -> PathBuf {
+        let mut names = vec![self.directory.as_str()];
+        names.extend(hosts.iter().map(String::as_str));
         let first = hosts.first().map(String::as_str).unwrap_or_default();
         self.folder.join(format!("{first}-{}.pem", mark(&names)))
     }
+}
 
-    fn keep(&self, file: &Path, contents: &[u8]) -> Result<(), CacheError> {
-        let told = |source| CacheError::File { file: file.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(told)?;
-        let new = file.with_added_extension("new");
-        write(&new, contents).and_then(|()| fs::rename(&new, file)).map_err(told)?;
-        // The renaming itself is to outlive a crash.
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(told)
+/// Keeps `contents` in `file`: those of before, or the new ones, whenever the machine stops.
+pub(super) fn keep(file: &Path, contents: &[u8]) -> Result<(), CacheError> {
+    let told = |source| CacheError::File { file: file.to_owned(), source };
+    let folder = file.parent().unwrap_or(Path::new("."));
+    make_folder(folder).map_err(told)?;
+    let new = new_file(file).map_err(told)?;
+    let kept = write(&new, contents).and_then(|()| fs::rename(&new, file));
+    if kept.is_err() {
+        // Half of a secret, which nobody reads any more.
+        let _ = fs::remove_file(&new);
     }
+    // The renaming itself is to outlive a crash.
+    kept.and_then(|()| File::open(folder)?.sync_all()).map_err(told)
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Beside `file`, of a name that no other writer has: another process may be at the same file.
+fn new_file(file: &Path) -> io::Result<PathBuf> {
+    let own = random::bits().map_err(io::Error::other)?;
+    Ok(file.with_added_extension(format!("{own:016x}.new")))
 }
 
 fn mark(texts: &[&str]) -> String {
@@ -107,11 +130,6 @@ fn mark(texts: &[&str]) -> String {
 }
 
 fn write(file: &Path, contents: &[u8]) -> io::Result<()> {
-    // One that a crash left may have another mode.
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     new.write_all(contents)?;
     new.sync_all()
@@ -171,11 +189,11 @@ mod tests {
         assert!(cache.load_certificate(&names).unwrap().is_none() && cache.load_account().unwrap().is_none());
         for _ in 0..2 {
             let pem = pem();
-            cache.keep_certificate(&names, &pem).unwrap();
+            keep(&cache.certificate_file(&names), pem.as_bytes()).unwrap();
             let kept = cache.load_certificate(&hosts(&["a.example", "b.example"])).unwrap().unwrap();
             assert_eq!(kept.leaf(), cache.parse_certificate(&names, &pem).unwrap().leaf());
         }
-        cache.keep_account(b"{}").unwrap();
+        keep(&cache.account_file(), b"{}").unwrap();
         assert_eq!(cache.load_account().unwrap().unwrap().as_slice(), b"{}");
         assert_eq!(mode(&folder.path().join("deep/acme")), 0o700);
         let files: Vec<_> =
@@ -188,8 +206,8 @@ mod tests {
     fn authorities_and_sets_of_names_have_files_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         let one = cache(folder.path(), "https://ca.example/dir");
-        one.keep_certificate(&hosts(&["a.example"]), &pem()).unwrap();
-        one.keep_account(b"{}").unwrap();
+        keep(&one.certificate_file(&hosts(&["a.example"])), pem().as_bytes()).unwrap();
+        keep(&one.account_file(), b"{}").unwrap();
         let other = cache(folder.path(), "https://other.example/dir");
         assert!(other.load_certificate(&hosts(&["a.example"])).unwrap().is_none());
         assert!(other.load_account().unwrap().is_none());
@@ -201,14 +219,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path(), "https://ca.example/dir");
         let names = hosts(&["a.example"]);
-        cache.keep_certificate(&names, &pem()).unwrap();
         let file = cache.certificate_file(&names);
+        keep(&file, pem().as_bytes()).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         // Root's files may be read by a group.
         let told = cache.load_certificate(&names).unwrap_err().to_string();
         assert!(told.contains("others can read it, its mode is 0644"), "{told}");
-        cache.keep_certificate(&names, "nothing").unwrap();
+        keep(&file, b"nothing").unwrap();
         let told = cache.load_certificate(&names).unwrap_err().to_string();
         assert!(told.ends_with("holds no PEM block with a certificate"), "{told}");
+    }
+
+    #[test]
+    fn a_folder_that_nothing_can_be_kept_in_is_told_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path(), "https://ca.example/dir");
+        cache.prove_writable().unwrap();
+        assert_eq!(mode(&folder.path().join("deep/acme")), 0o700);
+        assert_eq!(fs::read_dir(folder.path().join("deep/acme")).unwrap().count(), 0, "nothing is left");
+        // Whose name leads through a file; a mode would not stop root.
+        fs::write(folder.path().join("file"), "").unwrap();
+        let away = self::cache(&folder.path().join("file"), "https://ca.example/dir");
+        let told = away.prove_writable().unwrap_err().to_string();
+        assert!(told.contains("file/deep/acme: "), "{told}");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.pem");
+        fs::create_dir(&file).unwrap();
+        assert!(keep(&file, b"secret").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! One order from its beginning to the certificate: the account, the names to be shown, the key, the chain.
+//! One order from its beginning to the certificate: the names to be shown, the key, the chain.
 //!
 //! `instant_acme` speaks the protocol (RFC 8555); what authorities ask is answered by `net` in handshakes, or by
 //! `questions`. The private key is made here and goes to the caller and nowhere else.
@@ -8,22 +8,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType,
-    ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus, RenewalInfo, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType, Identifier,
+    NewOrder, Order, OrderStatus, RenewalInfo, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::task::{JoinError, spawn_blocking};
 use zeroize::Zeroizing;
 
 use super::cache::{Cache, CacheError};
-use super::directory::Directory;
 use super::questions::QuestionListener;
+use super::unwritten::Unwritten;
 use crate::config::{AcmeChallenge, AcmeSettings};
+use crate::model::Timestamp;
 use crate::net::{Certificate, Challenges, ExpectedQuestion, TlsError};
 
-/// How the state of an order is asked for again and again.
-const ASK_AGAIN: RetryPolicy =
-    RetryPolicy::new().initial_delay(Duration::from_millis(250)).timeout(Duration::from_mins(2));
+/// How the state of an order is asked for again and again: at first at once, at the end once a minute. The library gives
+/// up where the next wait, which is longer by a quarter than the one before, would reach beyond the time that it is given,
+/// so that of six minutes it waits for almost four.
+const ASK_AGAIN: RetryPolicy = RetryPolicy::new()
+    .initial_delay(Duration::from_millis(250))
+    .backoff(1.25)
+    .timeout(Duration::from_mins(6));
+/// As much of an authority's text is passed on, into a line of the log and a row of the audit trail.
+const TOLD_MAX_BYTES: usize = 1024;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +51,68 @@ pub(super) enum OrderError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
-    Answer(#[from] TlsError),
+    Tls(#[from] TlsError),
+    #[error("the authority asks for {asked} names, and {wanted} were ordered")]
+    TooManyNames { asked: usize, wanted: usize },
     #[error("the authority issued a certificate that is not for the name {0}")]
     OtherName(String),
+    #[error(
+        "the authority issued a certificate that ends on {0}: that is over, or the clock of this machine is wrong"
+    )]
+    Over(Timestamp),
+    #[error("the authority issued a certificate that ends on {0}, no later than the present one")]
+    NoLonger(Timestamp),
+    #[error("nothing came of it within a quarter of an hour")]
+    TooLate,
+    #[error("the order was broken off: {0}")]
+    Broke(#[from] JoinError),
+}
+
+impl OrderError {
+    /// What is told of it. What the authority says is a peer's text, of any length.
+    pub(super) fn told(&self) -> String {
+        let mut text = self.to_string();
+        if text.len() > TOLD_MAX_BYTES {
+            text.truncate(text.floor_char_boundary(TOLD_MAX_BYTES));
+            text.push('…');
+        }
+        text
+    }
 }
 
 /// Who orders, and how authorities are answered.
 #[derive(Debug)]
 pub(super) struct Orderer {
     pub(super) settings: Arc<AcmeSettings>,
-    pub(super) directory: Directory,
     pub(super) cache: Cache,
     pub(super) challenges: Arc<Challenges>,
+}
+
+/// What is ordered.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) hosts: &'a [String],
+    /// The certificate for the same names that it is to follow.
+    pub(super) present: Option<&'a Certificate>,
+    /// Does the authority want to know which one is replaced?
+    pub(super) replacing: Replacing,
+    pub(super) now: Timestamp,
+}
+
+/// Is the authority told which certificate the new one replaces (RFC 9773 §5)?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replacing {
+    /// Where it takes that.
+    Told,
+    /// It has said nothing of it, so that it may not know what that is.
+    Untold,
+}
+
+/// What came of an order.
+pub(super) struct Issued {
+    pub(super) certificate: Certificate,
+    /// Its key and its chain.
+    pub(super) pem: Zeroizing<String>,
 }
 
 /// What is answered while an order waits for the authority.
@@ -64,36 +122,14 @@ enum Open {
 }
 
 impl Orderer {
-    /// The account that was kept; a new one where there is none.
-    pub(super) async fn account(&self) -> Result<Account, OrderError> {
-        let builder = || Account::builder_with_http(Box::new(self.directory.clone()));
-        if let Some(json) = self.cache.load_account()? {
-            let credentials: AccountCredentials = serde_json::from_slice(&json)?;
-            return Ok(builder().from_credentials(credentials).await?);
-        }
-        let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
-        let wanted =
-            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let external = self.settings.external_account.as_ref();
-        let external = external
-            .map(|account| ExternalAccountKey::new(account.key_id.clone(), account.hmac_key.expose()));
-        let directory = self.settings.directory.clone();
-        let (account, credentials) = builder().create(&wanted, directory, external.as_ref()).await?;
-        self.cache.keep_account(&Zeroizing::new(serde_json::to_vec(&credentials)?))?;
-        tracing::info!(
-            directory = self.settings.directory,
-            "an account at the certificate authority was made"
-        );
-        Ok(account)
-    }
-
-    /// When the authority would have `certificate` replaced (RFC 9773); `None`: it does not say.
+    /// When the authority would have `certificate` replaced (RFC 9773); `None`: it does not say, or does not know us.
     pub(super) async fn renewal_info(
         &self,
-        account: &Account,
         certificate: &Certificate,
+        unwritten: &mut Unwritten,
     ) -> Result<Option<RenewalInfo>, OrderError> {
         let Some(identifier) = identifier_of(certificate) else { return Ok(None) };
+        let Some(account) = self.kept_account(unwritten).await? else { return Ok(None) };
         match account.renewal_info(&identifier).await {
             Ok((info, _)) => Ok(Some(info)),
             Err(instant_acme::Error::Unsupported(_)) => Ok(None),
@@ -101,19 +137,22 @@ impl Orderer {
         }
     }
 
-    /// A certificate for `hosts`, which is kept before it is answered. `replaced` is named to the authority.
+    /// A certificate for what is `wanted`, better than the present one. Nothing is ordered that could not be kept; the
+    /// certificate itself the caller keeps.
     pub(super) async fn obtain(
         &self,
-        account: &Account,
-        hosts: &[String],
-        replaced: Option<&Certificate>,
-    ) -> Result<Certificate, OrderError> {
-        let identifiers: Vec<_> = hosts.iter().cloned().map(Identifier::Dns).collect();
-        let mut wanted = NewOrder::new(&identifiers);
-        if let Some(identifier) = replaced.and_then(identifier_of) {
-            wanted = wanted.replaces(identifier);
+        wanted: &Wanted<'_>,
+        unwritten: &mut Unwritten,
+    ) -> Result<Issued, OrderError> {
+        let cache = self.cache.clone();
+        spawn_blocking(move || cache.prove_writable()).await??;
+        let account = self.account(unwritten).await?;
+        let hosts = wanted.hosts;
+        let mut order = begin(&account, wanted).await?;
+        let asked = order.state().authorizations.len();
+        if asked > hosts.len() {
+            return Err(OrderError::TooManyNames { asked, wanted: hosts.len() });
         }
-        let mut order = account.new_order(&wanted).await?;
         let open = self.answer_questions(&mut order).await?;
         let status = order.poll_ready(&ASK_AGAIN).await;
         drop(open);
@@ -131,8 +170,14 @@ impl Orderer {
         if let Some(other) = hosts.iter().find(|host| !certificate.covers(host)) {
             return Err(OrderError::OtherName(other.clone()));
         }
-        self.cache.keep_certificate(hosts, &pem)?;
-        Ok(certificate)
+        let end = certificate.not_after();
+        if end <= wanted.now {
+            return Err(OrderError::Over(end));
+        }
+        if wanted.present.is_some_and(|present| end <= present.not_after()) {
+            return Err(OrderError::NoLonger(end));
+        }
+        Ok(Issued { certificate, pem })
     }
 
     /// Makes everything ready that the authority will ask for, and lets it ask.
@@ -179,6 +224,35 @@ impl Orderer {
     }
 }
 
+/// Begins an order, which names the present certificate where the authority takes that.
+async fn begin(account: &Account, wanted: &Wanted<'_>) -> Result<Order, OrderError> {
+    let identifiers: Vec<_> = wanted.hosts.iter().cloned().map(Identifier::Dns).collect();
+    let plain = NewOrder::new(&identifiers);
+    let replaced = wanted.present.filter(|_| wanted.replacing == Replacing::Told).and_then(identifier_of);
+    let Some(replaced) = replaced else { return Ok(account.new_order(&plain).await?) };
+    match account.new_order(&NewOrder::new(&identifiers).replaces(replaced)).await {
+        Err(error) if may_be_about_replacing(&error) => {
+            let error = OrderError::from(error).told();
+            tracing::debug!(?error, "the certificate authority does not want to know what is replaced");
+            Ok(account.new_order(&plain).await?)
+        }
+        begun => Ok(begun?),
+    }
+}
+
+/// Was it because the replaced certificate was named? An authority may say so in any words.
+fn may_be_about_replacing(error: &instant_acme::Error) -> bool {
+    match error {
+        instant_acme::Error::Api(problem) => {
+            problem.r#type.as_deref() != Some("urn:ietf:params:acme:error:rateLimited")
+        }
+        instant_acme::Error::Unsupported(_) => true,
+        // The library's own comparison with what the authority answers has no kind of its own.
+        instant_acme::Error::Other(other) => other.to_string().starts_with("replaces field mismatch"),
+        _ => false,
+    }
+}
+
 /// What a handshake shows to an authority (RFC 8737 §3): it holds the name and the answer, and nobody certifies it.
 fn answering_certificate(
     host: &str,
@@ -217,27 +291,9 @@ async fn why_refused(order: &mut Order, status: Result<OrderStatus, instant_acme
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{FakeAuthority, Replaces, orderer};
     use super::*;
-
-    fn orderer(folder: &std::path::Path) -> Orderer {
-        let made = rcgen::generate_simple_self_signed(vec![String::from("localhost")]).unwrap();
-        let ca = folder.join("ca.crt");
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let settings = AcmeSettings {
-            directory: String::from("https://localhost:1/dir"),
-            contact: Vec::new(),
-            challenge: AcmeChallenge::TlsAlpn01,
-            cache: folder.join("acme"),
-            ca: Some(ca),
-            external_account: None,
-        };
-        Orderer {
-            directory: Directory::new(&settings).unwrap(),
-            cache: Cache::new(&settings),
-            settings: Arc::new(settings),
-            challenges: Arc::default(),
-        }
-    }
+    use crate::auth::testing::NOW;
 
     #[test]
     fn an_answering_certificate_holds_the_name_and_the_answer_as_a_critical_extension() {
@@ -255,13 +311,80 @@ mod tests {
         assert!(Arc::<Challenges>::default().expect("a.example", made.clone(), &key).is_ok());
     }
 
+    /// Orders a certificate to follow `present`.
+    async fn order(authority: &FakeAuthority, present: Option<&Certificate>) -> Result<Issued, String> {
+        let ours = orderer(&authority.settings());
+        let hosts = [String::from("a.example")];
+        let wanted = Wanted { hosts: &hosts, present, replacing: Replacing::Told, now: NOW };
+        ours.obtain(&wanted, &mut Unwritten::default()).await.map_err(|error| error.told())
+    }
+
+    async fn refusal(authority: &FakeAuthority, present: Option<&Certificate>) -> String {
+        order(authority, present).await.err().unwrap()
+    }
+
     #[tokio::test]
-    async fn an_account_that_was_kept_and_is_broken_is_told_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let orderer = orderer(folder.path());
-        orderer.cache.keep_account(b"{}").unwrap();
-        let told = orderer.account().await.err().unwrap().to_string();
-        assert!(told.starts_with("the account is not well-formed: "), "{told}");
-        assert_eq!(orderer.cache.load_account().unwrap().unwrap().as_slice(), b"{}");
+    async fn a_certificate_that_is_over_or_ends_no_later_than_the_present_one_is_refused() {
+        let authority = FakeAuthority::start().await;
+        authority.behave(|manners| manners.life = (0, 1_000));
+        let present = order(&authority, None).await.unwrap().certificate;
+        assert_eq!((present.not_before(), present.not_after()), (NOW, NOW.plus_seconds(1_000)));
+        assert!(refusal(&authority, Some(&present)).await.ends_with("no later than the present one"));
+        authority.behave(|manners| manners.life = (500, 1_001));
+        // From when on it is good is no matter: clocks differ.
+        order(&authority, Some(&present)).await.unwrap();
+        authority.behave(|manners| manners.life = (-1_000, 0));
+        let told = refusal(&authority, None).await;
+        assert!(told.contains("that is over, or the clock of this machine is wrong"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn what_is_replaced_is_named_and_left_out_only_where_the_authority_will_not_hear_of_it() {
+        let authority = FakeAuthority::start().await;
+        let present = order(&authority, None).await.unwrap().certificate;
+        for (answer, orders) in [(Replaces::Taken, 1), (Replaces::Ignored, 2), (Replaces::Refused, 2)] {
+            authority.behave(|manners| (manners.replaces, manners.life) = (answer, (0, 200 * 86_400)));
+            let before = authority.asked("/order").len();
+            order(&authority, Some(&present)).await.unwrap();
+            let asked: Vec<_> = authority.asked("/order").into_iter().skip(before).collect();
+            let named: Vec<bool> = asked.iter().map(|order| order.get("replaces").is_some()).collect();
+            assert_eq!(named, [true, false][..orders], "{answer:?}");
+        }
+        // Another refusal says nothing of it.
+        let before = authority.asked("/order").len();
+        authority.behave(|manners| {
+            manners.replaces = Replaces::Taken;
+            manners.order_problem = Some(("rateLimited", String::from("too many")));
+        });
+        refusal(&authority, Some(&present)).await;
+        assert_eq!(authority.asked("/order").len(), before + 1);
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_asks_for_more_names_than_were_ordered_is_left() {
+        let authority = FakeAuthority::start().await;
+        authority.behave(|manners| manners.authorizations = 1_000);
+        let told = refusal(&authority, None).await;
+        assert_eq!(told, "the authority asks for 1000 names, and 1 were ordered");
+        assert!(authority.asked("/authorization/1").is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_an_authority_says_is_cut() {
+        let authority = FakeAuthority::start().await;
+        let long = "ä".repeat(100_000);
+        authority.behave(|manners| manners.order_problem = Some(("malformed", long)));
+        let told = refusal(&authority, None).await;
+        assert!(told.len() <= TOLD_MAX_BYTES + 3 && told.contains("ää") && told.ends_with('…'), "{told}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_ordered_that_could_not_be_kept() {
+        let authority = FakeAuthority::start().await;
+        let settings = authority.settings();
+        std::fs::write(&settings.cache, "a file where the folder belongs").unwrap();
+        let told = refusal(&authority, None).await;
+        assert!(told.contains("acme"), "{told}");
+        assert!(authority.asked("/account").is_empty());
     }
 }

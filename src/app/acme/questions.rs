@@ -24,8 +24,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Where an authority asks, with the token behind it.
 const PATH: &str = "/.well-known/acme-challenge/";
-/// Authorities ask from several places at once; others may wait.
-const CONNECTIONS_AT_ONCE: usize = 16;
+/// Authorities ask from several places at once, among whoever else finds the address; others may wait.
+const CONNECTIONS_AT_ONCE: usize = 256;
+/// A connection on which nothing was asked by then makes room.
+const ASKED_WITHIN: Duration = Duration::from_secs(2);
 /// From the first byte of a connection to its last.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// What a request's head may hold, which is what hyper needs at least.
@@ -94,6 +96,7 @@ async fn answer_connection(stream: TcpStream, answers: Arc<Answers>) {
     let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, &answers))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(ASKED_WITHIN)
         .keep_alive(false)
         .max_buf_size(HEAD_MAX_BYTES)
         .serve_connection(TokioIo::new(stream), service);
@@ -159,6 +162,24 @@ mod tests {
             let answer = ask(address, method, path).await;
             assert!(answer.starts_with("HTTP/1.1 404 ") && !answer.contains("thumbprint"), "{method} {path}");
         }
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_nothing_keep_no_authority_waiting() {
+        let listener = QuestionListener::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        listener.expect("token", "token.thumbprint");
+        let address = listener.address();
+        let mut idle = Vec::new();
+        for _ in 0..64 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        // Well before any of them is closed.
+        let answer = timeout(ASKED_WITHIN / 2, ask(address, "GET", &format!("{PATH}token"))).await;
+        assert!(answer.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
+        let mut read = String::new();
+        let closed = timeout(ANSWERED_WITHIN / 2, idle[0].read_to_string(&mut read)).await;
+        closed.expect("an idle connection makes room").unwrap();
+        assert_eq!(read, "");
     }
 
     #[tokio::test]

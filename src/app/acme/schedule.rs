@@ -2,9 +2,13 @@
 
 use crate::model::Timestamp;
 
-/// The waits between tries, in seconds: the first, doubled with each further failure, and the longest.
+/// The waits between tries, in seconds: the first, doubled with each further failure, and the longest; and the longest
+/// where there is no certificate that clients take.
 const FIRST_WAIT_SECONDS: i64 = 60;
 const LONGEST_WAIT_SECONDS: i64 = 24 * 60 * 60;
+const LONGEST_WAIT_WITHOUT_SECONDS: i64 = 60 * 60;
+/// No wait takes more than this part of the time that the present certificate has left.
+const PART_OF_TIME_LEFT: i64 = 8;
 
 /// When a certificate of this life is to be renewed: after two thirds of it, or earlier by up to a thirtieth, so that
 /// many gateways do not ask at once.
@@ -19,11 +23,15 @@ pub(super) fn within_window(start: Timestamp, end: Timestamp, draw: u64) -> Time
     start.plus_seconds(part(width, draw))
 }
 
-/// How long to wait after `failures` in a row, at least one: a minute, doubled each time up to a day, and up to a tenth more.
-pub(super) fn wait_seconds(failures: u32, draw: u64) -> i64 {
+/// How long to wait after `failures` in a row, at least one: a minute, doubled each time, and up to a tenth more. Up to a
+/// day, and to an eighth of the seconds that the present certificate has `left`; up to an hour without one.
+pub(super) fn wait_seconds(failures: u32, left: Option<i64>, draw: u64) -> i64 {
+    let longest = left.map_or(LONGEST_WAIT_WITHOUT_SECONDS, |left| {
+        (left / PART_OF_TIME_LEFT).clamp(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+    });
     let doublings = failures.saturating_sub(1).min(32);
-    let wait = FIRST_WAIT_SECONDS.saturating_mul(1_i64 << doublings).min(LONGEST_WAIT_SECONDS);
-    wait.saturating_add(part(wait / 10, draw)).min(LONGEST_WAIT_SECONDS)
+    let wait = FIRST_WAIT_SECONDS.saturating_mul(1_i64 << doublings).min(longest);
+    wait.saturating_add(part(wait / 10, draw)).min(longest)
 }
 
 /// A part of `whole`, none to all of it.
@@ -62,24 +70,29 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_from_a_minute_to_a_day() {
-        let waits: Vec<i64> = [1, 2, 3, 11, 12, u32::MAX].map(|failures| wait_seconds(failures, 0)).into();
-        assert_eq!(waits, [60, 120, 240, 61_440, DAY, DAY]);
-        assert_eq!(wait_seconds(1, 6), 66);
-        assert_eq!(wait_seconds(40, 12_345), DAY, "never more than a day");
+    fn waits_grow_from_a_minute_to_a_day_and_not_beyond_what_the_certificate_has_left() {
+        let waits = |left| [1, 2, 3, 11, 12, u32::MAX].map(|failures| wait_seconds(failures, left, 0));
+        assert_eq!(waits(Some(30 * DAY)), [60, 120, 240, 61_440, DAY, DAY]);
+        assert_eq!(waits(Some(2 * DAY)), [60, 120, 240, DAY / 4, DAY / 4, DAY / 4]);
+        assert_eq!(waits(Some(800)), [60, 100, 100, 100, 100, 100]);
+        assert_eq!(waits(Some(5)), [60; 6]);
+        assert_eq!(waits(None), [60, 120, 240, 3_600, 3_600, 3_600]);
+        assert_eq!(wait_seconds(1, Some(30 * DAY), 6), 66);
+        assert_eq!(wait_seconds(40, Some(30 * DAY), 12_345), DAY, "never more than a day");
     }
 
     proptest! {
         #[test]
         fn what_is_drawn_stays_within_its_bounds(
             start in 0..4_000_000_000_i64, width in -10..10_000_000_i64, draw: u64, failures in 1_u32..100,
+            left: Option<i64>,
         ) {
             let (start, end) = (at(start), at(start + width));
             let drawn = within_window(start, end, draw);
             prop_assert!(drawn >= start && drawn <= end.max(start));
             let due = renewal_due(start, end, draw);
             prop_assert!(due >= start && due <= end.max(start));
-            prop_assert!((60..=DAY).contains(&wait_seconds(failures, draw)));
+            prop_assert!((60..=DAY).contains(&wait_seconds(failures, left, draw)));
         }
     }
 }

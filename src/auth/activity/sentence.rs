@@ -93,7 +93,9 @@ impl Told<'_> {
                 format!("did not hand its listeners over to a new process{}", self.with("reason", ": "))
             }
             Kind::CertificateIssued => {
-                format!("obtained a certificate for {}{}", self.subject, self.with("until", ", good until "))
+                let unwritten = self.with("unwritten", "; it could not be written: ");
+                let until = self.with("until", ", good until ");
+                format!("obtained a certificate for {}{until}{unwritten}", self.subject)
             }
             Kind::CertificateRefused => {
                 format!("could not obtain a certificate for {}{}", self.subject, self.with("error", ": "))
@@ -554,6 +556,14 @@ mod tests {
             "a.example, b.example",
             &[("until", "2027-03-01T00:00:00Z")],
             "obtained a certificate for a.example, b.example, good until 2027-03-01T00:00:00Z",
+        ),
+        (
+            "certificate.issued",
+            "gateway",
+            "a.example",
+            &[("until", "2027-03-01T00:00:00Z"), ("unwritten", "acme/a.pem: No space left on device")],
+            "obtained a certificate for a.example, good until 2027-03-01T00:00:00Z; it could not be written: \
+             acme/a.pem: No space left on device",
         ),
         (
             "certificate.refused",

@@ -67,7 +67,7 @@ pub(super) fn review_use(settings: &AcmeSettings, listeners: &[Listener], review
     let is_asked = |listener: &&Listener| !matches!(listener.protocol, ListenerProtocol::IsProxy(_));
     match settings.challenge {
         AcmeChallenge::TlsAlpn01 if !ordering.is_empty() && !ordering.iter().any(is_asked) => {
-            let message = "`tls-alpn-01` is answered by http and console listeners with `acme_hosts`, and there is none";
+            let message = "`tls-alpn-01` is answered by http, forward_auth and console listeners with `acme_hosts`, and there is none";
             let help = "isproxy listeners speak TLS behind STARTTLS only; write `challenge: http-01`";
             review.refuse(&path.key("challenge"), message, Some(help));
         }
@@ -90,11 +90,16 @@ fn directory(text: Option<String>, path: &KeyPath, review: &mut Review<'_>) -> O
             && url.password().is_none()
             && url.fragment().is_none()
     });
-    if !is_sound {
-        let help = "for example https://acme-v02.api.letsencrypt.org/directory";
-        review.refuse(path, "must be an https URL without user, password and fragment", Some(help));
-    }
-    is_sound.then_some(text)
+    let message = if !is_sound {
+        "must be an https URL without user, password and fragment"
+    } else if text.parse::<http::Uri>().is_err() {
+        // A browser would write it anew, and an HTTP client does not.
+        "holds what a request cannot; write `%20` for a blank, and `xn--…` for a host in other letters"
+    } else {
+        return Some(text);
+    };
+    review.refuse(path, message, Some("for example https://acme-v02.api.letsencrypt.org/directory"));
+    None
 }
 
 fn contact(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>) -> Option<Vec<String>> {
@@ -242,6 +247,14 @@ mod tests {
                 String::from("directory: http://ca.example/dir, terms_accepted: true"),
                 "acme.directory: must be an https URL without user, password and fragment",
             ),
+            (
+                String::from("directory: \"https://ca.example/a b\", terms_accepted: true"),
+                "acme.directory: holds what a request cannot",
+            ),
+            (
+                String::from("directory: \"https://münchen.example/dir\", terms_accepted: true"),
+                "acme.directory: holds what a request cannot",
+            ),
             (more("contact: [ops@example.com]"), "acme.contact[0]: must be a mailto URL with one address"),
             (more("contact: [\"mailto:a@b?cc=c@d\"]"), "acme.contact[0]: must be a mailto URL"),
             (more("challenge: dns-01"), "acme.challenge: unknown value `dns-01`"),
@@ -284,7 +297,9 @@ mod tests {
         ) + "  - { name: availability, protocol: isproxy, servers: [\"127.0.0.1:9001\"] }\n";
         let told = folder.faults(&format!("acme: {{ {SOUND} }}\n{text}"));
         assert!(
-            told.contains("acme.challenge: `tls-alpn-01` is answered by http and console listeners"),
+            told.contains(
+                "acme.challenge: `tls-alpn-01` is answered by http, forward_auth and console listeners"
+            ),
             "{told}"
         );
         let http =

@@ -24,8 +24,8 @@ pub(in crate::config) struct RawAcme {
     /// http-01: ADDRESS:PORT where the authority's questions are answered, and nothing else, while one is expected; port
     /// 80 of every name must lead there.
     pub(in crate::config) http_01_address: Option<String>,
-    /// The folder of the account's key and of what was issued, of mode 0700, made where it is missing. Each gateway needs
-    /// its own.
+    /// The folder of the account's key and of what was issued, which are files of mode 0600. Where it is missing it is made
+    /// with mode 0700; one that is there stays as it is. Each gateway needs its own.
     #[schemars(with = "String", default = "cache")]
     #[serde(default = "default_cache")]
     pub(in crate::config) cache: Required<String>,
@@ -39,8 +39,8 @@ pub(in crate::config) struct RawAcme {
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[schemars(inline)]
 pub(in crate::config) enum RawChallenge {
-    /// In a TLS handshake at port 443 of the name (RFC 8737), which must lead to an http or console listener with
-    /// `acme_hosts`; the default.
+    /// In a TLS handshake at port 443 of the name (RFC 8737), which must lead to an http, `forward_auth` or
+    /// console listener with `acme_hosts`; the default.
     #[default]
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,

@@ -36,8 +36,8 @@ impl IssuedCertificate {
     }
 
     /// Handshakes that begin from now on show `certificate`.
-    pub fn replace(&self, certificate: Certificate) {
-        self.0.store(Some(Arc::new(certificate)));
+    pub fn replace(&self, certificate: impl Into<Arc<Certificate>>) {
+        self.0.store(Some(certificate.into()));
     }
 }
 

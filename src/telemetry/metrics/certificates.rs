@@ -14,23 +14,14 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::model::Timestamp;
 
-/// The end of a certificate, or of the first to end of several.
-#[derive(Debug)]
+/// The end of a certificate, or of the first to end of several; 1970 while there is none, which is long over: whoever
+/// waits for an end to come near is told of a certificate that never came, too.
+#[derive(Debug, Default)]
 pub struct CertificateEnd(AtomicI64);
 
-/// Shows the end of a listener's certificates while it lives, and once the end is known.
+/// Shows the end of a listener's certificates while it lives.
 #[derive(Debug)]
 pub struct CertificateGauge(Arc<CertificateEnd>);
-
-/// Stands for an end that is not known: there is no certificate yet.
-const UNKNOWN: i64 = i64::MIN;
-
-impl Default for CertificateEnd {
-    /// An end that is not known.
-    fn default() -> Self {
-        Self(AtomicI64::new(UNKNOWN))
-    }
-}
 
 impl CertificateEnd {
     /// It is at `moment`.
@@ -56,14 +47,14 @@ impl ShownCertificates {
 impl Collector for ShownCertificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let help = "When the first of the listener's certificates to end ends, in seconds since 1970.";
+        let help = "When the first of the listener's certificates to end ends, in seconds since 1970; 0 without one.";
         let name = "certificate_expires_timestamp_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let mut shown = HashSet::new();
         for (listener, gauge) in gauges.iter().rev() {
             let Some(gauge) = gauge.upgrade() else { continue };
-            let seconds = gauge.0.0.load(Ordering::Relaxed);
-            if shown.insert(listener) && seconds != UNKNOWN {
+            if shown.insert(listener) {
+                let seconds = gauge.0.0.load(Ordering::Relaxed);
                 let labels = [("listener", listener.as_str())];
                 ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
             }
@@ -78,12 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_of_a_listener_is_shown_once_it_is_known_and_while_it_lives() {
+    fn the_latest_of_a_listener_is_shown_while_it_lives_and_as_0_without_a_certificate() {
         let metrics = Metrics::default();
         let series = |listener: &str| format!("expires_timestamp_seconds{{listener=\"{listener}\"}} ");
         let (end, later) = (Arc::<CertificateEnd>::default(), Arc::<CertificateEnd>::default());
         let before = metrics.certificate_gauge("api", &end);
-        assert!(!metrics.render().contains(&series("api")));
+        assert!(metrics.render().contains(&format!("{}0\n", series("api"))));
         end.set(Timestamp::from_unix_milliseconds(5_000));
         let after = metrics.certificate_gauge("api", &later);
         later.set(Timestamp::from_unix_milliseconds(9_000));

@@ -87,6 +87,7 @@ fn hosts(raw: Vec<Required<String>>, path: &KeyPath, review: &mut Review<'_>) ->
         }
         sound.push(host);
     }
+    sound.sort_unstable();
     Some(sound)
 }
 
@@ -197,10 +198,12 @@ mod tests {
         let folder = TestFolder::new();
         let acme = "acme: { directory: https://ca.example/dir, terms_accepted: true }\n";
         let text = |setting: &str| format!("{acme}{}", with(setting));
-        let config = folder.parse(&text("acme_hosts: [API.example, b.example]")).unwrap();
-        let ListenerProtocol::Http(http) = &config.listeners[0].protocol else { panic!("not HTTP") };
         let names = vec![String::from("api.example"), String::from("b.example")];
-        assert_eq!(http.tls.as_ref().unwrap().certificates, CertificateSource::Acme(names));
+        for written in ["acme_hosts: [API.example, b.example]", "acme_hosts: [b.example, api.example]"] {
+            let config = folder.parse(&text(written)).unwrap();
+            let ListenerProtocol::Http(http) = &config.listeners[0].protocol else { panic!("not HTTP") };
+            assert_eq!(http.tls.as_ref().unwrap().certificates, CertificateSource::Acme(names.clone()));
+        }
         let many = vec!["a.example"; 101].join(", ");
         for (setting, expected) in [
             ("acme_hosts: []", "acme_hosts: must hold 1 to 100 host names"),
