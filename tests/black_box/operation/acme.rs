@@ -84,15 +84,17 @@ fn a_certificate_is_issued_by_a_handshake_and_renewed_before_its_end() {
     assert!(end("api-tls").unwrap() > first_end);
     assert_eq!(gateway.reloads("applied"), reloads, "nothing else was touched");
 
+    // It is told once it is written.
+    let told = "obtained a certificate for api.example.test, www.example.test";
+    let count = || gateway.cli(&["audit", "list"]).expect_success().matches(told).count();
+    let count = wait_for("what is told of the renewal", || Some(count()).filter(|count| *count > 1));
+    assert_eq!(count, 2);
+    drop(session);
     let files = kept_files(&gateway);
     assert_eq!(files.len(), 2, "an account and a certificate: {files:?}");
     for file in files {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600, "{}", file.display());
     }
-    let audit = gateway.cli(&["audit", "list"]).expect_success();
-    let told = "obtained a certificate for api.example.test, www.example.test";
-    assert_eq!(audit.matches(told).count(), 2, "{audit}");
-    drop(session);
     let key = fs::read_to_string(kept_files(&gateway).last().unwrap()).unwrap();
     let key: Vec<&str> = key.lines().skip(1).take_while(|line| !line.starts_with("-----")).collect();
     assert!(!key.is_empty() && key.iter().all(|line| !gateway.process().log().contains(line)));
