@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::rate_limit::Quota;
-use crate::model::{ClientIp, KeyDigest, KeyId, QuotaOwner, QuotaPeriod, Recognised, Service, SessionDigest};
+use crate::model::{
+    ClientIp, KeyDigest, KeyId, Membership, QuotaOwner, QuotaPeriod, Recognised, Service, SessionDigest,
+};
 use crate::store::index::{Metering, UserEntry};
 
 /// The answer to an attempt.
@@ -155,18 +157,20 @@ pub struct Denial {
     pub reason: DenialReason,
     /// Whose credential it was, where that is known; for `explain`, never sent.
     pub recognised: Option<Recognised>,
+    /// Of whom that is; for what is counted, never sent.
+    pub(super) membership: Option<Membership>,
 }
 
 impl Denial {
     /// A refusal of nobody in particular.
     pub const fn new(refusal: Refusal, reason: DenialReason) -> Self {
-        Self { refusal, reason, recognised: None }
+        Self { refusal, reason, recognised: None, membership: None }
     }
 
-    /// The refusal of a credential that was recognised as this one.
+    /// The refusal of a credential that was recognised as this one of `user`.
     #[must_use]
-    pub const fn of(self, recognised: Recognised) -> Self {
-        Self { recognised: Some(recognised), ..self }
+    pub fn of(self, recognised: Recognised, user: &UserEntry) -> Self {
+        Self { recognised: Some(recognised), membership: Some(user.membership()), ..self }
     }
 }
 

@@ -287,7 +287,8 @@ mod tests {
         AccessPoints, AllowList, KeyId, MfaRequirement, Permissions, QuotaMoment, QuotaTerms, Recognised,
         Service,
     };
-    use crate::store::{NewCustomer, NewUser, UsageCount, UsageHour, feed};
+    use crate::store::testing::CredentialUse;
+    use crate::store::{NewCustomer, NewUser, UsageHour, feed};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -541,14 +542,14 @@ mod tests {
         change.set_quota(of_key, Some(terms)).await.unwrap();
         change.set_quota(QuotaOwner::User(user), Some(terms)).await.unwrap();
         change.commit().await.unwrap();
-        let count = UsageCount {
+        let made = CredentialUse {
             whose: Recognised::Key(key(1, user).id),
             service: Service::Api,
             hour: UsageHour::of(NOW),
             requests: 7,
             refusals: 0,
         };
-        store.add_usage(&[count]).await.unwrap();
+        store.add_uses(&[made]).await;
         catch_up(&index, &store).await;
         let moment = QuotaMoment::of(NOW);
         let (owners, found) =

@@ -314,7 +314,8 @@ fn unsigned(stored: i64) -> u64 {
 mod tests {
     use super::*;
     use crate::model::{AccessPoints, MfaRequirement, Permissions, Recognised, Service, Timestamp};
-    use crate::store::{NewCustomer, NewUser, UsageCount};
+    use crate::store::testing::CredentialUse;
+    use crate::store::{NewCustomer, NewUser};
 
     /// 2027-01-15T08:00:00Z.
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -349,14 +350,14 @@ mod tests {
     }
 
     async fn use_it(store: &Store, user: UserId, at: &str, requests: u64) {
-        let count = UsageCount {
+        let made = CredentialUse {
             whose: Recognised::Password(user),
             service: Service::Api,
             hour: UsageHour::of(at.parse().unwrap()),
             requests,
             refusals: 1,
         };
-        store.add_usage(&[count]).await.unwrap();
+        store.add_uses(&[made]).await;
     }
 
     #[tokio::test]

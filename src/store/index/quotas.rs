@@ -186,7 +186,7 @@ impl Quotas {
     }
 
     /// Does `owner` have one?
-    pub(super) fn metering(&self, owner: QuotaOwner) -> Metering {
+    pub fn metering(&self, owner: QuotaOwner) -> Metering {
         if self.is_empty() || !self.counters.contains_key(&owner) { Metering::Off } else { Metering::On }
     }
 
