@@ -18,7 +18,6 @@ use self::ledger::{Ledger, Portion};
 use super::Shared;
 use crate::auth::{ControlPlane, QUOTA_WARNING_PERCENT};
 use crate::model::{QuotaMoment, Timestamp};
-use crate::store::index::QuotaMarks;
 use crate::store::{Store, StoreError, USAGE_LET_GO_AT_ONCE};
 use crate::telemetry::UncountedUses;
 
@@ -28,6 +27,8 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 const WRITE_AT_LEAST_EVERY: Duration = Duration::from_mins(1);
 /// Rows a second in the long run; nothing more is written until so many would have been.
 const ROWS_PER_SECOND: u64 = 300;
+/// What other gateways let in is not read for this many times as long as reading it has taken.
+const LOOKS_APART: u32 = 20;
 /// What is too old is looked for at most this often.
 const LET_GO_EVERY: Duration = Duration::from_hours(1);
 /// Rounds of letting go at once: more than is written meanwhile, so that a backlog shrinks.
@@ -46,14 +47,18 @@ pub(super) async fn keep_usage(
 ) {
     let mut ledger = Ledger::default();
     let mut let_go_at: Option<Instant> = None;
+    let mut look_after = Instant::now();
     let mut pause = WRITE_EVERY;
     loop {
         let stopping = timeout(pause, stop.cancelled()).await.is_ok();
         let now = shared.clock.now();
         ledger.add(&shared.authenticator.collect_usage(), now, shared.index.quotas());
         uncounted.add(ledger.take_uncounted());
-        // Behind what was collected and before it is written: then nothing that is read back is missing in it.
-        let marks = shared.index.quotas().marks();
+        let looks = !stopping && Instant::now() >= look_after;
+        if looks {
+            // Behind what was collected and before it is written: then nothing that is read back is missing in it.
+            shared.index.quotas().mark();
+        }
         let portion = if stopping { Portion::Rest } else { Portion::Bounded };
         pause = match ledger.write(&store, portion).await {
             Ok(rows) => pause_after(rows),
@@ -65,7 +70,9 @@ pub(super) async fn keep_usage(
         if stopping {
             return;
         }
-        look_at_quotas(&shared, &store, &plane, &marks).await;
+        if looks {
+            look_after = look_at_quotas(&shared, &store, &plane).await;
+        }
         if let_go_at.is_none_or(|let_go_at| let_go_at.elapsed() >= LET_GO_EVERY) {
             match let_go(&store, now).await {
                 Ok(Left::Nothing) => let_go_at = Some(Instant::now()),
@@ -77,19 +84,22 @@ pub(super) async fn keep_usage(
 }
 
 /// Learns what other gateways have let in, and tells whose quotas are used for the most part. While the store is away
-/// what is known goes on to count.
-async fn look_at_quotas(shared: &Shared, store: &Store, plane: &ControlPlane, marks: &QuotaMarks) {
+/// what is known goes on to count. Answers when it is to be done again.
+async fn look_at_quotas(shared: &Shared, store: &Store, plane: &ControlPlane) -> Instant {
     let moment = QuotaMoment::of(shared.clock.now());
-    if let Err(error) = shared.index.look_at_quotas(store, marks, moment).await {
+    let (quotas, began) = (shared.index.quotas(), Instant::now());
+    if let Err(error) = store.in_time(shared.index.look_at_quotas(store, moment)).await {
         tracing::warn!(%error, "what other gateways let in could not be read; quotas count on from what is known");
-        return;
+        return began;
     }
-    for levels in shared.index.quotas().newly_above(QUOTA_WARNING_PERCENT, moment).chunks(QUOTAS_TOLD_AT_ONCE)
-    {
-        if let Err(error) = plane.tell_quota_levels(levels).await {
+    let look_after = Instant::now() + began.elapsed() * LOOKS_APART;
+    for levels in quotas.newly_above(QUOTA_WARNING_PERCENT, moment).chunks(QUOTAS_TOLD_AT_ONCE) {
+        if let Err(error) = store.in_time(plane.tell_quota_levels(levels)).await {
+            quotas.tell_again(levels);
             tracing::warn!(%error, quotas = levels.len(), "that quotas are nearly used up could not be written");
         }
     }
+    look_after
 }
 
 /// How long nothing is written after so many rows.

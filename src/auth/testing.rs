@@ -100,7 +100,7 @@ impl World {
         );
         let clock = Clock::given(NOW);
         let (key_uses, noted) = mpsc::channel(10);
-        let index = Arc::new(Index::load(&store).await.unwrap());
+        let index = Arc::new(Index::load(&store).await.unwrap().with_clock(clock.clone()));
         let limits = Arc::new(limits);
         let (keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
             store: store.clone(),
