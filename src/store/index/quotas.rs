@@ -5,20 +5,19 @@
 //! the others are what stands in the store's sums without its own, and only ever grow within a period: what was not
 //! written yet when it was looked is never counted twice. Whose requests are counted is `auth`'s to say.
 
+mod counters;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
+pub(super) use self::counters::Count;
+use self::counters::Counter;
 use super::Index;
 use crate::model::{QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms};
 use crate::store::{QuotaSums, Store, StoreError};
-
-/// Bits of a packed [`Count`] that hold requests: room for more than `QUOTA_MAX`. The period's number has the rest.
-const REQUEST_BITS: u32 = 40;
-/// So shortly before a period ends, whoever reads the clock may be behind others, who read that the next one has begun.
-const JUST_BEFORE_SECONDS: u32 = 60;
 
 /// Has somebody a quota? Told by what is loaded anyway for each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,33 +46,6 @@ pub struct Quotas {
     counters: DashMap<QuotaOwner, Arc<Counter>>,
     /// How many there are, so that whoever has none to ask about asks for nothing.
     count: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Counter {
-    day: PeriodCounter,
-    month: PeriodCounter,
-}
-
-#[derive(Debug, Default)]
-struct PeriodCounter {
-    /// Requests that may be made; 0: as many as one likes.
-    limit: AtomicU64,
-    /// What this gateway let in, a [`Count`].
-    own: AtomicU64,
-    /// The same when it was last marked.
-    marked: AtomicU64,
-    /// What all others let in, as far as it is known, a [`Count`].
-    others: AtomicU64,
-    /// The last period of which it was told that most is used.
-    told: AtomicU32,
-}
-
-/// Requests within one period.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    number: u32,
-    requests: u64,
 }
 
 /// How much of a quota is used.
@@ -220,7 +192,7 @@ impl Quotas {
             let limits = QuotaPeriod::ALL.map(|period| counter(period).limit.load(Ordering::Relaxed));
             let used = QuotaPeriod::ALL.map(|period| {
                 let number = moment.number(period);
-                Count { number, requests: counter(period).used(number) }
+                Count::new(number, counter(period).used(number))
             });
             look(*entry.key(), limits, used)
         })
@@ -278,150 +250,10 @@ impl Index {
     }
 }
 
-impl Counter {
-    fn having_used(used: Option<(QuotaMoment, QuotaSums)>) -> Self {
-        let counter = Self::default();
-        if let Some((moment, used)) = used {
-            counter.learn(used, moment);
-        }
-        counter
-    }
-
-    fn learn(&self, written: QuotaSums, moment: QuotaMoment) {
-        for period in QuotaPeriod::ALL {
-            self.of(period).learn(written.of(period), moment, period);
-        }
-    }
-
-    const fn of(&self, period: QuotaPeriod) -> &PeriodCounter {
-        match period {
-            QuotaPeriod::Day => &self.day,
-            QuotaPeriod::Month => &self.month,
-        }
-    }
-
-    fn set_terms(&self, terms: QuotaTerms) {
-        for period in QuotaPeriod::ALL {
-            let limit = terms.limit(period).map_or(0, std::num::NonZeroU64::get);
-            if self.of(period).limit.swap(limit, Ordering::Relaxed) != limit {
-                self.of(period).told.store(0, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// The month first: where both are used up, it is the longer wait that is told.
-    fn take(&self, moment: QuotaMoment) -> Result<(), QuotaPeriod> {
-        if !self.month.take(moment, QuotaPeriod::Month) {
-            return Err(QuotaPeriod::Month);
-        }
-        if !self.day.take(moment, QuotaPeriod::Day) {
-            self.month.give_back();
-            return Err(QuotaPeriod::Day);
-        }
-        Ok(())
-    }
-
-    /// What was taken for a request that another quota has refused.
-    fn give_back(&self) {
-        self.month.give_back();
-        self.day.give_back();
-    }
-}
-
-impl PeriodCounter {
-    /// `false`: it is used up.
-    fn take(&self, moment: QuotaMoment, period: QuotaPeriod) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
-        if limit == 0 {
-            return true;
-        }
-        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
-        let taken = self.own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |own| {
-            let own = Count::unpacked(own).carried_to(moment, period);
-            let used = own.requests.saturating_add(others.within(own.number));
-            (used < limit).then(|| Count { requests: own.requests + 1, ..own }.packed())
-        });
-        taken.is_ok()
-    }
-
-    fn give_back(&self) {
-        if self.limit.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let less = |own| {
-            let own = Count::unpacked(own);
-            Some(Count { requests: own.requests.saturating_sub(1), ..own }.packed())
-        };
-        // It never refuses.
-        let _ = self.own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
-    fn used(&self, number: u32) -> u64 {
-        let [own, others] =
-            [&self.own, &self.others].map(|count| Count::unpacked(count.load(Ordering::Relaxed)));
-        own.within(number).saturating_add(others.within(number))
-    }
-
-    fn mark(&self) {
-        self.marked.store(self.own.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// What others had let in is what was `written`, without what is marked of our own; more of it than was known, never
-    /// less.
-    fn learn(&self, written: u64, moment: QuotaMoment, period: QuotaPeriod) {
-        let number = moment.number(period);
-        let own = Count::unpacked(self.marked.load(Ordering::Relaxed)).within(number);
-        let others = written.saturating_sub(own);
-        let newer = |known| {
-            let known = Count::unpacked(known).carried_to(moment, period);
-            let requests = others.max(known.requests);
-            (known.number == number).then(|| Count { number, requests }.packed())
-        };
-        // Of the period that begins in a moment more is known already.
-        let _ = self.others.fetch_update(Ordering::Relaxed, Ordering::Relaxed, newer);
-    }
-}
-
-impl Count {
-    pub(super) const fn new(number: u32, requests: u64) -> Self {
-        Self { number, requests }
-    }
-
-    pub(super) const fn parts(self) -> (u32, u64) {
-        (self.number, self.requests)
-    }
-
-    fn unpacked(packed: u64) -> Self {
-        // What is shifted out leaves 24 bits.
-        let number = u32::try_from(packed >> REQUEST_BITS).unwrap_or(u32::MAX);
-        Self { number, requests: packed & ((1 << REQUEST_BITS) - 1) }
-    }
-
-    fn packed(self) -> u64 {
-        let most = (1 << REQUEST_BITS) - 1;
-        u64::from(self.number) << REQUEST_BITS | self.requests.min(most)
-    }
-
-    /// Requests within the period `number`.
-    const fn within(self, number: u32) -> u64 {
-        if self.number == number { self.requests } else { 0 }
-    }
-
-    /// As it is counted on in the period of `moment`. Whoever read the clock just before the next period began counts in that
-    /// one. A count of any other period begins anew: that of a later one is of a clock that was ahead, and what it has
-    /// pushed out is read back from the store.
-    fn carried_to(self, moment: QuotaMoment, period: QuotaPeriod) -> Self {
-        let number = moment.number(period);
-        let is_next = self.number == number.saturating_add(1);
-        let is_ending = || moment.seconds_left(period).get() <= JUST_BEFORE_SECONDS;
-        if self.number == number || is_next && is_ending() { self } else { Self { number, requests: 0 } }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CustomerId, KeyId, Timestamp, UserId};
+    use crate::model::{CustomerId, KeyId, UserId};
 
     const USER: QuotaOwner = QuotaOwner::User(UserId(1));
     const CUSTOMER: QuotaOwner = QuotaOwner::Customer(CustomerId(1));
@@ -616,16 +448,5 @@ mod tests {
         assert_eq!(quotas.newly_above(80, now()), [QuotaLevel { limit: 9, ..level }]);
         admitted(&quotas, &[USER], 9, at("2027-01-16T00:00:00Z"));
         assert_eq!(quotas.newly_above(80, at("2027-01-16T00:00:00Z")).len(), 1);
-    }
-
-    #[test]
-    fn a_count_survives_being_packed() {
-        let last = QuotaMoment::of(Timestamp::from_unix_milliseconds(253_402_300_799_000));
-        for number in [0, 1, last.number(QuotaPeriod::Day)] {
-            for requests in [0, 1, crate::model::QUOTA_MAX] {
-                let count = Count { number, requests };
-                assert_eq!(Count::unpacked(count.packed()), count);
-            }
-        }
     }
 }
