@@ -19,8 +19,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use latchkey::config::StoreLocation;
-use latchkey::model::{AccessPoint, ClientIp, Recognised, Service, Timestamp};
-use latchkey::store::{ListedKey, SeenAddress, Store, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour};
+use latchkey::model::{AccessPoint, ClientIp, CustomerId, Recognised, Service, Timestamp};
+use latchkey::store::{
+    ListedKey, SeenAddress, Store, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour, UsageSubject,
+};
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 
 const USERS: usize = 1_000;
@@ -142,7 +144,8 @@ async fn fill(folder: &Path) -> String {
     assert_eq!(keys.len(), USERS * KEYS_OF_A_USER);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let now = Timestamp::from_unix_milliseconds(i64::try_from(now).unwrap());
-    let counts: Vec<_> = keys.iter().flat_map(|key| counts_of(key, now)).collect();
+    let user = store.user(&"acme/user500".parse().unwrap()).await.unwrap().unwrap();
+    let counts: Vec<_> = keys.iter().flat_map(|key| counts_of(key, user.customer, now)).collect();
     for counts in counts.chunks(USAGE_ROWS_PER_COMMIT) {
         store.add_usage(counts).await.unwrap();
     }
@@ -150,21 +153,30 @@ async fn fill(folder: &Path) -> String {
     for seen in seen.chunks(USAGE_ROWS_PER_COMMIT) {
         store.note_addresses(seen).await.unwrap();
     }
-    let user = store.user(&"acme/user500".parse().unwrap()).await.unwrap().unwrap();
     let key = store.list_keys(Some(user.id)).await.unwrap()[0].key.id.to_string();
     store.close().await;
     key
 }
 
-fn counts_of(key: &ListedKey, now: Timestamp) -> impl Iterator<Item = UsageCount> + use<> {
-    let whose = Recognised::Key(key.key.id);
+fn counts_of(
+    key: &ListedKey,
+    customer: CustomerId,
+    now: Timestamp,
+) -> impl Iterator<Item = UsageCount> + use<> {
+    let subjects = [
+        UsageSubject::Credential(Recognised::Key(key.key.id)),
+        UsageSubject::User(key.key.user),
+        UsageSubject::Customer(customer),
+    ];
     let hours_ago = (0..HOURS).chain((HOURS / 24..DAYS).map(|day| day * 24));
-    hours_ago.map(move |hours_ago| UsageCount {
-        whose,
-        service: Service::Api,
-        hour: UsageHour::of(now).plus(-hours_ago),
-        requests: 1_000,
-        refusals: 3,
+    hours_ago.flat_map(move |hours_ago| {
+        subjects.map(|whose| UsageCount {
+            whose,
+            service: Service::Api,
+            hour: UsageHour::of(now).plus(-hours_ago),
+            requests: 1_000,
+            refusals: 3,
+        })
     })
 }
 

@@ -30,7 +30,7 @@ pub use console::{
 };
 pub use cookies::{COOKIE_PREFIX, is_own_cookie};
 pub use hexadecimal::parse_hex;
-pub use ids::{CustomerId, InvalidKeyId, KeyId, Recognised, Revision, UserId};
+pub use ids::{CustomerId, InvalidKeyId, KeyId, Membership, Recognised, Revision, UserId};
 pub use mfa::{MfaRequirement, MfaState};
 pub use name::{CustomerHandle, InvalidName, Login, UserName};
 pub use quota::{InvalidQuota, QUOTA_MAX, QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms};

@@ -89,6 +89,7 @@ pub use status::{FollowingGateway, StoreStatus};
 pub use tombstones::Risen;
 pub use usage::{
     SeenAddress, USAGE_KEPT_SECONDS, USAGE_LET_GO_AT_ONCE, USAGE_ROWS_PER_COMMIT, UsageCount, UsageHour,
+    UsageSubject,
 };
 pub use usage_queries::{CredentialTotal, UsageLength, UsageOf, UsageSum};
 pub use used_tokens::Use;

@@ -41,9 +41,9 @@ pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
             "the store was put back by hand: keys that were deleted, and recovery codes that were used, are deleted again"
         );
     }
-    let index = Index::load(&store).await?;
+    let index = Index::load(&store).await?.with_clock(clock.clone());
     // Before anybody is let in: what was used before counts.
-    index.look_at_quotas(&store, &index.quotas().marks(), QuotaMoment::of(clock.now())).await?;
+    index.look_at_quotas(&store, QuotaMoment::of(clock.now())).await?;
     let index = Arc::new(index);
     let keeper = match &config.store {
         StoreLocation::Sqlite(_) => None,
@@ -66,7 +66,7 @@ fn load_snapshot(config: &Config, url: &PostgresUrl, clock: &Clock) -> Result<Lo
     Ok(Loaded {
         store: Store::awaiting(url)?,
         key_ring,
-        index: Arc::new(index),
+        index: Arc::new(index.with_clock(clock.clone())),
         snapshots: Snapshots {
             keeper: Some(Arc::new(keeper)),
             age: Some(Duration::from_millis(u64::try_from(age).unwrap_or(0))),

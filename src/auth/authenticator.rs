@@ -258,7 +258,7 @@ impl Authenticator {
             return denial;
         }
         let key = self.index.lookup_key(&self.key_ring.digest.digest(text));
-        key.map_or(denial, |key| denial.of(Recognised::Key(key.id)))
+        key.map_or(denial, |key| denial.of(Recognised::Key(key.id), &key.user))
     }
 
     /// Registers a session, or a stream that outlives an ordinary request, and judges it anew; it is told when it must
@@ -306,8 +306,8 @@ impl Authenticator {
         let recognised = Recognised::Key(key.id);
         let metering = self
             .judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })
-            .map_err(|denial| denial.of(recognised))?;
-        let quota = self.take_request(&digest, service).map_err(|denial| denial.of(recognised))?;
+            .map_err(|denial| denial.of(recognised, &key.user))?;
+        let quota = self.take_request(&digest, service).map_err(|denial| denial.of(recognised, &key.user))?;
         self.note_use(&key, digest, service, client_ip, now);
         let permit =
             Permit::new(key.user, AuthMethod::ApiKey(key.id), Proof::Key(digest), service, client_ip);
@@ -342,7 +342,7 @@ impl Authenticator {
     ) -> Result<Permit, Denial> {
         // Looked up for a refusal only, so that `explain` knows whose password it was.
         let of_user = |denial: Denial| match self.index.lookup_user(name) {
-            Some(user) => denial.of(Recognised::Password(user.id())),
+            Some(user) => denial.of(Recognised::Password(user.id()), &user),
             None => denial,
         };
         self.throttle.admit_password(client_ip, name).map_err(of_user)?;
@@ -415,8 +415,12 @@ impl Authenticator {
             return Ok(permit);
         }
         let user = self.index.lookup_user(name);
-        let recognised = user.as_ref().map(|user| Recognised::Password(user.id()));
-        let refused = |reason| Denial { refusal: Refusal::Unauthenticated, reason, recognised };
+        let whose = user.clone();
+        let of_user = |denial: Denial| match &whose {
+            Some(user) => denial.of(Recognised::Password(user.id()), user),
+            None => denial,
+        };
+        let refused = |reason| of_user(Denial::new(Refusal::Unauthenticated, reason));
         // Read before hashing: whoever changes the password meanwhile ends this attempt.
         let before = user.as_ref().map(|user| Arc::clone(&user.state()));
         let version = before.as_ref().map_or(0, |state| state.password_version);
@@ -426,7 +430,7 @@ impl Authenticator {
             Ok(true) => {}
             Ok(false) if user.is_none() => return Err(refused(DenialReason::UnknownUser)),
             Ok(false) => return Err(refused(DenialReason::WrongPassword)),
-            Err(QueueFull) => return Err(Denial { recognised, ..BUSY }),
+            Err(QueueFull) => return Err(of_user(BUSY)),
         }
         // Looked up again: the user may have been changed, or deleted and loaded anew, while we hashed.
         let user =
@@ -434,9 +438,7 @@ impl Authenticator {
         if user.state().password_version != version {
             return Err(refused(DenialReason::WrongPassword));
         }
-        let metering = self
-            .judge_password(&user, service, client_ip)
-            .map_err(|denial| Denial { recognised, ..denial })?;
+        let metering = self.judge_password(&user, service, client_ip).map_err(of_user)?;
         if let Some(memo) = memo {
             self.passwords.remember(memo);
         }

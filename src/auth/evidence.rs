@@ -80,7 +80,7 @@ impl ControlPlane {
         let window = self.usage_window();
         let (keys, totals, seen) = tokio::try_join!(
             self.store.list_keys(Some(user.id)),
-            self.store.credential_totals(user.id, window.since),
+            self.store.credential_totals(user.id, window.days()),
             self.store.addresses_of_user(user.id, window.seen_since),
         )?;
         let password = |service| password_evidence(service, &totals, &seen);
@@ -159,7 +159,8 @@ mod tests {
     use super::*;
     use crate::auth::{Actor, KeyToMake, Means, PasswordEnd, UserActor, UserToMake};
     use crate::model::{ClientIp, Permission, UserId};
-    use crate::store::{UsageCount, UsageHour};
+    use crate::store::UsageHour;
+    use crate::store::testing::CredentialUse;
 
     fn name(text: &str) -> UserName {
         text.parse().unwrap()
@@ -175,7 +176,7 @@ mod tests {
         let order = KeyToMake::new(name("acme/alex"), "CI", "api,isproxy".parse().unwrap());
         let made = plane.create_keys(&order, NonZeroU32::MIN, PasswordEnd::Accepted).await.unwrap();
         let (user, key) = (plane.user(&name("acme/alex")).await.unwrap().id, made.keys[0].id);
-        let count = |whose, service, requests, refusals| UsageCount {
+        let count = |whose, service, requests, refusals| CredentialUse {
             whose,
             service,
             hour: UsageHour::of(NOW),
@@ -187,7 +188,7 @@ mod tests {
             count(Recognised::Session(user), Service::Api, 3, 0),
             count(Recognised::Key(key), Service::IsProxy, 2, 1),
         ];
-        plane.store.add_usage(&counts).await.unwrap();
+        plane.store.add_uses(&counts).await;
         let seen = |whose, entrance, last, seconds| SeenAddress {
             whose,
             entrance,

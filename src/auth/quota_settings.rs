@@ -227,7 +227,8 @@ mod tests {
     use super::*;
     use crate::auth::{Actor, CustomerToMake, Forbidden, KeyToMake, Means, PasswordEnd, UserActor};
     use crate::model::{ClientIp, MfaRequirement, Recognised, Service};
-    use crate::store::{AuditFilter, UsageCount, UsageHour};
+    use crate::store::testing::CredentialUse;
+    use crate::store::{AuditFilter, UsageHour};
 
     fn holder(text: &str) -> Holder {
         text.parse().unwrap()
@@ -266,8 +267,8 @@ mod tests {
             plane.set_quota(&holder, terms).await.unwrap();
         }
         let (whose, hour) = (Recognised::Key(key), UsageHour::of(NOW));
-        let count = UsageCount { whose, service: Service::IsProxy, hour, requests: 8, refusals: 3 };
-        plane.store.add_usage(&[count]).await.unwrap();
+        let made = CredentialUse { whose, service: Service::IsProxy, hour, requests: 8, refusals: 3 };
+        plane.store.add_uses(&[made]).await;
         let state = plane.quota(&of_key).await.unwrap().unwrap();
         let [day] = state.uses[..] else { panic!("{state:?}") };
         assert_eq!((day.used, day.limit, day.is_nearly_used(), day.is_exhausted()), (8, 10, true, false));

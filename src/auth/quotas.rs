@@ -21,7 +21,7 @@ pub(super) fn take(index: &Index, permit: &Permit, now: Timestamp) -> Result<(),
     taken.map_err(|(owner, period)| {
         let refusal = Refusal::QuotaExhausted { period, retry_after_seconds: moment.seconds_left(period) };
         let reason = DenialReason::QuotaExhausted(ExhaustedQuota::of(owner, period));
-        Denial::new(refusal, reason).of(permit.recognised())
+        Denial::new(refusal, reason).of(permit.recognised(), user)
     })
 }
 

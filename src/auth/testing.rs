@@ -100,7 +100,7 @@ impl World {
         );
         let clock = Clock::given(NOW);
         let (key_uses, noted) = mpsc::channel(10);
-        let index = Arc::new(Index::load(&store).await.unwrap());
+        let index = Arc::new(Index::load(&store).await.unwrap().with_clock(clock.clone()));
         let limits = Arc::new(limits);
         let (keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
             store: store.clone(),
@@ -190,14 +190,14 @@ impl World {
 
     /// Writes so many requests of the user, by its password at the API, as a gateway does.
     pub async fn add_uses(&self, requests: u64) {
-        let count = crate::store::UsageCount {
+        let made = crate::store::testing::CredentialUse {
             whose: crate::model::Recognised::Password(self.user),
             service: Service::Api,
             hour: crate::store::UsageHour::of(NOW),
             requests,
             refusals: 0,
         };
-        self.store.add_usage(&[count]).await.unwrap();
+        self.store.add_uses(&[made]).await;
     }
 
     pub async fn change_user(&self, edit: impl FnOnce(&mut crate::store::UserRecord)) {

@@ -4,6 +4,7 @@
 //! old. What a change would stop is `evidence`'s to tell. Callers: the command line and the console.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::control_plane::{ControlError, ControlPlane};
 use super::rights::Action;
@@ -137,11 +138,11 @@ impl ControlPlane {
     ) -> Result<Vec<UserTotal>, ControlError> {
         let customer = self.visible_customer(handle).await?.id;
         let window = self.usage_window();
-        let (length, since) = match stretch {
-            UsageStretch::Day => (UsageLength::Hour, window.now.plus(1 - HOURS_PER_DAY)),
-            UsageStretch::Month => (UsageLength::Day, window.since),
+        let (length, within) = match stretch {
+            UsageStretch::Day => (UsageLength::Hour, window.last_hours(HOURS_PER_DAY)),
+            UsageStretch::Month => (UsageLength::Day, window.days()),
         };
-        let totals = self.store.busiest_users(customer, length, since, count).await?;
+        let totals = self.store.busiest_users(customer, length, within, count).await?;
         Ok(totals
             .into_iter()
             .map(|(login, requests, refusals)| UserTotal {
@@ -174,8 +175,8 @@ impl ControlPlane {
         whose: UsageOf,
         seen: &[SeenAddress],
     ) -> Result<Usage, StoreError> {
-        let days = self.store.usage(whose, UsageLength::Day, window.since);
-        let hours = self.store.usage(whose, UsageLength::Hour, window.hours_since());
+        let days = self.store.usage(whose, UsageLength::Day, window.days());
+        let hours = self.store.usage(whose, UsageLength::Hour, window.last_hours(HOURS));
         let (days, hours) = tokio::try_join!(days, hours)?;
         Ok(window.usage(&days, &hours, seen))
     }
@@ -189,7 +190,7 @@ impl ControlPlane {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     /// The first hour of the first day.
-    pub(super) since: UsageHour,
+    since: UsageHour,
     /// Addresses that were seen later.
     pub(super) seen_since: Timestamp,
     now: UsageHour,
@@ -207,9 +208,15 @@ impl Window {
         }
     }
 
-    /// The first of the hours that are told of.
-    const fn hours_since(self) -> UsageHour {
-        self.now.plus(1 - HOURS)
+    /// Its days, by their hours: nothing that a clock which was ahead has made.
+    pub(super) fn days(self) -> Range<UsageHour> {
+        self.since..self.since.plus(DAYS * HOURS_PER_DAY)
+    }
+
+    /// The last `count` hours, the present one included.
+    fn last_hours(self, count: i64) -> Range<UsageHour> {
+        let end = self.now.plus(1);
+        end.plus(-count)..end
     }
 
     fn usage(self, days: &[UsageSum], hours: &[UsageSum], seen: &[SeenAddress]) -> Usage {
@@ -220,7 +227,7 @@ impl Window {
             api,
             isproxy,
             days: periods(days, self.since, DAYS, HOURS_PER_DAY),
-            hours: periods(hours, self.hours_since(), HOURS, 1),
+            hours: periods(hours, self.last_hours(HOURS).start, HOURS, 1),
             addresses: latest_addresses(seen),
             password: PasswordUses::default(),
         }
@@ -305,7 +312,7 @@ mod tests {
     use super::super::control_plane::tests::{NOW, plane};
     use super::*;
     use crate::auth::{Actor, KeyToMake, Means, PasswordEnd, UserActor};
-    use crate::store::UsageCount;
+    use crate::store::testing::CredentialUse;
 
     fn name(text: &str) -> UserName {
         text.parse().unwrap()
@@ -322,8 +329,8 @@ mod tests {
 
     async fn add(plane: &ControlPlane, whose: Recognised, service: Service, hours_ago: i64, requests: u64) {
         let hour = UsageHour::of(NOW).plus(-hours_ago);
-        let count = UsageCount { whose, service, hour, requests, refusals: 1 };
-        plane.store.add_usage(&[count]).await.unwrap();
+        let made = CredentialUse { whose, service, hour, requests, refusals: 1 };
+        plane.store.add_uses(&[made]).await;
     }
 
     #[tokio::test]
@@ -337,6 +344,8 @@ mod tests {
             (Service::IsProxy, 47, 10),
             (Service::Api, 48, 100),
             (Service::Api, 30 * 24, 1_000),
+            // Of a clock that was ten years ahead.
+            (Service::Api, -10 * 365 * 24, 10_000),
         ] {
             add(&plane, whose, service, hours_ago, requests).await;
         }

@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use thread_local::ThreadLocal;
 
 use super::decision::{Denial, Permit};
-use crate::model::{ClientIp, Recognised, Service};
+use crate::model::{ClientIp, Membership, Recognised, Service};
 
 /// Credentials that a thread counts between two collections, in each table; of others nothing is known but their
-/// number. Some 6 MiB a table, for as long as so many are in use.
+/// number. Some 8 MiB a table, for as long as so many are in use.
 const CREDENTIALS_AT_ONCE: usize = 65_536;
 /// Addresses of a credential that are remembered between two collections.
 const ADDRESSES_AT_ONCE: usize = 4;
@@ -55,6 +55,7 @@ struct Counted {
 #[derive(Clone, Copy, Debug)]
 struct Admission {
     whose: Recognised,
+    membership: Membership,
     service: Service,
     client_ip: ClientIp,
     requests: u32,
@@ -63,8 +64,10 @@ struct Admission {
 /// Its keys are ours, not a peer's, and need no slower hash.
 type Table = HashMap<(Recognised, Service), Counts, foldhash::fast::FixedState>;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Counts {
+    /// Of whom the credential is: it may be deleted before anybody can ask.
+    membership: Membership,
     requests: u32,
     refusals: u32,
     /// From where it was let in, the latest first.
@@ -76,6 +79,8 @@ struct Counts {
 pub struct CountedUse {
     /// Whose credential it was.
     pub whose: Recognised,
+    /// Of whom it was.
+    pub membership: Membership,
     /// At which door.
     pub service: Service,
     /// Requests that were let in: of the API, or `IS` lines.
@@ -112,17 +117,18 @@ impl UsageMeter {
 
     /// So many requests were let in.
     pub(super) fn count_requests(&self, permit: &Permit, requests: u32) {
-        let (whose, service) = (permit.recognised(), permit.service());
+        let (whose, membership) = (permit.recognised(), permit.user().membership());
+        let (service, client_ip) = (permit.service(), permit.client_ip());
         self.count(|counted| {
-            counted.admit(Admission { whose, service, client_ip: permit.client_ip(), requests });
+            counted.admit(Admission { whose, membership, service, client_ip, requests });
         });
     }
 
     /// A credential was refused; one that nobody knows is nobody's. From where is not remembered: whoever guesses
     /// passwords would push a user's own addresses out.
     pub(super) fn count_refusal(&self, denial: Denial, service: Service) {
-        if let Some(whose) = denial.recognised {
-            self.count(|counted| match counted.of(whose, service) {
+        if let (Some(whose), Some(membership)) = (denial.recognised, denial.membership) {
+            self.count(|counted| match counted.of(whose, membership, service) {
                 Some(counts) => counts.refusals = counts.refusals.saturating_add(1),
                 None => counted.uncounted += 1,
             });
@@ -139,6 +145,7 @@ impl UsageMeter {
             collected.uncounted += counted.uncounted;
             collected.uses.extend(counted.table.into_iter().map(|((whose, service), counts)| CountedUse {
                 whose,
+                membership: counts.membership,
                 service,
                 requests: counts.requests,
                 refusals: counts.refusals,
@@ -167,8 +174,8 @@ impl Counted {
 
     fn look_up(&mut self) {
         let mut admissions = std::mem::take(&mut self.admissions);
-        for Admission { whose, service, client_ip, requests } in admissions.drain(..) {
-            match self.of(whose, service) {
+        for Admission { whose, membership, service, client_ip, requests } in admissions.drain(..) {
+            match self.of(whose, membership, service) {
                 Some(counts) => {
                     counts.requests = counts.requests.saturating_add(requests);
                     counts.saw(client_ip);
@@ -180,11 +187,11 @@ impl Counted {
     }
 
     /// The counts of one credential at one door; `None`: there is no place for any more.
-    fn of(&mut self, whose: Recognised, service: Service) -> Option<&mut Counts> {
+    fn of(&mut self, whose: Recognised, membership: Membership, service: Service) -> Option<&mut Counts> {
         let has_room = self.table.len() < CREDENTIALS_AT_ONCE;
         match self.table.entry((whose, service)) {
             Entry::Occupied(counts) => Some(counts.into_mut()),
-            Entry::Vacant(free) => has_room.then(|| free.insert(Counts::default())),
+            Entry::Vacant(free) => has_room.then(|| free.insert(Counts::of(membership))),
         }
     }
 }
@@ -208,6 +215,10 @@ impl Half {
 }
 
 impl Counts {
+    const fn of(membership: Membership) -> Self {
+        Self { membership, requests: 0, refusals: 0, addresses: [None; ADDRESSES_AT_ONCE] }
+    }
+
     /// Puts `address` in front.
     fn saw(&mut self, address: ClientIp) {
         let place = self.addresses.iter().position(|known| *known == Some(address));
@@ -227,16 +238,18 @@ mod tests {
     use crate::auth::testing::{PASSWORD, World};
     use crate::auth::{AuthMethod, Decision, DenialReason, Refusal};
     use crate::config::Limits;
-    use crate::model::KeyId;
+    use crate::model::{CustomerId, KeyId, UserId};
 
     const KEY: Recognised = Recognised::Key(KeyId::from_random(7));
+    const MEMBERSHIP: Membership = Membership { user: UserId(1), customer: CustomerId(2) };
 
     fn ip(last: u8) -> ClientIp {
         ClientIp::new(std::net::Ipv4Addr::new(192, 0, 2, last).into())
     }
 
     fn refuse(meter: &UsageMeter, whose: Recognised) {
-        let denial = Denial::new(Refusal::Forbidden, DenialReason::ScopeMissing).of(whose);
+        let denial = Denial::new(Refusal::Forbidden, DenialReason::ScopeMissing);
+        let denial = Denial { recognised: Some(whose), membership: Some(MEMBERSHIP), ..denial };
         meter.count_refusal(denial, Service::Api);
     }
 
@@ -248,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_latest_addresses_stay_newest_first_and_each_once() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::of(MEMBERSHIP);
         for last in [1, 2, 1, 3, 4, 5, 5] {
             counts.saw(ip(last));
         }
@@ -328,6 +341,8 @@ mod tests {
         assert_eq!(sums(&collected, user, Service::IsProxy), (0, 0));
         assert_eq!(sums(&collected, user, Service::Api), (0, 1));
         assert_eq!(collected.uses.len(), 4);
+        let membership = world.index.user(world.user).unwrap().membership();
+        assert!(collected.uses.iter().all(|used| used.membership == membership));
         let from = |whose, service| {
             let found = collected.uses.iter().find(|used| (used.whose, used.service) == (whose, service));
             found.unwrap().addresses().collect::<Vec<_>>()

@@ -22,6 +22,15 @@ pub enum Recognised {
     Session(UserId),
 }
 
+/// A user and the customer that it is of, for as long as there is any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Membership {
+    /// The user.
+    pub user: UserId,
+    /// Its customer.
+    pub customer: CustomerId,
+}
+
 /// A position in the change feed: every mutation of the store takes the next one, without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Revision(pub i64);

@@ -14,6 +14,7 @@ mod sessions;
 mod shards;
 mod users;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 pub(super) use rows::RowsFault;
 
 pub use entry::{CustomerEntry, CustomerState, FoundKey, FoundSession, SessionEntry, UserEntry, UserState};
-pub use quotas::{Metering, QuotaLevel, QuotaMarks, Quotas};
+pub use quotas::{Metering, QuotaLevel, Quotas};
 
 use interned::Interned;
 use keys::Keys;
@@ -34,8 +35,11 @@ use users::Users;
 use super::feed::Position;
 use super::records::{CustomerRecord, UserRecord};
 use super::{Change, Store, StoreError, Subject, api_sessions, queries, quotas as stored_quotas};
+use crate::clock::Clock;
 use crate::crypto::random::RandomError;
-use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, QuotaOwner, Revision, Timestamp, UserId};
+use crate::model::{
+    ApiKeyRecord, CustomerId, KeyDigest, QuotaMoment, QuotaOwner, Revision, Timestamp, UserId,
+};
 
 /// The index of one process; shared by reference.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct Index {
     current: ArcSwap<Generation>,
     /// Outlives the generations, so that what was counted stays counted.
     quotas: Quotas,
+    /// Tells of which day and month the use of a new quota is read.
+    clock: Clock,
     applied: watch::Sender<Revision>,
     /// Of the last revision that was applied; the follower alone writes it.
     applied_mark: AtomicI64,
@@ -69,21 +75,32 @@ pub struct IndexSize {
 }
 
 impl Index {
-    /// Reads the whole store.
+    /// Reads the whole store, but for what is used of quotas: [`look_at_quotas`](Self::look_at_quotas).
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
         let (generation, quotas, position) = load::generation(store).await?;
         let index = Self::at(generation, position);
-        index.quotas.replace(&quotas);
+        index.quotas.replace(&quotas, &HashMap::new(), index.moment());
         Ok(index)
+    }
+
+    /// The same index by another clock than the machine's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     fn at(generation: Generation, Position { revision, mark }: Position) -> Self {
         Self {
             current: ArcSwap::from_pointee(generation),
             quotas: Quotas::default(),
+            clock: Clock::system(),
             applied: watch::Sender::new(revision),
             applied_mark: AtomicI64::new(mark),
         }
+    }
+
+    fn moment(&self) -> QuotaMoment {
+        QuotaMoment::of(self.clock.now())
     }
 
     /// How far it has come.
@@ -142,9 +159,11 @@ impl Index {
     /// Loads everything afresh and swaps it in.
     pub(crate) async fn resynchronise(&self, store: &Store) -> Result<Revision, StoreError> {
         let (generation, quotas, position) = load::generation(store).await?;
+        let moment = self.moment();
+        let used = self.used_of_new_quotas(store, &quotas, moment).await?;
         generation.keep_session_uses_of(&self.current.load());
         // First the counters: whoever is said to have a quota finds its counter.
-        self.quotas.replace(&quotas);
+        self.quotas.replace(&quotas, &used, moment);
         self.current.store(Arc::new(generation));
         self.come_to(position);
         Ok(position.revision)
@@ -213,8 +232,13 @@ impl Index {
     ) -> Result<Metering, StoreError> {
         let terms = stored_quotas::of(connection, owner).await?;
         let is_new = terms.is_some() && self.quotas.metering(owner) == Metering::Off;
-        let latest = if is_new { stored_quotas::latest_sums(connection, owner).await? } else { None };
-        Ok(self.quotas.set(owner, terms, latest))
+        let used = if is_new {
+            let moment = self.moment();
+            Some((moment, stored_quotas::requests_of(connection, owner, moment).await?))
+        } else {
+            None
+        };
+        Ok(self.quotas.set(owner, terms, used))
     }
 }
 
@@ -287,7 +311,8 @@ mod tests {
         AccessPoints, AllowList, KeyId, MfaRequirement, Permissions, QuotaMoment, QuotaTerms, Recognised,
         Service,
     };
-    use crate::store::{NewCustomer, NewUser, UsageCount, UsageHour, feed};
+    use crate::store::testing::CredentialUse;
+    use crate::store::{NewCustomer, NewUser, UsageHour, feed};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 
@@ -533,7 +558,7 @@ mod tests {
     #[tokio::test]
     async fn a_quota_is_known_of_its_owner_and_outlives_a_whole_load_with_what_was_counted() {
         let (_folder, store, user) = store_with_a_user().await;
-        let index = Index::load(&store).await.unwrap();
+        let index = Index::load(&store).await.unwrap().with_clock(Clock::given(NOW));
         let terms = QuotaTerms::new(Some(10), None).unwrap();
         let of_key = QuotaOwner::Key(key(1, user).id);
         let mut change = store.mutate().await.unwrap();
@@ -541,14 +566,14 @@ mod tests {
         change.set_quota(of_key, Some(terms)).await.unwrap();
         change.set_quota(QuotaOwner::User(user), Some(terms)).await.unwrap();
         change.commit().await.unwrap();
-        let count = UsageCount {
+        let made = CredentialUse {
             whose: Recognised::Key(key(1, user).id),
             service: Service::Api,
             hour: UsageHour::of(NOW),
             requests: 7,
             refusals: 0,
         };
-        store.add_usage(&[count]).await.unwrap();
+        store.add_uses(&[made]).await;
         catch_up(&index, &store).await;
         let moment = QuotaMoment::of(NOW);
         let (owners, found) =
@@ -558,9 +583,12 @@ mod tests {
         assert!(index.quotas().take(&owners, moment).is_ok());
         index.resynchronise(&store).await.unwrap();
         assert_eq!((0..10).filter(|_| index.quotas().take(&owners, moment).is_ok()).count(), 2);
+        let behind = Index::empty().unwrap().with_clock(Clock::given(NOW));
+        behind.resynchronise(&store).await.unwrap();
+        assert_eq!(behind.quotas().used(of_key, moment).unwrap().day, 7, "used before it was first seen");
         let afresh = Index::load(&store).await.unwrap();
         assert_eq!(afresh.lookup_key(&KeyDigest([1; 32])).unwrap().metering, Metering::On);
-        afresh.look_at_quotas(&store, &afresh.quotas().marks(), moment).await.unwrap();
+        afresh.look_at_quotas(&store, moment).await.unwrap();
         assert_eq!((0..10).filter(|_| afresh.quotas().take(&owners, moment).is_ok()).count(), 3);
 
         let mut change = store.mutate().await.unwrap();

@@ -11,6 +11,8 @@ use crate::model::{ClientIp, KeyId, Service, Timestamp};
 
 /// Rows of one commit, so that the writer's lock is held for milliseconds.
 const ROWS_PER_COMMIT: usize = 500;
+/// A use that is noted for so much later than the present one is of a clock that was ahead: uses wait for seconds.
+const CLOCK_AHEAD_MILLISECONDS: i64 = 3_600_000;
 
 /// One use of a key.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,7 @@ pub struct KeyUse {
 }
 
 impl Store {
-    /// Notes uses, oldest first; a key that was deleted meanwhile is left out.
+    /// Notes uses, oldest first; a key that was deleted meanwhile is left out. What another gateway has noted of later stays.
     pub async fn note_key_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
         for batch in uses.chunks(ROWS_PER_COMMIT) {
             // One statement a commit: a busy gateway notes thousands of keys a minute.
@@ -34,7 +36,8 @@ impl Store {
                 "{}INSERT INTO key_last_used (key_id, used_at, service, address) \
                  SELECT k.id, g.used_at, g.service, g.address FROM given g JOIN api_keys k ON k.id = g.key_id \
                  WHERE TRUE ON CONFLICT (key_id) DO UPDATE \
-                 SET used_at = excluded.used_at, service = excluded.service, address = excluded.address",
+                 SET used_at = excluded.used_at, service = excluded.service, address = excluded.address \
+                 WHERE key_last_used.used_at <= excluded.used_at OR key_last_used.used_at > excluded.used_at + $2",
                 self.dialect().given(&[
                     ("key_id", Kind::Integer),
                     ("used_at", Kind::Integer),
@@ -43,7 +46,8 @@ impl Store {
                 ])
             );
             let given = rows(latest(batch).map(as_row));
-            self.keep_book(sqlx::query(AssertSqlSafe(statement)).bind(given)).await?;
+            let query = sqlx::query(AssertSqlSafe(statement)).bind(given).bind(CLOCK_AHEAD_MILLISECONDS);
+            self.keep_book(query).await?;
         }
         Ok(())
     }
@@ -70,7 +74,7 @@ mod tests {
     use crate::store::{NewCustomer, NewUser};
 
     #[tokio::test]
-    async fn the_newest_use_stays_and_a_deleted_key_has_none() {
+    async fn the_newest_use_stays_in_whatever_order_it_comes_and_a_deleted_key_has_none() {
         let now = Timestamp::from_unix_milliseconds(1_800_000_000_000);
         let (_folder, store) = crate::store::testing::empty_store().await;
         let mut change = store.mutate().await.unwrap();
@@ -122,6 +126,13 @@ mod tests {
         let last = store.listed_key(key.id).await.unwrap().unwrap().last_use.unwrap();
         assert_eq!((last.at, last.service.as_str()), (now.plus_seconds(2), "isproxy"));
         assert_eq!(last.address, "2001:db8::7");
+        // Noted by other gateways: a batch that was late, and one of a clock that was ten years ahead.
+        let last = async || store.listed_key(key.id).await.unwrap().unwrap().last_use.unwrap().at;
+        store.note_key_uses(&[use_of(key.id, 1, Service::Api)]).await.unwrap();
+        assert_eq!(last().await, now.plus_seconds(2));
+        store.note_key_uses(&[use_of(key.id, 315_360_000, Service::Api)]).await.unwrap();
+        store.note_key_uses(&[use_of(key.id, 3, Service::Api)]).await.unwrap();
+        assert_eq!(last().await, now.plus_seconds(3));
         let rows: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM key_last_used").fetch_one(&store.readers).await.unwrap();
         assert_eq!(rows, 1, "a deleted key has no row");

@@ -5,15 +5,13 @@
 
 use std::collections::HashMap;
 
+use futures_util::TryStreamExt;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::usage::UsageHour;
 use super::{Mutation, Store, StoreError, Subject};
 use crate::model::{CustomerId, KeyId, QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms, UserId};
-
-/// Days that a month has at most.
-const DAYS_OF_A_MONTH: i64 = 31;
 
 /// Requests that were let in, as all gateways have written them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,38 +43,42 @@ impl Store {
         &self,
         moment: QuotaMoment,
     ) -> Result<HashMap<QuotaOwner, QuotaSums>, StoreError> {
-        sqlx::query(
+        let mut all = HashMap::new();
+        let look = |owner, sums| {
+            all.insert(owner, sums);
+        };
+        self.each_quota_sum(moment, look).await?;
+        Ok(all)
+    }
+
+    /// The same, handed to `look` one by one: there may be a million.
+    pub async fn each_quota_sum(
+        &self,
+        moment: QuotaMoment,
+        mut look: impl FnMut(QuotaOwner, QuotaSums) + Send,
+    ) -> Result<(), StoreError> {
+        let [day, month] = QuotaPeriod::ALL.map(|period| Hours::of(moment, period));
+        let mut rows = sqlx::query(
             "SELECT q.kind, q.subject_id, \
-             CAST(SUM(CASE WHEN s.hour >= $1 THEN s.requests ELSE 0 END) AS BIGINT) AS in_day, \
+             CAST(SUM(CASE WHEN s.hour >= $1 AND s.hour < $2 THEN s.requests ELSE 0 END) AS BIGINT) AS in_day, \
              CAST(SUM(s.requests) AS BIGINT) AS in_month \
-             FROM quotas q CROSS JOIN usage_sums s \
-             WHERE s.kind = q.kind AND s.subject_id = q.subject_id AND s.length = 24 AND s.hour >= $2 \
-             GROUP BY q.kind, q.subject_id",
+             FROM quotas q CROSS JOIN usage_sums s WHERE s.kind = q.kind AND s.subject_id = q.subject_id \
+             AND s.length = 24 AND s.hour >= $3 AND s.hour < $4 GROUP BY q.kind, q.subject_id",
         )
-        .bind(first_hour(moment, QuotaPeriod::Day))
-        .bind(first_hour(moment, QuotaPeriod::Month))
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(|row| Ok((owner_from_row(row)?, sums_from_row(row)?)))
-        .collect()
+        .bind(day.first)
+        .bind(day.end)
+        .bind(month.first)
+        .bind(month.end)
+        .fetch(&self.readers);
+        while let Some(row) = rows.try_next().await? {
+            look(owner_from_row(&row)?, sums_from_row(&row)?);
+        }
+        Ok(())
     }
 
     /// The requests of `owner`, who need not have a quota, in the day and the month of `moment`.
     pub async fn requests_of(&self, owner: QuotaOwner, moment: QuotaMoment) -> Result<QuotaSums, StoreError> {
-        let (kind, id) = stored(owner);
-        let row = sqlx::query(
-            "SELECT CAST(COALESCE(SUM(CASE WHEN hour >= $1 THEN requests ELSE 0 END), 0) AS BIGINT) AS in_day, \
-             CAST(COALESCE(SUM(requests), 0) AS BIGINT) AS in_month FROM usage_sums \
-             WHERE kind = $2 AND subject_id = $3 AND length = 24 AND hour >= $4",
-        )
-        .bind(first_hour(moment, QuotaPeriod::Day))
-        .bind(kind)
-        .bind(id)
-        .bind(first_hour(moment, QuotaPeriod::Month))
-        .fetch_one(&self.readers)
-        .await?;
-        sums_from_row(&row)
+        requests_of(&mut *self.readers.acquire().await?, owner, moment).await
     }
 }
 
@@ -179,26 +181,28 @@ pub(super) async fn of(
         .transpose()
 }
 
-/// What `owner` used in the last day and month that anything was used in, with a moment of that day.
-pub(super) async fn latest_sums(
+/// What `owner` used in the day and the month of `moment`.
+pub(super) async fn requests_of(
     connection: &mut AnyConnection,
     owner: QuotaOwner,
-) -> Result<Option<(QuotaMoment, QuotaSums)>, StoreError> {
+    moment: QuotaMoment,
+) -> Result<QuotaSums, StoreError> {
     let (kind, id) = stored(owner);
-    let days: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT hour, CAST(SUM(requests) AS BIGINT) FROM usage_sums \
-         WHERE kind = $1 AND subject_id = $2 AND length = 24 GROUP BY hour ORDER BY hour DESC LIMIT $3",
+    let [day, month] = QuotaPeriod::ALL.map(|period| Hours::of(moment, period));
+    let row = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(CASE WHEN hour >= $1 AND hour < $2 THEN requests ELSE 0 END), 0) AS BIGINT) AS in_day, \
+         CAST(COALESCE(SUM(requests), 0) AS BIGINT) AS in_month FROM usage_sums \
+         WHERE kind = $3 AND subject_id = $4 AND length = 24 AND hour >= $5 AND hour < $6",
     )
+    .bind(day.first)
+    .bind(day.end)
     .bind(kind)
     .bind(id)
-    .bind(DAYS_OF_A_MONTH)
-    .fetch_all(connection)
+    .bind(month.first)
+    .bind(month.end)
+    .fetch_one(connection)
     .await?;
-    let Some((last, requests)) = days.first().copied() else { return Ok(None) };
-    let moment = QuotaMoment::of(UsageHour(last).starts_at());
-    let first = first_hour(moment, QuotaPeriod::Month);
-    let month = days.iter().filter(|(hour, _)| *hour >= first).map(|(_, requests)| unsigned(*requests)).sum();
-    Ok(Some((moment, QuotaSums { day: unsigned(requests), month })))
+    sums_from_row(&row)
 }
 
 /// Takes the quota of `owner` away, if it has one.
@@ -212,8 +216,20 @@ pub(super) async fn delete(connection: &mut AnyConnection, owner: QuotaOwner) ->
     Ok(())
 }
 
-fn first_hour(moment: QuotaMoment, period: QuotaPeriod) -> i64 {
-    UsageHour::of(moment.starts_at(period)).0
+/// A period, as hours are stored. It has an end: what a clock that was ahead has written is no use of the present.
+#[derive(Clone, Copy)]
+struct Hours {
+    first: i64,
+    end: i64,
+}
+
+impl Hours {
+    fn of(moment: QuotaMoment, period: QuotaPeriod) -> Self {
+        Self {
+            first: UsageHour::of(moment.starts_at(period)).0,
+            end: UsageHour::of(moment.ends_at(period)).0,
+        }
+    }
 }
 
 /// As in the sums of `usage`.
@@ -256,7 +272,8 @@ fn unsigned(stored: i64) -> u64 {
 mod tests {
     use super::*;
     use crate::model::{AccessPoints, MfaRequirement, Permissions, Recognised, Service, Timestamp};
-    use crate::store::{NewCustomer, NewUser, UsageCount};
+    use crate::store::testing::CredentialUse;
+    use crate::store::{NewCustomer, NewUser};
 
     /// 2027-01-15T08:00:00Z.
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -291,14 +308,14 @@ mod tests {
     }
 
     async fn use_it(store: &Store, user: UserId, at: &str, requests: u64) {
-        let count = UsageCount {
+        let made = CredentialUse {
             whose: Recognised::Password(user),
             service: Service::Api,
             hour: UsageHour::of(at.parse().unwrap()),
             requests,
             refusals: 1,
         };
-        store.add_usage(&[count]).await.unwrap();
+        store.add_uses(&[made]).await;
     }
 
     #[tokio::test]
@@ -327,12 +344,26 @@ mod tests {
         assert_eq!(store.requests_of(of_user, moment).await.unwrap(), QuotaSums { day: 7, month: 107 });
         let nobody = QuotaOwner::Key(KeyId::from_random(1));
         assert_eq!(store.requests_of(nobody, moment).await.unwrap(), QuotaSums::default());
-        let latest = latest_sums(&mut store.readers.acquire().await.unwrap(), of_user).await.unwrap();
-        let (day, sums) = latest.unwrap();
-        assert_eq!(
-            (day.starts_at(QuotaPeriod::Day).to_string().as_str(), sums),
-            ("2027-01-15T00:00:00Z", QuotaSums { day: 7, month: 107 })
-        );
+    }
+
+    #[tokio::test]
+    async fn s83_what_a_clock_that_was_ahead_has_written_is_no_use_of_the_present() {
+        let (_folder, store, _, user) = store_with_a_user().await;
+        let owner = QuotaOwner::User(user);
+        let mut change = store.mutate().await.unwrap();
+        change.set_quota(owner, Some(terms(Some(10), Some(100)))).await.unwrap();
+        change.commit().await.unwrap();
+        for (at, requests) in [
+            ("2027-01-15T07:00:00Z", 1),
+            ("2027-01-16T07:00:00Z", 10),
+            ("2027-02-01T00:00:00Z", 100),
+            ("2037-01-15T08:00:00Z", 1_000),
+        ] {
+            use_it(&store, user, at, requests).await;
+        }
+        let (now, sums) = (QuotaMoment::of(NOW), QuotaSums { day: 1, month: 11 });
+        assert_eq!(store.quota_sums(now).await.unwrap(), HashMap::from([(owner, sums)]));
+        assert_eq!(store.requests_of(owner, now).await.unwrap(), sums);
     }
 
     #[tokio::test]

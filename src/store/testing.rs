@@ -6,9 +6,10 @@ use std::path::Path;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tempfile::TempDir;
 
-use super::Store;
+use super::{Store, UsageCount, UsageHour, UsageSubject};
 use crate::config::StoreLocation;
 use crate::crypto::random;
+use crate::model::{Recognised, Service, UserId};
 
 /// Names a database of a server on which databases may be made: `postgres://…`.
 const SERVER_VARIABLE: &str = "LATCHKEY_TEST_DATABASES";
@@ -39,4 +40,41 @@ async fn new_database(server: &str) -> String {
     connection.close().await.unwrap();
     url.set_path(&format!("/{name}"));
     url.into()
+}
+
+/// What a credential did at one door in one hour.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CredentialUse {
+    pub(crate) whose: Recognised,
+    pub(crate) service: Service,
+    pub(crate) hour: UsageHour,
+    pub(crate) requests: u64,
+    pub(crate) refusals: u64,
+}
+
+impl Store {
+    /// Writes what credentials did as a gateway does: into their own sums, their users' and their customers'.
+    pub(crate) async fn add_uses(&self, uses: &[CredentialUse]) {
+        let mut counts = Vec::new();
+        for CredentialUse { whose, service, hour, requests, refusals } in uses.iter().copied() {
+            let count = |whose| UsageCount { whose, service, hour, requests, refusals };
+            counts.push(count(UsageSubject::Credential(whose)));
+            if let Some(user) = self.user_of(whose).await {
+                let customer = self.user_by_id(user).await.unwrap().unwrap().customer;
+                counts.extend([UsageSubject::User(user), UsageSubject::Customer(customer)].map(count));
+            }
+        }
+        for counts in counts.chunks(super::USAGE_ROWS_PER_COMMIT) {
+            self.add_usage(counts).await.unwrap();
+        }
+    }
+
+    async fn user_of(&self, whose: Recognised) -> Option<UserId> {
+        match whose {
+            Recognised::Key(id) => self.key(id).await.unwrap().map(|key| key.user),
+            Recognised::Password(id) | Recognised::Session(id) => {
+                self.user_by_id(id).await.unwrap().map(|user| user.id)
+            }
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! Whatever a page tells is a sum that is kept: of each credential, user and customer by the hour for two days, and by
 //! the day for 30, so that no page adds up what thousands of keys did. Both tables have a bound: sums have one number of
-//! rows for all, of which the oldest hours go first, then the oldest days; addresses have ten rows a credential and
-//! entrance. Reading is `usage_queries`'. Callers: `app`, which writes what the doors counted, and `auth`.
+//! rows for all, of which the oldest hours go first, then the oldest days, and none that a quota is reckoned by; addresses
+//! have ten rows a credential and entrance. Reading is `usage_queries`'. Callers: `app`, which writes what the doors counted, and `auth`.
 
 use serde_json::{Value, json};
 use sqlx::AnyConnection;
@@ -12,7 +12,10 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{Dialect, Kind, rows};
 use super::{Store, StoreError};
-use crate::model::{AccessPoint, ClientIp, KeyId, Recognised, Service, Timestamp, UserId};
+use crate::model::{
+    AccessPoint, ClientIp, CustomerId, KeyId, QuotaMoment, QuotaOwner, QuotaPeriod, Recognised, Service,
+    Timestamp, UserId,
+};
 
 /// Rows of one commit, so that the writer's lock is held for milliseconds.
 pub const USAGE_ROWS_PER_COMMIT: usize = 500;
@@ -50,11 +53,22 @@ impl UsageHour {
     }
 }
 
-/// What one credential did at one door in one hour, or a part of it.
+/// Whose sums a count goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UsageSubject {
+    /// Those of all that a customer's users did.
+    Customer(CustomerId),
+    /// Those of all that a user's credentials did.
+    User(UserId),
+    /// A credential's own.
+    Credential(Recognised),
+}
+
+/// What was done at one door in one hour, or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageCount {
-    /// Whose credential it was.
-    pub whose: Recognised,
+    /// Whose sums it goes into, and no others.
+    pub whose: UsageSubject,
     /// At which door.
     pub service: Service,
     /// In which hour.
@@ -79,25 +93,21 @@ pub struct SeenAddress {
 }
 
 impl Store {
-    /// Adds `counts` to the sums, in one commit; for at most [`USAGE_ROWS_PER_COMMIT`]. A credential that was
-    /// deleted meanwhile is left out.
+    /// Adds `counts` to the sums, in one commit; for at most [`USAGE_ROWS_PER_COMMIT`]. Who was deleted meanwhile is left
+    /// out, and for nobody else: what a deleted key did is its user's use all the same.
     pub async fn add_usage(&self, counts: &[UsageCount]) -> Result<(), StoreError> {
         if counts.is_empty() {
             return Ok(());
         }
         let statement = format!(
-            "{}, counted AS ( \
-             SELECT g.kind, g.subject_id, u.id AS user_id, u.customer_id, g.hour, g.service, g.requests, g.refusals \
-             FROM given g LEFT JOIN api_keys k ON g.kind = 'key' AND k.id = g.subject_id \
-             JOIN users u ON u.id = CASE g.kind WHEN 'key' THEN k.user_id ELSE g.subject_id END), \
-             summed AS ( \
-             SELECT kind, subject_id, hour, service, requests, refusals FROM counted \
-             UNION ALL SELECT 'user', user_id, hour, service, requests, refusals FROM counted \
-             UNION ALL SELECT 'customer', customer_id, hour, service, requests, refusals FROM counted), \
-             lengths (length) AS (VALUES (1), (24)) \
+            "{}, lengths (length) AS (VALUES (1), (24)) \
              INSERT INTO usage_sums (kind, subject_id, length, hour, service, requests, refusals) \
              SELECT kind, subject_id, length, hour - hour % length, service, SUM(requests), SUM(refusals) \
-             FROM summed CROSS JOIN lengths GROUP BY kind, subject_id, length, hour - hour % length, service \
+             FROM given g CROSS JOIN lengths WHERE CASE kind \
+             WHEN 'key' THEN EXISTS (SELECT 1 FROM api_keys k WHERE k.id = g.subject_id) \
+             WHEN 'customer' THEN EXISTS (SELECT 1 FROM customers c WHERE c.id = g.subject_id) \
+             ELSE EXISTS (SELECT 1 FROM users u WHERE u.id = g.subject_id) END \
+             GROUP BY kind, subject_id, length, hour - hour % length, service \
              ON CONFLICT (kind, subject_id, length, hour, service) DO UPDATE \
              SET requests = usage_sums.requests + excluded.requests, \
              refusals = usage_sums.refusals + excluded.refusals",
@@ -163,7 +173,8 @@ impl Store {
     }
 
     /// Lets go of days that are older than 30 at `now`, of hours that are older than 48, and of the oldest sums beyond the
-    /// bound. Answers how many rows went, from whichever lost most; at most 2,000 of each at once.
+    /// bound, but for the days of this month of whoever has a quota. Answers how many rows went, from whichever lost most;
+    /// at most 2,000 of each at once.
     pub async fn let_usage_go(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.in_time(self.let_usage_go_beyond(KEPT_ROWS, now)).await
     }
@@ -190,8 +201,11 @@ impl Store {
             sqlx::query_scalar("SELECT COUNT(*) FROM usage_sums").fetch_one(&self.readers).await?;
         let beyond = sqlx::query(
             "DELETE FROM usage_sums WHERE (kind, subject_id, length, hour, service) IN ( \
-             SELECT kind, subject_id, length, hour, service FROM usage_sums ORDER BY length, hour LIMIT $1)",
+             SELECT kind, subject_id, length, hour, service FROM usage_sums s WHERE NOT (length = 24 AND hour >= $1 \
+             AND EXISTS (SELECT 1 FROM quotas q WHERE q.kind = s.kind AND q.subject_id = s.subject_id)) \
+             ORDER BY length, hour LIMIT $2)",
         )
+        .bind(UsageHour::of(QuotaMoment::of(now).starts_at(QuotaPeriod::Month)).0)
         .bind(kept.saturating_sub(kept_rows).clamp(0, at_once));
         let beyond = self.keep_book(beyond).await?;
         let addresses = sqlx::query(
@@ -250,8 +264,24 @@ async fn delete_what_is_at_rest(
     Ok(())
 }
 
+impl UsageSubject {
+    /// Whose quota counts it, if there is one.
+    pub const fn quota_owner(self) -> Option<QuotaOwner> {
+        match self {
+            Self::Customer(id) => Some(QuotaOwner::Customer(id)),
+            Self::User(id) => Some(QuotaOwner::User(id)),
+            Self::Credential(Recognised::Key(id)) => Some(QuotaOwner::Key(id)),
+            Self::Credential(Recognised::Password(_) | Recognised::Session(_)) => None,
+        }
+    }
+}
+
 fn count_as_row(count: &UsageCount) -> Value {
-    let (kind, id) = stored_subject(count.whose);
+    let (kind, id) = match count.whose {
+        UsageSubject::Customer(id) => ("customer", id.0),
+        UsageSubject::User(id) => ("user", id.0),
+        UsageSubject::Credential(whose) => stored_subject(whose),
+    };
     json!([kind, id, count.hour.0, count.service.as_str(), count.requests, count.refusals])
 }
 
@@ -299,8 +329,9 @@ pub(super) fn entrance(stored: &str) -> Result<AccessPoint, StoreError> {
 mod tests {
     use super::*;
     use crate::model::{
-        AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyDigest, MfaRequirement, Permissions,
+        AccessPoints, AllowList, ApiKeyRecord, KeyDigest, MfaRequirement, Permissions, QuotaTerms,
     };
+    use crate::store::testing::CredentialUse;
     use crate::store::{KeyUse, NewCustomer, NewUser, UsageLength, UsageOf, UsageSum};
 
     const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
@@ -351,8 +382,8 @@ mod tests {
         World { _folder: folder, store, customer, user, key }
     }
 
-    fn count(whose: Recognised, service: Service, hour: UsageHour, requests: u64) -> UsageCount {
-        UsageCount { whose, service, hour, requests, refusals: 1 }
+    fn used(whose: Recognised, service: Service, hour: UsageHour, requests: u64) -> CredentialUse {
+        CredentialUse { whose, service, hour, requests, refusals: 1 }
     }
 
     fn seen(whose: Recognised, address: &str, seconds: i64) -> SeenAddress {
@@ -362,7 +393,7 @@ mod tests {
 
     /// How many sums there are since `since`, and the requests and refusals of them all.
     async fn done(store: &Store, whose: UsageOf, length: UsageLength, since: UsageHour) -> (usize, u64, u64) {
-        let sums = store.usage(whose, length, since).await.unwrap();
+        let sums = store.usage(whose, length, since..UsageHour(i64::MAX)).await.unwrap();
         let all = |of: fn(&UsageSum) -> u64| sums.iter().map(of).sum();
         (sums.len(), all(|sum| sum.requests), all(|sum| sum.refusals))
     }
@@ -386,17 +417,17 @@ mod tests {
         let World { store, customer, user, key, .. } = &world().await;
         let (hour, by_key) = (UsageHour::of(NOW), Recognised::Key(key.id));
         let gone = Recognised::Key(KeyId::from_random(7));
-        let counts = [
-            count(by_key, Service::Api, hour.plus(-1), 5),
-            count(by_key, Service::Api, hour, 10),
-            count(by_key, Service::IsProxy, hour, 20),
-            count(Recognised::Password(*user), Service::Api, hour, 100),
-            count(Recognised::Session(*user), Service::Api, hour, 200),
-            count(gone, Service::Api, hour, 1_000),
-            count(Recognised::Password(UserId(99)), Service::Api, hour, 1_000),
+        let uses = [
+            used(by_key, Service::Api, hour.plus(-1), 5),
+            used(by_key, Service::Api, hour, 10),
+            used(by_key, Service::IsProxy, hour, 20),
+            used(Recognised::Password(*user), Service::Api, hour, 100),
+            used(Recognised::Session(*user), Service::Api, hour, 200),
+            used(gone, Service::Api, hour, 1_000),
+            used(Recognised::Password(UserId(99)), Service::Api, hour, 1_000),
         ];
         for _ in 0..2 {
-            store.add_usage(&counts).await.unwrap();
+            store.add_uses(&uses).await;
         }
         let day = hour.plus(-8);
         let (of_key, of_user) = (UsageOf::Key(key.id), UsageOf::User(*user));
@@ -408,10 +439,10 @@ mod tests {
             assert_eq!(done(store, whose, UsageLength::Day, day).await, (2, 670, 10));
         }
         for length in [UsageLength::Hour, UsageLength::Day] {
-            let busiest = store.busiest_users(*customer, length, day, 5).await.unwrap();
+            let busiest = store.busiest_users(*customer, length, day..hour.plus(1), 5).await.unwrap();
             assert_eq!(busiest, [("alex".parse().unwrap(), 670, 10)]);
         }
-        let totals = store.credential_totals(*user, day).await.unwrap();
+        let totals = store.credential_totals(*user, day..hour).await.unwrap();
         let of = |whose, service| {
             let total = totals.iter().find(|total| (total.whose, total.service) == (whose, service));
             total.map(|total| total.requests)
@@ -453,13 +484,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_old_goes_and_what_is_beyond_the_bound_the_oldest_hours_first() {
+    async fn what_is_too_old_goes_and_beyond_the_bound_the_oldest_hours_first_but_no_day_of_a_quota() {
         let World { store, user, .. } = &world().await;
         let (hour, whose) = (UsageHour::of(NOW), Recognised::Password(*user));
-        let counts: Vec<_> = (-760..=0).map(|n| count(whose, Service::Api, hour.plus(n), 1)).collect();
-        for batch in counts.chunks(USAGE_ROWS_PER_COMMIT) {
-            store.add_usage(batch).await.unwrap();
-        }
+        let uses: Vec<_> = (-760..=0).map(|n| used(whose, Service::Api, hour.plus(n), 1)).collect();
+        store.add_uses(&uses).await;
         let old = [seen(whose, "192.0.2.1", -USAGE_KEPT_SECONDS), seen(whose, "192.0.2.2", 0)];
         store.note_addresses(&old).await.unwrap();
         // 712 hours, each of the password, the user and the customer.
@@ -474,15 +503,24 @@ mod tests {
         assert_eq!(store.let_usage_go_beyond(100, NOW).await.unwrap(), 140);
         assert_eq!(done(store, of_user, UsageLength::Hour, hour.plus(-2)).await.0, 3);
         assert_eq!(done(store, of_user, UsageLength::Day, hour.plus(-999)).await.0, 31);
+        let mut change = store.mutate().await.unwrap();
+        let terms = QuotaTerms::new(None, Some(1_000)).unwrap();
+        change.set_quota(QuotaOwner::User(*user), Some(terms)).await.unwrap();
+        change.commit().await.unwrap();
+        // The 15 days of January that its quota of the month is reckoned by.
+        assert_eq!(store.let_usage_go_beyond(0, NOW).await.unwrap(), 85);
+        assert_eq!(rows(store).await.0, 15);
+        assert_eq!(done(store, of_user, UsageLength::Day, hour.plus(-999)).await.0, 15);
+        assert_eq!(store.let_usage_go_beyond(0, NOW).await.unwrap(), 0);
     }
 
     #[tokio::test]
     async fn what_a_key_or_a_user_did_goes_with_it() {
-        let World { store, user, key, .. } = &world().await;
+        let World { store, customer, user, key, .. } = &world().await;
         let hour = UsageHour::of(NOW);
         let credentials = [Recognised::Key(key.id), Recognised::Password(*user), Recognised::Session(*user)];
         for whose in credentials {
-            store.add_usage(&[count(whose, Service::Api, hour, 1)]).await.unwrap();
+            store.add_uses(&[used(whose, Service::Api, hour, 1)]).await;
             store.note_addresses(&[seen(whose, "192.0.2.1", 0)]).await.unwrap();
         }
         // By hour and day: of each, of the user and of the customer.
@@ -495,5 +533,16 @@ mod tests {
         change.delete_user(*user, NOW).await.unwrap();
         change.commit().await.unwrap();
         assert_eq!(rows(store).await, (2, 0));
+        // What was not written by then is its customer's all the same.
+        let subjects = [
+            UsageSubject::Credential(Recognised::Password(*user)),
+            UsageSubject::User(*user),
+            UsageSubject::Customer(*customer),
+        ];
+        let late = |whose| UsageCount { whose, service: Service::Api, hour, requests: 5, refusals: 0 };
+        store.add_usage(&subjects.map(late)).await.unwrap();
+        assert_eq!(rows(store).await, (2, 0));
+        let of_customer = UsageOf::Customer(*customer);
+        assert_eq!(done(store, of_customer, UsageLength::Hour, hour).await, (1, 8, 3));
     }
 }

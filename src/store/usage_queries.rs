@@ -1,6 +1,7 @@
 //! Reading what credentials did; nothing here changes anything.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde_json::json;
 use sqlx::any::AnyRow;
@@ -58,12 +59,12 @@ pub struct CredentialTotal {
 }
 
 impl Store {
-    /// What `whose` did from the hour `since` on, by the hour or by the day, oldest first.
+    /// What `whose` did in the hours of `within`, by the hour or by the day, oldest first.
     pub async fn usage(
         &self,
         whose: UsageOf,
         length: UsageLength,
-        since: UsageHour,
+        within: Range<UsageHour>,
     ) -> Result<Vec<UsageSum>, StoreError> {
         let (kind, id) = match whose {
             UsageOf::Key(id) => ("key", id.to_stored()),
@@ -72,12 +73,14 @@ impl Store {
         };
         sqlx::query(
             "SELECT hour, service, requests, refusals FROM usage_sums \
-             WHERE kind = $1 AND subject_id = $2 AND length = $3 AND hour >= $4 ORDER BY hour, service",
+             WHERE kind = $1 AND subject_id = $2 AND length = $3 AND hour >= $4 AND hour < $5 \
+             ORDER BY hour, service",
         )
         .bind(kind)
         .bind(id)
         .bind(length.hours())
-        .bind(since.0)
+        .bind(within.start.0)
+        .bind(within.end.0)
         .fetch_all(&self.readers)
         .await?
         .iter()
@@ -85,24 +88,25 @@ impl Store {
         .collect()
     }
 
-    /// The present users of a customer who did most from the hour `since` on, by sums of `length`, with their requests
+    /// The present users of a customer who did most in the hours of `within`, by sums of `length`, with their requests
     /// and refusals; those that did nothing are left out.
     pub async fn busiest_users(
         &self,
         customer: CustomerId,
         length: UsageLength,
-        since: UsageHour,
+        within: Range<UsageHour>,
         count: u32,
     ) -> Result<Vec<(Login, u64, u64)>, StoreError> {
         sqlx::query(
             "SELECT u.login, CAST(SUM(s.requests) AS BIGINT) AS requests, CAST(SUM(s.refusals) AS BIGINT) AS refusals \
              FROM visible_users u CROSS JOIN usage_sums s \
-             WHERE s.kind = 'user' AND s.subject_id = u.id AND s.length = $1 AND s.hour >= $2 \
-             AND u.customer_id = $3 GROUP BY u.id, u.login \
-             ORDER BY SUM(s.requests) + SUM(s.refusals) DESC, u.login LIMIT $4",
+             WHERE s.kind = 'user' AND s.subject_id = u.id AND s.length = $1 AND s.hour >= $2 AND s.hour < $3 \
+             AND u.customer_id = $4 GROUP BY u.id, u.login \
+             ORDER BY SUM(s.requests) + SUM(s.refusals) DESC, u.login LIMIT $5",
         )
         .bind(length.hours())
-        .bind(since.0)
+        .bind(within.start.0)
+        .bind(within.end.0)
         .bind(customer.0)
         .bind(i64::from(count))
         .fetch_all(&self.readers)
@@ -116,25 +120,27 @@ impl Store {
         .collect()
     }
 
-    /// What each credential that a user has did since the day that begins with `since`; those that did nothing are left
-    /// out.
+    /// What each credential that a user has did in the days of `within`; those that did nothing are left out.
     pub async fn credential_totals(
         &self,
         user: UserId,
-        since: UsageHour,
+        within: Range<UsageHour>,
     ) -> Result<Vec<CredentialTotal>, StoreError> {
         sqlx::query(
             "SELECT kind, subject_id, service, CAST(SUM(requests) AS BIGINT) AS requests, \
              CAST(SUM(refusals) AS BIGINT) AS refusals FROM ( \
              SELECT kind, subject_id, service, requests, refusals FROM usage_sums \
              WHERE kind IN ('password', 'session') AND subject_id = $1 AND length = 24 AND hour >= $2 \
+             AND hour < $3 \
              UNION ALL \
              SELECT s.kind, s.subject_id, s.service, s.requests, s.refusals FROM visible_keys k \
              CROSS JOIN usage_sums s WHERE s.kind = 'key' AND s.subject_id = k.id AND s.length = 24 AND s.hour >= $2 \
+             AND s.hour < $3 \
              AND k.user_id = $1) done GROUP BY kind, subject_id, service ORDER BY kind, subject_id, service",
         )
         .bind(user.0)
-        .bind(since.0)
+        .bind(within.start.0)
+        .bind(within.end.0)
         .fetch_all(&self.readers)
         .await?
         .iter()

@@ -32,7 +32,7 @@ impl Authenticator {
         let now = self.clock.now();
         let metering = self
             .judge_session(&session, Circumstances { client_ip: Some(client_ip), now })
-            .map_err(|denial| denial.of(Recognised::Session(session.user.id())))?;
+            .map_err(|denial| denial.of(Recognised::Session(session.user.id()), &session.user))?;
         if session.last_used_at.plus_seconds(REMEMBER_USE_EVERY_SECONDS) <= now {
             self.index.remember_session_use(SessionUse { session: digest, at: now });
         }
@@ -110,7 +110,7 @@ const fn unauthenticated(reason: DenialReason) -> Denial {
 
 /// A right credential, and not the one that is asked for here.
 fn of_another_kind(permit: &Permit) -> Denial {
-    Denial::new(Refusal::Forbidden, DenialReason::CredentialKind).of(permit.recognised())
+    Denial::new(Refusal::Forbidden, DenialReason::CredentialKind).of(permit.recognised(), permit.user())
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl Authenticator {
         };
         let at = Circumstances { client_ip: Some(client_ip), now: self.clock.now() };
         self.judge(Entrance::ManagementKey(&facts), &key.user, at)
-            .map_err(|denial| denial.of(Recognised::Key(key.id)))?;
+            .map_err(|denial| denial.of(Recognised::Key(key.id), &key.user))?;
         Ok((key.id, key.user))
     }
 }

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use super::super::rate_limit::Quota;
-use crate::model::{QuotaOwner, QuotaPeriod, Recognised};
+use crate::model::{Membership, QuotaOwner, QuotaPeriod, Recognised};
+use crate::store::index::UserEntry;
 
 /// A refusal: what the peer is told, and the reason that only we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,18 +15,20 @@ pub struct Denial {
     pub reason: DenialReason,
     /// Whose credential it was, where that is known; for `explain`, never sent.
     pub recognised: Option<Recognised>,
+    /// Of whom that is; for what is counted, never sent.
+    pub(in crate::auth) membership: Option<Membership>,
 }
 
 impl Denial {
     /// A refusal of nobody in particular.
     pub const fn new(refusal: Refusal, reason: DenialReason) -> Self {
-        Self { refusal, reason, recognised: None }
+        Self { refusal, reason, recognised: None, membership: None }
     }
 
-    /// The refusal of a credential that was recognised as this one.
+    /// The refusal of a credential that was recognised as this one of `user`.
     #[must_use]
-    pub const fn of(self, recognised: Recognised) -> Self {
-        Self { recognised: Some(recognised), ..self }
+    pub fn of(self, recognised: Recognised, user: &UserEntry) -> Self {
+        Self { recognised: Some(recognised), membership: Some(user.membership()), ..self }
     }
 }
 

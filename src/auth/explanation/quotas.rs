@@ -61,7 +61,8 @@ mod tests {
     use super::*;
     use crate::auth::control_plane::tests::{NOW, plane};
     use crate::model::{QuotaTerms, Recognised};
-    use crate::store::{UsageCount, UsageHour};
+    use crate::store::UsageHour;
+    use crate::store::testing::CredentialUse;
 
     #[tokio::test]
     async fn a_trial_tells_what_is_used_of_each_quota_and_which_one_is_used_up() {
@@ -80,8 +81,8 @@ mod tests {
         let user = plane.user(&alex).await.unwrap().id;
         let add = async |requests| {
             let (whose, hour) = (Recognised::Password(user), UsageHour::of(NOW));
-            let count = UsageCount { whose, service: Service::Api, hour, requests, refusals: 0 };
-            plane.store.add_usage(&[count]).await.unwrap();
+            let made = CredentialUse { whose, service: Service::Api, hour, requests, refusals: 0 };
+            plane.store.add_uses(&[made]).await;
         };
         add(4).await;
         let step = tried().await.steps.pop().unwrap();

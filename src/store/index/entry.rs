@@ -9,8 +9,8 @@ use super::name::Name;
 use super::quotas::Metering;
 use crate::crypto::PasswordHash;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, ApiSessionRecord, CustomerId, KeyDigest, KeyId, MfaRequirement,
-    ServiceScope, Timestamp, UserId,
+    AccessPoints, AllowList, ApiKeyRecord, ApiSessionRecord, CustomerId, KeyDigest, KeyId, Membership,
+    MfaRequirement, ServiceScope, Timestamp, UserId,
 };
 use crate::store::records::{CustomerRecord, UserRecord};
 
@@ -132,6 +132,11 @@ impl UserEntry {
     /// The user's row.
     pub const fn id(&self) -> UserId {
         self.id
+    }
+
+    /// The user and its customer.
+    pub fn membership(&self) -> Membership {
+        Membership { user: self.id, customer: self.customer.id }
     }
 
     /// Whose user it is.

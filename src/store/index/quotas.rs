@@ -5,18 +5,19 @@
 //! the others are what stands in the store's sums without its own, and only ever grow within a period: what was not
 //! written yet when it was looked is never counted twice. Whose requests are counted is `auth`'s to say.
 
+mod counters;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
+pub(super) use self::counters::Count;
+use self::counters::Counter;
 use super::Index;
 use crate::model::{QuotaMoment, QuotaOwner, QuotaPeriod, QuotaTerms};
 use crate::store::{QuotaSums, Store, StoreError};
-
-/// Bits of a packed [`Count`] that hold requests: room for more than `QUOTA_MAX`. The period's number has the rest.
-const REQUEST_BITS: u32 = 40;
 
 /// Has somebody a quota? Told by what is loaded anyway for each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,35 +47,6 @@ pub struct Quotas {
     /// How many there are, so that whoever has none to ask about asks for nothing.
     count: AtomicUsize,
 }
-
-#[derive(Debug, Default)]
-struct Counter {
-    day: PeriodCounter,
-    month: PeriodCounter,
-}
-
-#[derive(Debug, Default)]
-struct PeriodCounter {
-    /// Requests that may be made; 0: as many as one likes.
-    limit: AtomicU64,
-    /// What this gateway let in, a [`Count`].
-    own: AtomicU64,
-    /// What all others let in, as far as it is known, a [`Count`].
-    others: AtomicU64,
-    /// The last period of which it was told that most is used.
-    told: AtomicU32,
-}
-
-/// Requests within one period.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    number: u32,
-    requests: u64,
-}
-
-/// What this gateway had let in at one moment.
-#[derive(Debug)]
-pub struct QuotaMarks(Vec<(QuotaOwner, Arc<Counter>, [Count; 2])>);
 
 /// How much of a quota is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,25 +93,25 @@ impl Quotas {
         Some(QuotaSums { day: used(QuotaPeriod::Day), month: used(QuotaPeriod::Month) })
     }
 
-    /// What this gateway has let in. To be taken behind what was counted for the store and before that is written.
-    pub fn marks(&self) -> QuotaMarks {
-        let marked = |owner: QuotaOwner, counter: &Arc<Counter>| {
-            (owner, Arc::clone(counter), QuotaPeriod::ALL.map(|period| counter.of(period).own()))
-        };
-        QuotaMarks(self.counters.iter().map(|entry| marked(*entry.key(), entry.value())).collect())
-    }
-
-    /// Learns from what all gateways have written, of which nothing of this one's is later than `marks`.
-    pub fn learn(&self, sums: &HashMap<QuotaOwner, QuotaSums>, marks: &QuotaMarks, moment: QuotaMoment) {
-        for (owner, counter, own) in &marks.0 {
-            let written = sums.get(owner).copied().unwrap_or_default();
-            for (period, own) in QuotaPeriod::ALL.into_iter().zip(own) {
-                counter.of(period).learn(written.of(period), *own, moment.number(period));
+    /// Marks what this gateway has let in: behind what was collected for the store, and before that is written.
+    pub fn mark(&self) {
+        for counter in &self.counters {
+            for period in QuotaPeriod::ALL {
+                counter.of(period).mark();
             }
         }
     }
 
-    /// The quotas of which `percent` or more are used and this was not answered before in their period.
+    /// Learns what all gateways have written of the requests of `owner`, of which nothing of this one's is later than
+    /// [`mark`](Self::mark).
+    pub fn learn(&self, owner: QuotaOwner, written: QuotaSums, moment: QuotaMoment) {
+        if let Some(counter) = self.counter(owner) {
+            counter.learn(written, moment);
+        }
+    }
+
+    /// The quotas of which `percent` or more are used and this was not answered before in their period; whoever cannot tell
+    /// it hands them to [`tell_again`](Self::tell_again).
     pub fn newly_above(&self, percent: u64, moment: QuotaMoment) -> Vec<QuotaLevel> {
         let mut levels = Vec::new();
         for entry in &self.counters {
@@ -155,16 +127,28 @@ impl Quotas {
         levels
     }
 
-    /// Takes over that of one `owner`; answers whether there is one. `latest` is what was last used of it.
+    /// Lets [`newly_above`](Self::newly_above) answer `levels` again.
+    pub fn tell_again(&self, levels: &[QuotaLevel]) {
+        for level in levels {
+            if let Some(counter) = self.counter(level.owner) {
+                let told = &counter.of(level.period).told;
+                // Of another period it may have been answered meanwhile.
+                let _ = told.compare_exchange(level.number, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes over that of one `owner`; answers whether there is one. `used` is what was used of it so far in the periods of a
+    /// moment, in case that it is new.
     pub(super) fn set(
         &self,
         owner: QuotaOwner,
         terms: Option<QuotaTerms>,
-        latest: Option<(QuotaMoment, QuotaSums)>,
+        used: Option<(QuotaMoment, QuotaSums)>,
     ) -> Metering {
         let metering = if let Some(terms) = terms {
             let known = self.counter(owner);
-            let counter = known.unwrap_or_else(|| Arc::new(Counter::having_used(latest)));
+            let counter = known.unwrap_or_else(|| Arc::new(Counter::having_used(used)));
             counter.set_terms(terms);
             self.counters.insert(owner, counter);
             Metering::On
@@ -176,11 +160,18 @@ impl Quotas {
         metering
     }
 
-    /// Takes over all of them; what was counted stays counted.
-    pub(super) fn replace(&self, all: &HashMap<QuotaOwner, QuotaTerms>) {
+    /// Takes over all of them; what was counted stays counted, and new ones begin with what was `used` so far in the
+    /// periods of `moment`.
+    pub(super) fn replace(
+        &self,
+        all: &HashMap<QuotaOwner, QuotaTerms>,
+        used: &HashMap<QuotaOwner, QuotaSums>,
+        moment: QuotaMoment,
+    ) {
         self.counters.retain(|owner, _| all.contains_key(owner));
         for (owner, terms) in all {
-            self.counters.entry(*owner).or_default().set_terms(*terms);
+            let begin = || Arc::new(Counter::having_used(used.get(owner).map(|used| (moment, *used))));
+            self.counters.entry(*owner).or_insert_with(begin).set_terms(*terms);
         }
         self.count.store(self.counters.len(), Ordering::Relaxed);
     }
@@ -190,15 +181,20 @@ impl Quotas {
         if self.is_empty() || !self.counters.contains_key(&owner) { Metering::Off } else { Metering::On }
     }
 
-    /// Shows every quota to `look`, with what is known to be used of its day and its month, until it fails.
+    /// Shows every quota to `look`, with what is known to be used of it in the day and the month of `moment`, until it fails.
     pub(super) fn try_each<E>(
         &self,
+        moment: QuotaMoment,
         mut look: impl FnMut(QuotaOwner, [u64; 2], [Count; 2]) -> Result<(), E>,
     ) -> Result<(), E> {
         self.counters.iter().try_for_each(|entry| {
-            let counters = QuotaPeriod::ALL.map(|period| entry.value().of(period));
-            let limits = counters.map(|counter| counter.limit.load(Ordering::Relaxed));
-            look(*entry.key(), limits, counters.map(PeriodCounter::latest))
+            let counter = |period| entry.value().of(period);
+            let limits = QuotaPeriod::ALL.map(|period| counter(period).limit.load(Ordering::Relaxed));
+            let used = QuotaPeriod::ALL.map(|period| {
+                let number = moment.number(period);
+                Count::new(number, counter(period).used(number))
+            });
+            look(*entry.key(), limits, used)
         })
     }
 
@@ -224,164 +220,40 @@ impl Index {
         &self.quotas
     }
 
-    /// Reads what all gateways have let in, of which nothing of this one's is later than `marks`. Asks for nothing where
-    /// nobody has a quota.
-    pub async fn look_at_quotas(
+    /// Reads what all gateways have let in, of which nothing of this one's is later than [`Quotas::mark`]. Asks for nothing
+    /// where nobody has a quota.
+    pub async fn look_at_quotas(&self, store: &Store, moment: QuotaMoment) -> Result<(), StoreError> {
+        if self.quotas.is_empty() {
+            return Ok(());
+        }
+        store.each_quota_sum(moment, |owner, written| self.quotas.learn(owner, written, moment)).await
+    }
+
+    /// What was used so far of those of `all` quotas that are not known yet.
+    pub(super) async fn used_of_new_quotas(
         &self,
         store: &Store,
-        marks: &QuotaMarks,
+        all: &HashMap<QuotaOwner, QuotaTerms>,
         moment: QuotaMoment,
-    ) -> Result<(), StoreError> {
-        if !self.quotas.is_empty() {
-            self.quotas.learn(&store.quota_sums(moment).await?, marks, moment);
+    ) -> Result<HashMap<QuotaOwner, QuotaSums>, StoreError> {
+        let is_new = |owner: &QuotaOwner| self.quotas.metering(*owner) == Metering::Off;
+        let mut used = HashMap::new();
+        if all.keys().any(is_new) {
+            let look = |owner, sums| {
+                if is_new(&owner) {
+                    used.insert(owner, sums);
+                }
+            };
+            store.each_quota_sum(moment, look).await?;
         }
-        Ok(())
-    }
-}
-
-impl Counter {
-    fn having_used(latest: Option<(QuotaMoment, QuotaSums)>) -> Self {
-        let counter = Self::default();
-        if let Some((moment, sums)) = latest {
-            for period in QuotaPeriod::ALL {
-                counter.of(period).learn(sums.of(period), Count::default(), moment.number(period));
-            }
-        }
-        counter
-    }
-
-    const fn of(&self, period: QuotaPeriod) -> &PeriodCounter {
-        match period {
-            QuotaPeriod::Day => &self.day,
-            QuotaPeriod::Month => &self.month,
-        }
-    }
-
-    fn set_terms(&self, terms: QuotaTerms) {
-        for period in QuotaPeriod::ALL {
-            let limit = terms.limit(period).map_or(0, std::num::NonZeroU64::get);
-            if self.of(period).limit.swap(limit, Ordering::Relaxed) != limit {
-                self.of(period).told.store(0, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// The month first: where both are used up, it is the longer wait that is told.
-    fn take(&self, moment: QuotaMoment) -> Result<(), QuotaPeriod> {
-        if !self.month.take(moment.number(QuotaPeriod::Month)) {
-            return Err(QuotaPeriod::Month);
-        }
-        if !self.day.take(moment.number(QuotaPeriod::Day)) {
-            self.month.give_back();
-            return Err(QuotaPeriod::Day);
-        }
-        Ok(())
-    }
-
-    /// What was taken for a request that another quota has refused.
-    fn give_back(&self) {
-        self.month.give_back();
-        self.day.give_back();
-    }
-}
-
-impl PeriodCounter {
-    /// `false`: it is used up.
-    fn take(&self, number: u32) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
-        if limit == 0 {
-            return true;
-        }
-        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
-        let taken = self.own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |own| {
-            let own = Count::unpacked(own).carried_to(number);
-            let used = own.requests.saturating_add(others.within(own.number));
-            (used < limit).then(|| Count { requests: own.requests + 1, ..own }.packed())
-        });
-        taken.is_ok()
-    }
-
-    fn give_back(&self) {
-        if self.limit.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let less = |own| {
-            let own = Count::unpacked(own);
-            Some(Count { requests: own.requests.saturating_sub(1), ..own }.packed())
-        };
-        // It never refuses.
-        let _ = self.own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
-    fn own(&self) -> Count {
-        Count::unpacked(self.own.load(Ordering::Relaxed))
-    }
-
-    fn used(&self, number: u32) -> u64 {
-        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
-        self.own().within(number).saturating_add(others.within(number))
-    }
-
-    /// What is used of the latest period that anything is known of.
-    fn latest(&self) -> Count {
-        let others = Count::unpacked(self.others.load(Ordering::Relaxed));
-        let number = self.own().number.max(others.number);
-        Count { number, requests: self.used(number) }
-    }
-
-    /// What others had let in is what was `written`, without our `own`; more of it than was known, never less.
-    fn learn(&self, written: u64, own: Count, number: u32) {
-        let others = written.saturating_sub(own.within(number));
-        let newer = |known| {
-            let known = Count::unpacked(known);
-            let requests = others.max(known.within(number));
-            (known.number <= number).then(|| Count { number, requests }.packed())
-        };
-        // Of a later period more is known already.
-        let _ = self.others.fetch_update(Ordering::Relaxed, Ordering::Relaxed, newer);
-    }
-}
-
-impl Count {
-    pub(super) const fn new(number: u32, requests: u64) -> Self {
-        Self { number, requests }
-    }
-
-    pub(super) const fn parts(self) -> (u32, u64) {
-        (self.number, self.requests)
-    }
-
-    fn unpacked(packed: u64) -> Self {
-        // What is shifted out leaves 24 bits.
-        let number = u32::try_from(packed >> REQUEST_BITS).unwrap_or(u32::MAX);
-        Self { number, requests: packed & ((1 << REQUEST_BITS) - 1) }
-    }
-
-    fn packed(self) -> u64 {
-        let most = (1 << REQUEST_BITS) - 1;
-        u64::from(self.number) << REQUEST_BITS | self.requests.min(most)
-    }
-
-    /// Requests within the period `number`.
-    const fn within(self, number: u32) -> u64 {
-        if self.number == number { self.requests } else { 0 }
-    }
-
-    /// As it is counted on in the period `number`. Whoever read the clock just before the next period began counts in that
-    /// one; a clock that was set back further begins anew.
-    const fn carried_to(self, number: u32) -> Self {
-        if self.number == number || self.number == number.saturating_add(1) {
-            self
-        } else {
-            Self { number, requests: 0 }
-        }
+        Ok(used)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CustomerId, KeyId, Timestamp, UserId};
+    use crate::model::{CustomerId, KeyId, UserId};
 
     const USER: QuotaOwner = QuotaOwner::User(UserId(1));
     const CUSTOMER: QuotaOwner = QuotaOwner::Customer(CustomerId(1));
@@ -410,8 +282,9 @@ mod tests {
         (0..count).map(|_| u64::from(quotas.take(owners, moment).is_ok())).sum()
     }
 
-    fn written(owner: QuotaOwner, day: u64, month: u64) -> HashMap<QuotaOwner, QuotaSums> {
-        HashMap::from([(owner, QuotaSums { day, month })])
+    /// Looks when all gateways have written so many requests of the user, of which this one's were counted before `mark`.
+    fn look(quotas: &Quotas, written: u64, moment: QuotaMoment) {
+        quotas.learn(USER, QuotaSums { day: written, month: written }, moment);
     }
 
     #[test]
@@ -454,20 +327,23 @@ mod tests {
 
     #[test]
     fn after_a_restart_what_was_written_is_used_already() {
+        let (all, seven) = (HashMap::from([(USER, terms(Some(10), None))]), QuotaSums { day: 7, month: 7 });
         let quotas = Quotas::default();
-        quotas.replace(&HashMap::from([(USER, terms(Some(10), None))]));
-        quotas.learn(&written(USER, 7, 7), &quotas.marks(), now());
+        quotas.replace(&all, &HashMap::new(), now());
+        look(&quotas, 7, now());
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 3);
+        // What is known of it already is not begun anew.
+        quotas.replace(&all, &HashMap::from([(USER, QuotaSums { day: 0, month: 0 })]), now());
+        assert_eq!(admitted(&quotas, &[USER], 20, now()), 0);
+        let quotas = Quotas::default();
+        quotas.replace(&all, &HashMap::from([(USER, seven)]), now());
         assert_eq!(admitted(&quotas, &[USER], 20, now()), 3);
         let given = Quotas::default();
-        given.set(USER, Some(terms(Some(10), None)), Some((now(), QuotaSums { day: 7, month: 7 })));
+        given.set(USER, Some(terms(Some(10), None)), Some((now(), seven)));
         assert_eq!(admitted(&given, &[USER], 20, now()), 3);
         // What was used yesterday is not used today.
         let given = Quotas::default();
-        given.set(
-            USER,
-            Some(terms(Some(10), None)),
-            Some((at("2027-01-14T08:00:00Z"), QuotaSums { day: 7, month: 7 })),
-        );
+        given.set(USER, Some(terms(Some(10), None)), Some((at("2027-01-14T08:00:00Z"), seven)));
         assert_eq!(admitted(&given, &[USER], 20, now()), 10);
     }
 
@@ -475,12 +351,12 @@ mod tests {
     fn one_gateway_is_exact_whenever_its_own_requests_are_written() {
         let quotas = with(USER, Some(100), None);
         assert_eq!(admitted(&quotas, &[USER], 30, now()), 30);
-        let marks = quotas.marks();
+        quotas.mark();
         assert_eq!(admitted(&quotas, &[USER], 5, now()), 5);
         // Only a part was written by then.
-        quotas.learn(&written(USER, 20, 20), &marks, now());
+        look(&quotas, 20, now());
         assert_eq!(quotas.used(USER, now()).unwrap().day, 35);
-        quotas.learn(&written(USER, 30, 30), &marks, now());
+        look(&quotas, 30, now());
         assert_eq!(admitted(&quotas, &[USER], 200, now()), 65);
     }
 
@@ -490,9 +366,9 @@ mod tests {
         let (mut stored, mut all) = (0, 0);
         for _ in 0..20 {
             // Each lets in ten at most from one look to the next.
-            let marks = gateways.each_ref().map(Quotas::marks);
-            for (gateway, marks) in gateways.iter().zip(&marks) {
-                gateway.learn(&written(USER, stored, stored), marks, now());
+            for gateway in &gateways {
+                gateway.mark();
+                look(gateway, stored, now());
             }
             let taken = gateways.each_ref().map(|gateway| admitted(gateway, &[USER], 10, now()));
             stored += taken.iter().sum::<u64>();
@@ -506,8 +382,8 @@ mod tests {
     #[test]
     fn what_is_not_known_any_more_stays_known_within_its_period() {
         let quotas = with(USER, Some(10), None);
-        quotas.learn(&written(USER, 9, 9), &quotas.marks(), now());
-        quotas.learn(&HashMap::new(), &quotas.marks(), now());
+        look(&quotas, 9, now());
+        look(&quotas, 0, now());
         assert_eq!(admitted(&quotas, &[USER], 20, now()), 1);
         assert_eq!(admitted(&quotas, &[USER], 20, at("2027-01-16T00:00:00Z")), 10);
     }
@@ -515,9 +391,31 @@ mod tests {
     #[test]
     fn a_clock_just_before_midnight_counts_on_and_one_set_back_begins_anew() {
         let quotas = with(USER, Some(10), None);
-        assert_eq!(admitted(&quotas, &[USER], 4, at("2027-01-16T00:00:00Z")), 4);
-        assert_eq!(admitted(&quotas, &[USER], 20, now()), 6);
+        let (midnight, before) = (at("2027-01-16T00:00:00Z"), at("2027-01-15T23:59:00Z"));
+        assert_eq!(admitted(&quotas, &[USER], 4, midnight), 4);
+        look(&quotas, 3, midnight);
+        look(&quotas, 9, before);
+        assert_eq!(admitted(&quotas, &[USER], 20, before), 3);
+        assert_eq!(quotas.used(USER, midnight).unwrap().day, 10);
         assert_eq!(admitted(&quotas, &[USER], 20, at("2020-01-01T00:00:00Z")), 10);
+    }
+
+    #[test]
+    fn s83_a_clock_that_was_ahead_for_seconds_spoils_no_count_of_the_present() {
+        let quotas = with(USER, None, Some(100));
+        assert_eq!(admitted(&quotas, &[USER], 30, now()), 30);
+        for ahead in [at("2027-02-01T00:00:10Z"), at("2037-01-15T08:00:00Z")] {
+            assert_eq!(admitted(&quotas, &[USER], 2, ahead), 2);
+            quotas.mark();
+            look(&quotas, 2, ahead);
+            assert_eq!(admitted(&quotas, &[USER], 1, now()), 1);
+            // What it had let in before is among what is written.
+            quotas.mark();
+            look(&quotas, 50, now());
+            assert_eq!(quotas.used(USER, now()).unwrap().month, 50);
+        }
+        look(&quotas, 51, now());
+        assert_eq!(admitted(&quotas, &[USER], 200, now()), 49);
     }
 
     #[test]
@@ -526,10 +424,10 @@ mod tests {
         assert_eq!(admitted(&quotas, &[USER], 6, now()), 6);
         quotas.set(USER, Some(terms(Some(8), None)), None);
         assert_eq!(admitted(&quotas, &[USER], 20, now()), 2);
-        quotas.replace(&HashMap::from([(USER, terms(Some(3), None))]));
+        quotas.replace(&HashMap::from([(USER, terms(Some(3), None))]), &HashMap::new(), now());
         assert_eq!(admitted(&quotas, &[USER], 20, now()), 0);
         assert_eq!(quotas.metering(USER), Metering::On);
-        quotas.replace(&HashMap::new());
+        quotas.replace(&HashMap::new(), &HashMap::new(), now());
         assert_eq!(quotas.metering(USER), Metering::Off);
     }
 
@@ -543,20 +441,12 @@ mod tests {
         let level = QuotaLevel { owner: USER, period: QuotaPeriod::Day, number, used: 8, limit: 10 };
         assert_eq!(quotas.newly_above(80, now()), [level]);
         assert_eq!(quotas.newly_above(80, now()), []);
+        // It could not be told.
+        quotas.tell_again(&[level]);
+        assert_eq!(quotas.newly_above(80, now()), [level]);
         quotas.set(USER, Some(terms(Some(9), None)), None);
         assert_eq!(quotas.newly_above(80, now()), [QuotaLevel { limit: 9, ..level }]);
         admitted(&quotas, &[USER], 9, at("2027-01-16T00:00:00Z"));
         assert_eq!(quotas.newly_above(80, at("2027-01-16T00:00:00Z")).len(), 1);
-    }
-
-    #[test]
-    fn a_count_survives_being_packed() {
-        let last = QuotaMoment::of(Timestamp::from_unix_milliseconds(253_402_300_799_000));
-        for number in [0, 1, last.number(QuotaPeriod::Day)] {
-            for requests in [0, 1, crate::model::QUOTA_MAX] {
-                let count = Count { number, requests };
-                assert_eq!(Count::unpacked(count.packed()), count);
-            }
-        }
     }
 }

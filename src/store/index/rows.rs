@@ -11,8 +11,8 @@ use super::quotas::{Count, Quotas};
 use super::{Generation, Index};
 use crate::crypto::random::RandomError;
 use crate::model::{
-    AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyDigest, KeyId, QuotaOwner, QuotaTerms, Revision,
-    ServiceScope, Timestamp, UserId,
+    AccessPoints, AllowList, ApiKeyRecord, CustomerId, KeyDigest, KeyId, QuotaMoment, QuotaOwner, QuotaTerms,
+    Revision, ServiceScope, Timestamp, UserId,
 };
 use crate::store::feed::Position;
 use crate::store::records::{requirement, stored_requirement};
@@ -117,7 +117,8 @@ impl Index {
             buffer = postcard::to_extend(&row, std::mem::take(&mut buffer)).unwrap_or_default();
             write(&buffer)
         };
-        self.quotas.try_each(|owner, limits, used| {
+        let moment = QuotaMoment::of(self.clock.now());
+        self.quotas.try_each(moment, |owner, limits, used| {
             let (kind, id) = OwnerKind::of(owner);
             put(Row::Quota { kind, id, limits, used: used.map(Count::parts) })
         })?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::clock::Clock;
 use crate::crypto::KeyRing;
 use crate::model::{
     AccessPoints, AllowList, ApiKeyRecord, KeyDigest, KeyId, MfaRequirement, Permissions, QuotaMoment,
@@ -71,7 +72,7 @@ async fn world() -> World {
     let key_ring = Arc::new(key_ring);
     let path = folder.path().join("latchkey.snapshot");
     let keeper = SnapshotKeeper::new(path, Arc::clone(&key_ring)).unwrap();
-    let index = Index::load(&store).await.unwrap();
+    let index = Index::load(&store).await.unwrap().with_clock(Clock::given(NOW));
     World { folder, store, index, keeper, key_ring, alex }
 }
 
