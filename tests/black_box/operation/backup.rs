@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use crate::audit::tamper;
 use crate::harness::{Installation, Key, Request, TestGateway, wait_for};
 
 fn embedded() -> TestGateway {
@@ -181,6 +182,23 @@ fn s98_s99_a_lost_store_is_made_anew_by_its_master_key_alone() {
     // What was deleted is known from the file beside the store.
     gateway.api_get("/", &deleted.authorization()).assert_refusal(401, "AuthenticationError");
     gateway.cli(&["audit", "verify"]).expect_success();
+}
+
+#[test]
+fn a_backup_that_a_restore_would_refuse_is_a_failure() {
+    let installation =
+        Installation::configured(|config| config["store"]["url"] = "sqlite:data/latchkey.db".into());
+    installation.create_customer("acme");
+    let change =
+        "DROP TRIGGER audit_keeps_words; UPDATE audit SET actor = 'operator:nobody' WHERE sequence = 1";
+    tamper(&installation, change);
+    let made = installation.cli(&["store", "backup", "lk.backup", "--json"]);
+    assert!(made.stdout.contains("\"audit_head\":null"), "{made:?}");
+    let refused = made.expect_failure(1);
+    assert!(refused.contains("a restore will refuse the backup lk.backup: row 1 "), "{refused}");
+    assert!(installation.path("lk.backup").exists());
+    let refused = installation.cli(&["store", "restore", "lk.backup", "--yes"]).expect_failure(1);
+    assert!(refused.contains("the backup's audit trail is not whole"), "{refused}");
 }
 
 #[test]
