@@ -158,22 +158,23 @@ impl Image {
         let mut connection = self.attached_to(present).await?;
         let mut writing = connection.begin_with(present.dialect().begin_write()).await?;
         marks::require_open_to_changes(&mut writing).await?;
+        // What was deleted by now is told before what comes back.
+        tombstones::note(&mut writing, &self.of_store).await?;
         comparison::prepare(&mut writing, &self.of_store).await?;
         let differences = comparison::differences(&mut writing).await?;
-        let revived = match order.revival {
-            Revival::Refused => Vec::new(),
-            Revival::Accepted => comparison::dead(&mut writing).await?,
-        };
+        if order.revival == Revival::Accepted {
+            // Told beside the store once it is so: nothing is said to live that does not, whatever fails from here on.
+            let revived = comparison::dead(&mut writing).await?;
+            tombstones::put(&mut writing, Word::Revived, &revived).await?;
+        }
         take_over(&mut writing, &order).await?;
         let told = (order.tell)(&differences);
         audit::append(&mut writing, &[told], order.audit_key).await?;
         let revision = feed::append(&mut writing, &[Subject::Everything]).await?;
         present.require_in_place()?;
-        // Before it is there, so that no gateway that is started now buries it again. Where it comes to nothing, the store
-        // still knows what is deleted.
-        tombstones::append(&self.of_store, Word::Revived, &revived)?;
         writing.commit().await?;
-        connection.close().await?;
+        // It is done, whatever becomes of the connection.
+        let _ = connection.close().await;
         Ok(Restored { differences, revision })
     }
 

@@ -108,6 +108,7 @@ impl World {
         let image = self.image().await;
         let restored = image.put_into(&self.store, order(revival, Present::Kept)).await.unwrap();
         image.remove().await;
+        self.store.note_deletions().await.unwrap();
         restored
     }
 
@@ -309,6 +310,7 @@ async fn s98_where_the_store_is_lost_the_file_beside_it_knows_what_was_deleted()
             }
             Revival::Accepted => {
                 assert_eq!((keys, codes.len()), (vec![1, 2, 3, 4, 5], 3));
+                lost.store.note_deletions().await.unwrap();
                 assert!(tombstones::read(&path).unwrap().is_empty());
             }
         }
