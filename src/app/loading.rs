@@ -34,11 +34,16 @@ pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
     let key_ring = Arc::new(open_key_ring(&store, &config.master_key, clock.now()).await?);
     refuse_demo_beyond_loopback(&store, config).await?;
     warn_of_moved_store(&store).await?;
-    if let Some(BuriedAgain { keys, codes }) = bury_risen(&store, &key_ring, clock.now()).await? {
+    if let Some(BuriedAgain { customers, users, keys, codes }) =
+        bury_risen(&store, &key_ring, clock.now()).await?
+    {
         tracing::warn!(
+            customers = named(&customers),
+            users = named(&users),
             keys,
             codes,
-            "the store was put back by hand: keys that were deleted, and recovery codes that were used, are deleted again"
+            "the store was put back by hand: customers, users and keys that were deleted, and recovery codes that were used, \
+             are deleted again"
         );
     }
     let index = Index::load(&store).await?.with_clock(clock.clone());
@@ -86,6 +91,16 @@ async fn refuse_demo_beyond_loopback(store: &Store, config: &Config) -> Result<(
         ),
         _ => Ok(()),
     }
+}
+
+/// A few of `names`; the audit trail has them all.
+fn named(names: &[String]) -> String {
+    const AT_MOST: usize = 20;
+    let mut few: Vec<&str> = names.iter().take(AT_MOST).map(String::as_str).collect();
+    if names.len() > AT_MOST {
+        few.push("…");
+    }
+    few.join(", ")
 }
 
 /// A gateway that was left with the old store would let in what is deleted at the new one.

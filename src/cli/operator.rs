@@ -122,6 +122,12 @@ impl Operator {
         let answers = self.run(self.control.store.await_acknowledgements(revision, PATIENCE))?;
         let took = began.elapsed().as_millis();
         output::note(&told_of(done, &answers, took));
+        if let Err(error) = self.run(self.control.store.note_deletions()) {
+            output::note(&format!(
+                "what was deleted stands in the store, and not yet in the file beside it: {error}; the next deletion, or the next \
+                 start of a gateway, notes it there"
+            ));
+        }
         Ok(())
     }
 }

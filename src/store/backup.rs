@@ -19,7 +19,7 @@ use super::{AuditRow, Store, StoreError, sqlite};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a backup leaves out, and a restore takes away: children before their parents.
-pub(super) const PASSING: [&str; 13] = [
+pub(super) const PASSING: [&str; 14] = [
     "DELETE FROM ceremonies",
     "DELETE FROM console_sessions",
     "DELETE FROM links",
@@ -35,6 +35,8 @@ pub(super) const PASSING: [&str; 13] = [
     "DELETE FROM customers WHERE import_id IN (SELECT id FROM imports)",
     "DELETE FROM imports",
     "DELETE FROM key_last_used WHERE key_id NOT IN (SELECT id FROM api_keys)",
+    // What was deleted before a backup is not in it.
+    "DELETE FROM unnoted_tombstones",
 ];
 
 /// A backup that is written, and has not got its name yet.

@@ -15,7 +15,7 @@ use self::tables::{TABLES, Table};
 use self::transfer::Tally;
 use super::engine::Dialect;
 use super::feed::{self, Subject};
-use super::{AuditEntry, Store, StoreError, StoreMark, audit, import, marks};
+use super::{AuditEntry, Store, StoreError, StoreMark, audit, import, marks, tombstones};
 use crate::config::StoreLocation;
 use crate::crypto::DigestKey;
 use crate::model::Revision;
@@ -148,6 +148,11 @@ impl Store {
         let _no_import = import::lock(self).await?;
         let target = Self::open_or_create(location).await?;
         let copied = copy(self, &target, order, progress).await;
+        if copied.is_ok()
+            && let Err(error) = target.note_deletions().await
+        {
+            tracing::warn!(%error, "deletions could not be noted beside the copy yet");
+        }
         // Folds the log of an embedded store into its file.
         target.close().await;
         copied
@@ -177,7 +182,7 @@ async fn copy(
         .map_err(StoreError::from)?;
     }
     begin_target(target, &location).await?;
-    let report = match fill(&mut reading, target, order, progress).await {
+    let report = match fill(source, &mut reading, target, order, progress).await {
         Err(CopyError::Store(source)) => {
             return Err(CopyError::CutShort { location, source: Box::new(source) });
         }
@@ -225,6 +230,7 @@ async fn begin_target(target: &Store, location: &StoreLocation) -> Result<(), Co
 }
 
 async fn fill(
+    source: &Store,
     reading: &mut AnyConnection,
     target: &Store,
     order: CopyOrder<'_>,
@@ -238,6 +244,9 @@ async fn fill(
     let mut finishing = target.begin_write().await?;
     for table in &TABLES {
         transfer::copy_numbering(reading, &mut finishing, table).await?;
+    }
+    if target.dialect() == Dialect::Sqlite {
+        tombstones::copy_into(&mut finishing, source, reading).await?;
     }
     audit::append(&mut finishing, order.told, order.audit_key).await?;
     marks::clear(&mut finishing, StoreMark::Unfinished).await?;

@@ -6,7 +6,7 @@ use sqlx::{Any, Transaction};
 use super::feed::{self, Subject};
 use super::open::Place;
 use super::records::{CustomerRecord, NewCustomer, NewUser, UserRecord, stored_requirement};
-use super::tombstones::{self, Born, Tombstone};
+use super::tombstones::{self, Born, Tombstone, Word};
 use super::{Store, StoreError, marks, queries, quotas, usage};
 use crate::crypto::PasswordHash;
 use crate::model::{
@@ -50,13 +50,16 @@ impl Mutation {
         self.touched = self.named_subjects();
         let subjects = std::mem::take(&mut self.touched);
         let revision = feed::append(&mut self.transaction, &subjects).await?;
+        let buries = !self.buried.is_empty() && matches!(&*self.store.place, Place::File(_));
+        if buries {
+            tombstones::put(&mut self.transaction, Word::Deleted, &self.buried).await?;
+        }
         self.store.require_in_place()?;
         self.transaction.commit().await?;
-        // It holds; what cannot be noted beside it is noted when a gateway is started.
-        if let Place::File(file) = &*self.store.place
-            && let Err(error) = tombstones::append(file.path(), tombstones::Word::Deleted, &self.buried)
-        {
-            tracing::warn!(%error, "a deletion could not be noted for a restore");
+        // It holds. What cannot be noted beside the store, because of a fault or of a caller that went away, is noted with
+        // the next deletion, or when a gateway is started.
+        if buries && let Err(error) = self.store.note_deletions().await {
+            tracing::warn!(%error, "a deletion could not be noted for a restore yet");
         }
         Ok(revision)
     }

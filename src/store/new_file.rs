@@ -7,6 +7,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::engine::hex;
+use crate::crypto::random;
+
 /// What the engine, and imports, put beside a store's file.
 const NEIGHBOURS: [&str; 4] = ["-journal", "-wal", "-shm", ".import"];
 
@@ -32,12 +35,11 @@ impl NewFile {
     }
 
     fn named(path: &Path, ending: &str) -> io::Result<Self> {
-        // Of this process alone; what one of the same number has left was cut off.
-        let part = with_ending(path, &format!(".{}.{ending}", std::process::id()));
-        let new = Self { part, path: path.to_owned() };
-        new.remove();
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new.part)?;
-        Ok(new)
+        // Drawn at random: in containers every process may have the same number.
+        let name = random::bytes::<8>().map_err(io::Error::other)?;
+        let part = with_ending(path, &format!(".{}.{ending}", hex(&name)));
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        Ok(Self { part, path: path.to_owned() })
     }
 
     /// Where it is written.
@@ -45,8 +47,15 @@ impl NewFile {
         &self.part
     }
 
-    /// Makes it durable and gives it its name. Whatever has it open must be closed before.
+    /// Makes it durable and gives it its name. Whatever has it open must be closed before; where that has left something
+    /// that belongs to it, it is not whole, and does not get its name.
     pub(super) fn publish(self) -> io::Result<()> {
+        for neighbour in ["-wal", "-journal"].map(|ending| with_ending(&self.part, ending)) {
+            if std::fs::metadata(&neighbour).is_ok_and(|left| left.len() > 0) {
+                let left = format!("{} holds what could not be put into it", neighbour.display());
+                return Err(io::Error::other(left));
+            }
+        }
         File::open(&self.part)?.sync_all()?;
         rename_new(&self.part, &self.path)?;
         sync_folder(&self.path)
@@ -119,5 +128,31 @@ mod tests {
         drop(NewFile::beside(&path).unwrap());
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn two_of_the_same_process_do_not_take_each_others_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let [first, second] = [(); 2].map(|()| NewFile::beside(&path).unwrap());
+        assert_ne!(first.part(), second.part());
+        drop(second);
+        assert!(first.part().exists());
+    }
+
+    #[test]
+    fn a_file_beside_which_something_of_it_is_left_does_not_get_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for ending in ["-wal", "-journal"] {
+            let new = NewFile::create(&path).unwrap();
+            std::fs::write(with_ending(new.part(), ending), "").unwrap();
+            new.publish().unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let new = NewFile::create(&path).unwrap();
+            std::fs::write(with_ending(new.part(), ending), "rows").unwrap();
+            assert!(new.publish().unwrap_err().to_string().contains(ending));
+            assert!(!path.exists());
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod comparison;
 mod difference;
+mod new_store;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,12 @@ use std::path::{Path, PathBuf};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
 pub use self::difference::{Difference, DifferenceKind, Effect};
+pub use self::new_store::NewStore;
 use super::backup::{self, PASSING};
 use super::backup_file::{BackupContents, BackupError, BackupFile, contents};
 use super::copy::tables::TABLES;
 use super::feed::{self, Subject};
-use super::new_file::{NewFile, with_ending};
+use super::new_file::NewFile;
 use super::tombstones::{self, Word};
 use super::{AuditEntry, Store, StoreError, audit, import, marks, sqlite};
 use crate::config::StoreLocation;
@@ -156,22 +158,23 @@ impl Image {
         let mut connection = self.attached_to(present).await?;
         let mut writing = connection.begin_with(present.dialect().begin_write()).await?;
         marks::require_open_to_changes(&mut writing).await?;
+        // What was deleted by now is told before what comes back.
+        tombstones::note(&mut writing, &self.of_store).await?;
         comparison::prepare(&mut writing, &self.of_store).await?;
         let differences = comparison::differences(&mut writing).await?;
-        let revived = match order.revival {
-            Revival::Refused => Vec::new(),
-            Revival::Accepted => comparison::dead(&mut writing).await?,
-        };
+        if order.revival == Revival::Accepted {
+            // Told beside the store once it is so: nothing is said to live that does not, whatever fails from here on.
+            let revived = comparison::dead(&mut writing).await?;
+            tombstones::put(&mut writing, Word::Revived, &revived).await?;
+        }
         take_over(&mut writing, &order).await?;
         let told = (order.tell)(&differences);
         audit::append(&mut writing, &[told], order.audit_key).await?;
         let revision = feed::append(&mut writing, &[Subject::Everything]).await?;
         present.require_in_place()?;
-        // Before it is there, so that no gateway that is started now buries it again. Where it comes to nothing, the store
-        // still knows what is deleted.
-        tombstones::append(&self.of_store, Word::Revived, &revived)?;
         writing.commit().await?;
-        connection.close().await?;
+        // It is done, whatever becomes of the connection.
+        let _ = connection.close().await;
         Ok(Restored { differences, revision })
     }
 
@@ -189,38 +192,6 @@ impl Image {
         let name = path.to_str().ok_or_else(|| source(std::io::Error::other("its name is no UTF-8")))?;
         sqlx::query("ATTACH DATABASE $1 AS backup").bind(name).execute(&mut connection).await?;
         Ok(connection)
-    }
-}
-
-/// A store that takes the place of one that is lost.
-#[derive(Debug)]
-pub struct NewStore {
-    new: NewFile,
-    path: PathBuf,
-    /// The store, under a name of its own.
-    pub store: Store,
-}
-
-impl NewStore {
-    /// An empty store, for the file that is not there at `path`.
-    pub async fn create(path: &Path) -> Result<Self, RestoreError> {
-        sqlite::create_folder(path)?;
-        let remains = ["-wal", "-journal"].map(|ending| with_ending(path, ending));
-        if let Some(remains) = remains.into_iter().find(|file| file.symlink_metadata().is_ok()) {
-            return Err(RestoreError::Remains(remains));
-        }
-        let new = NewFile::create(path);
-        let new = new.map_err(|source| BackupError::File { path: path.to_owned(), source })?;
-        let store = Store::open(&StoreLocation::Sqlite(new.part().to_owned())).await?;
-        Ok(Self { new, path: path.to_owned(), store })
-    }
-
-    /// Gives it its name, with what a restore has put into it; only now is it there.
-    pub async fn publish(self) -> Result<(), RestoreError> {
-        let Self { new, path, store } = self;
-        // Folds the log into the file.
-        store.close().await;
-        Ok(new.publish().map_err(|source| BackupError::File { path, source })?)
     }
 }
 

@@ -1,25 +1,27 @@
 //! What was deleted for good, in a file beside the embedded store, so that a restore knows it where the store itself is lost
 //! or was put back by hand (S98).
 //!
-//! Appended behind each commit, on the disk before it is answered; what a kill in between has left out, a gateway adds when
-//! it is started. The file holds digests and numbers, and nothing that opens anything. A shared database has none: its own
-//! tools restore it.
+//! A line is committed with the deletion that it tells of (`outbox`), and goes into the file behind the commit, on the disk
+//! before it is answered; what a kill in between has left out goes there with the next deletion, or when a gateway is
+//! started. The file holds digests and numbers, and nothing that opens anything. A shared database has none: its own tools
+//! restore it.
+
+mod outbox;
+mod risen;
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sqlx::Row;
-
+pub(super) use self::outbox::{copy_into, note, put};
+pub use self::risen::Risen;
+use super::StoreError;
 use super::engine::hex;
 use super::new_file::with_ending;
-use super::open::Place;
-use super::{DigestOrigin, ROWS_PER_BATCH, Store, StoreError, records};
 use crate::crypto::{Checksum, RecoveryHash};
-use crate::model::{ApiKeyRecord, CustomerId, KeyDigest, UserId};
+use crate::model::{CustomerId, KeyDigest, UserId};
 
 /// Something that was deleted for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,15 +41,6 @@ pub(super) struct Born<T> {
     pub(super) created_at: i64,
 }
 
-/// What lives in a store although it was deleted there: the store was put back by hand.
-#[derive(Clone, Debug, Default)]
-pub struct Risen {
-    /// Keys.
-    pub keys: Vec<ApiKeyRecord>,
-    /// Recovery codes, with their user.
-    pub codes: Vec<(UserId, RecoveryHash)>,
-}
-
 /// What a line tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -58,23 +51,28 @@ pub(super) enum Word {
 
 impl Tombstone {
     pub(super) fn of_code(hash: &RecoveryHash) -> Self {
-        let mut sum = Checksum::default();
-        sum.add(hash.as_stored().as_bytes());
-        Self::RecoveryCode(sum.digest())
+        Self::RecoveryCode(checksum_of(hash))
     }
 
-    fn line(self) -> String {
+    fn line(self, word: Word) -> String {
+        let revived = if word == Word::Revived { "revived " } else { "" };
         match self {
-            Self::Key(KeyDigest(digest)) => format!("key {}", hex(&digest)),
-            Self::RecoveryCode(checksum) => format!("code {}", hex(&checksum)),
-            Self::User(Born { id: UserId(id), created_at }) => format!("user {id} {created_at}"),
-            Self::Customer(Born { id: CustomerId(id), created_at }) => format!("customer {id} {created_at}"),
+            Self::Key(KeyDigest(digest)) => format!("{revived}key {}", hex(&digest)),
+            Self::RecoveryCode(checksum) => format!("{revived}code {}", hex(&checksum)),
+            Self::User(Born { id: UserId(id), created_at }) => format!("{revived}user {id} {created_at}"),
+            Self::Customer(Born { id: CustomerId(id), created_at }) => {
+                format!("{revived}customer {id} {created_at}")
+            }
         }
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        let (kind, value) = line.split_once(' ')?;
-        match kind {
+    fn parse(line: &str) -> Option<(Word, Self)> {
+        let (word, told) = match line.strip_prefix("revived ") {
+            Some(told) => (Word::Revived, told),
+            None => (Word::Deleted, line),
+        };
+        let (kind, value) = told.split_once(' ')?;
+        let tombstone = match kind {
             "key" => digest(value).map(|digest| Self::Key(KeyDigest(digest))),
             "code" => digest(value).map(Self::RecoveryCode),
             "user" => born(value).map(|(id, created_at)| Self::User(Born { id: UserId(id), created_at })),
@@ -82,8 +80,15 @@ impl Tombstone {
                 born(value).map(|(id, created_at)| Self::Customer(Born { id: CustomerId(id), created_at }))
             }
             _ => None,
-        }
+        };
+        tombstone.map(|tombstone| (word, tombstone))
     }
+}
+
+fn checksum_of(hash: &RecoveryHash) -> [u8; 32] {
+    let mut sum = Checksum::default();
+    sum.add(hash.as_stored().as_bytes());
+    sum.digest()
 }
 
 fn born(value: &str) -> Option<(i64, i64)> {
@@ -100,26 +105,22 @@ pub(super) fn path_of(store: &Path) -> PathBuf {
     with_ending(store, ".tombstones")
 }
 
-/// Adds a line for each of `tombstones`, which are on the disk when it returns. Each call is one write at the file's end.
-pub(super) fn append(store: &Path, word: Word, tombstones: &[Tombstone]) -> Result<(), StoreError> {
-    if tombstones.is_empty() {
-        return Ok(());
-    }
+/// Adds `lines`, which are on the disk when it returns, and makes the file if need be. Each call is one write at its end.
+fn append(store: &Path, lines: &[String]) -> Result<(), StoreError> {
     let path = path_of(store);
-    append_to(&path, word, tombstones).map_err(|source| StoreError::Tombstones { path, source })
+    append_to(&path, lines).map_err(|source| StoreError::Tombstones { path, source })
 }
 
-fn append_to(path: &Path, word: Word, tombstones: &[Tombstone]) -> io::Result<()> {
+fn append_to(path: &Path, lines: &[String]) -> io::Result<()> {
     let is_new = !path.exists();
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     // A line that was cut off stays alone.
-    let mut lines = String::from(if ends_with_line(&mut file)? { "" } else { "\n" });
-    for tombstone in tombstones {
-        let revived = if word == Word::Revived { "revived " } else { "" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(lines, "{revived}{}", tombstone.line());
+    let mut text = String::from(if ends_with_line(&mut file)? { "" } else { "\n" });
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
     }
-    file.write_all(lines.as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.sync_data()?;
     if is_new {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -138,75 +139,50 @@ fn ends_with_line(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// What was deleted beside the store at `store`, and was not revived since. A line that was cut off tells nothing.
-pub(super) fn read(store: &Path) -> Result<HashSet<Tombstone>, StoreError> {
+/// What the file beside the store at `store` tells, line by line; nothing where there is none. A line that was cut off, or
+/// that is no text, tells nothing.
+fn lines(store: &Path) -> Result<impl Iterator<Item = Result<(Word, Tombstone), StoreError>>, StoreError> {
     let path = path_of(store);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+    let file = match File::open(&path) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(StoreError::Tombstones { path, source }),
     };
+    let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n'));
+    Ok(lines.filter_map(move |line| match line {
+        Ok(line) => Tombstone::parse(&String::from_utf8_lossy(&line)).map(Ok),
+        Err(source) => Some(Err(StoreError::Tombstones { path: path.clone(), source })),
+    }))
+}
+
+/// What was deleted beside the store at `store`, and was not revived since.
+pub(super) fn read(store: &Path) -> Result<HashSet<Tombstone>, StoreError> {
     let mut dead = HashSet::new();
-    for line in text.lines() {
-        match line.strip_prefix("revived ") {
-            Some(revived) => {
-                Tombstone::parse(revived).map(|tombstone| dead.remove(&tombstone));
-            }
-            None => dead.extend(Tombstone::parse(line)),
-        }
+    for line in lines(store)? {
+        let (word, tombstone) = line?;
+        take(&mut dead, word, tombstone);
     }
     Ok(dead)
 }
 
-impl Store {
-    /// What lives although it was deleted; beside that, adds to the file what it has missed. Nothing in a shared database.
-    pub async fn risen(&self) -> Result<Risen, StoreError> {
-        let Place::File(file) = &*self.place else { return Ok(Risen::default()) };
-        let dead = read(file.path())?;
-        self.note_missed(file.path(), &dead).await?;
-        let mut risen = Risen::default();
-        let digests = dead.iter().filter_map(|tombstone| match tombstone {
-            Tombstone::Key(digest) => Some(*digest),
-            _ => None,
-        });
-        let digests: Vec<KeyDigest> = digests.collect();
-        for batch in digests.chunks(ROWS_PER_BATCH) {
-            for (place, origin) in self.known_digests(batch).await? {
-                if origin == DigestOrigin::Exists
-                    && let Some(digest) = batch.get(place)
-                {
-                    risen.keys.extend(self.key_by_digest(digest).await?);
-                }
-            }
-        }
-        if dead.iter().any(|tombstone| matches!(tombstone, Tombstone::RecoveryCode(_))) {
-            let codes: Vec<(i64, String)> =
-                sqlx::query_as("SELECT user_id, hash FROM recovery_codes").fetch_all(&self.readers).await?;
-            let codes = codes.into_iter().map(|(user, hash)| (UserId(user), RecoveryHash::from_stored(hash)));
-            risen.codes = codes.filter(|(_, hash)| dead.contains(&Tombstone::of_code(hash))).collect();
-        }
-        Ok(risen)
-    }
-
-    async fn note_missed(&self, path: &Path, dead: &HashSet<Tombstone>) -> Result<(), StoreError> {
-        let rows = sqlx::query("SELECT digest FROM deleted_keys").fetch_all(&self.readers).await?;
-        let mut missed = Vec::new();
-        for row in &rows {
-            let tombstone = Tombstone::Key(records::digest(row.try_get("digest")?)?);
-            if !dead.contains(&tombstone) {
-                missed.push(tombstone);
-            }
-        }
-        append(path, Word::Deleted, &missed)
-    }
+fn take(dead: &mut HashSet<Tombstone>, word: Word, tombstone: Tombstone) {
+    match word {
+        Word::Deleted => dead.insert(tombstone),
+        Word::Revived => dead.remove(&tombstone),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn write(store: &Path, word: Word, tombstones: &[Tombstone]) {
+        let lines: Vec<String> = tombstones.iter().map(|tombstone| tombstone.line(word)).collect();
+        append(store, &lines).unwrap();
+    }
+
     #[test]
-    fn what_is_written_is_read_but_for_a_torn_line_and_what_was_revived() {
+    fn what_is_written_is_read_but_for_torn_lines_such_as_are_no_text_and_what_was_revived() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("latchkey.db");
         assert!(read(&store).unwrap().is_empty());
@@ -217,14 +193,14 @@ mod tests {
             Tombstone::User(Born { id: UserId(7), created_at: 5 }),
             Tombstone::Customer(Born { id: CustomerId(2), created_at: -5 }),
         ];
-        append(&store, Word::Deleted, &all).unwrap();
+        write(&store, Word::Deleted, &all);
         assert_eq!(read(&store).unwrap(), HashSet::from(all));
         let mut torn = std::fs::read(path_of(&store)).unwrap();
-        torn.extend_from_slice(b"key a5a5");
+        torn.extend_from_slice(b"\0\xff\nkey a5a5");
         std::fs::write(path_of(&store), torn).unwrap();
         assert_eq!(read(&store).unwrap(), HashSet::from(all));
-        append(&store, Word::Revived, &all[..2]).unwrap();
-        append(&store, Word::Deleted, &[code]).unwrap();
+        write(&store, Word::Revived, &all[..2]);
+        write(&store, Word::Deleted, &[code]);
         assert_eq!(read(&store).unwrap(), HashSet::from([code, all[2], all[3]]));
     }
 
@@ -233,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("latchkey.db");
         let code = Tombstone::of_code(&RecoveryHash::from_stored("$argon2id$secret".into()));
-        append(&store, Word::Deleted, &[code]).unwrap();
+        write(&store, Word::Deleted, &[code]);
         let text = std::fs::read_to_string(path_of(&store)).unwrap();
         assert!(!text.contains("argon2") && text.len() == "code \n".len() + 64, "{text}");
     }

@@ -21,7 +21,7 @@ fn sentences(rows: &[Value]) -> Vec<&str> {
 }
 
 /// Does to the store's file what somebody does who holds it and knows no key.
-fn tamper(installation: &Installation, statements: &str) {
+pub fn tamper(installation: &Installation, statements: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let path = installation.path("data/latchkey.db");
     runtime.block_on(async {

@@ -32,26 +32,27 @@ pub(super) fn run(config: &ConfigArgument, arguments: &BackupArguments) -> Resul
     let made = made?;
     let held = describe(&made.contents);
     output::note(&format!("backed the store up to {file} in {}: {held}", shown_seconds(began.elapsed())));
-    if let Err(fault) = made.trail {
-        output::note(&format!(
-            "the audit trail is not whole, and a restore will refuse this backup: {fault}"
-        ));
-    }
     output::note("the master key is not in it, and opens it: keep both, and keep them apart");
-    if !arguments.json {
-        return Ok(());
+    if arguments.json {
+        let contents = made.contents;
+        let told = json!({
+            "file": arguments.file,
+            "customers": contents.customers,
+            "users": contents.users,
+            "keys": contents.keys,
+            "revision": contents.revision.0,
+            "bytes": contents.bytes,
+            "audit_head": made.trail.ok().map(|head| head.to_string()),
+        });
+        output::data(&told.to_string())?;
     }
-    let contents = made.contents;
-    let told = json!({
-        "file": arguments.file,
-        "customers": contents.customers,
-        "users": contents.users,
-        "keys": contents.keys,
-        "revision": contents.revision.0,
-        "bytes": contents.bytes,
-        "audit_head": made.trail.ok().map(|head| head.to_string()),
-    });
-    output::data(&told.to_string())
+    match made.trail {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(anyhow::anyhow!(
+            "the store's audit trail is not whole, and a restore will refuse the backup {file}: {fault}; it is kept for what it \
+             tells, and is no backup"
+        )),
+    }
 }
 
 /// What a backup holds, in words.

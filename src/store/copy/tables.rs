@@ -1,7 +1,8 @@
 //! What a copy holds: every table of it with its columns, which a test compares with the schema of both engines.
 //!
 //! Not copied, on purpose: sessions, ceremonies, links, used tokens, failed passwords and refusals, which end with the
-//! move; gateways with their acknowledgements and the feed, which belong to one store; imports and what they staged.
+//! move; gateways with their acknowledgements and the feed, which belong to one store; imports and what they staged. What
+//! is on its way into the file beside an embedded store is put there anew (`tombstones`).
 
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;

@@ -10,12 +10,13 @@ use crate::model::{
 };
 use crate::store::engine::Kind;
 use crate::store::testing::new_location;
+use crate::store::tombstones::{Born, Tombstone};
 use crate::store::{Index, NewCustomer, NewUser, NoticeRecord, StoreFact};
 
 const NOW: Timestamp = Timestamp::from_unix_milliseconds(1_800_000_000_000);
 static KEY: DigestKey = DigestKey::new([7; 32]);
 /// Tables that are not copied, and why not is told in `tables`.
-const LEFT_BEHIND: [&str; 13] = [
+const LEFT_BEHIND: [&str; 14] = [
     "_sqlx_migrations",
     "api_sessions",
     "ceremonies",
@@ -28,6 +29,7 @@ const LEFT_BEHIND: [&str; 13] = [
     "imports",
     "links",
     "refusals",
+    "unnoted_tombstones",
     "used_tokens",
 ];
 
@@ -170,6 +172,24 @@ async fn a_copy_and_its_copy_back_hold_the_same() {
     let back = Store::open(&back).await.unwrap();
     assert_eq!(tallies(&back).await, tallies(&source).await);
     assert!(!back.is_marked(StoreMark::Moved).await.unwrap());
+}
+
+#[tokio::test]
+async fn s98_a_copy_knows_what_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = embedded(&folder.path().join("source.db")).await;
+    fill_world(&source).await;
+    let there = new_location(&folder.path().join("there")).await;
+    copy_quietly(&source, &there, AfterCopy::Close).await.unwrap();
+    let back = folder.path().join("back.db");
+    let copy = Store::open(&there).await.unwrap();
+    copy_quietly(&copy, &StoreLocation::Sqlite(back.clone()), AfterCopy::Close).await.unwrap();
+    let dead = tombstones::read(&back).unwrap();
+    assert!(dead.contains(&Tombstone::Key(digest(5_000))), "{dead:?}");
+    // A database knows of the keys alone.
+    let knows_all = !copy.is_shared();
+    let gone = Born { id: UserId(3), created_at: NOW.unix_milliseconds() };
+    assert_eq!(dead.contains(&Tombstone::User(gone)), knows_all, "{dead:?}");
 }
 
 #[tokio::test]

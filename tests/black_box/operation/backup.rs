@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use crate::audit::tamper;
 use crate::harness::{Installation, Key, Request, TestGateway, wait_for};
 
 fn embedded() -> TestGateway {
@@ -184,6 +185,23 @@ fn s98_s99_a_lost_store_is_made_anew_by_its_master_key_alone() {
 }
 
 #[test]
+fn a_backup_that_a_restore_would_refuse_is_a_failure() {
+    let installation =
+        Installation::configured(|config| config["store"]["url"] = "sqlite:data/latchkey.db".into());
+    installation.create_customer("acme");
+    let change =
+        "DROP TRIGGER audit_keeps_words; UPDATE audit SET actor = 'operator:nobody' WHERE sequence = 1";
+    tamper(&installation, change);
+    let made = installation.cli(&["store", "backup", "lk.backup", "--json"]);
+    assert!(made.stdout.contains("\"audit_head\":null"), "{made:?}");
+    let refused = made.expect_failure(1);
+    assert!(refused.contains("a restore will refuse the backup lk.backup: row 1 "), "{refused}");
+    assert!(installation.path("lk.backup").exists());
+    let refused = installation.cli(&["store", "restore", "lk.backup", "--yes"]).expect_failure(1);
+    assert!(refused.contains("the backup's audit trail is not whole"), "{refused}");
+}
+
+#[test]
 fn a_backup_takes_no_files_place_and_what_is_none_is_not_restored() {
     let installation =
         Installation::configured(|config| config["store"]["url"] = "sqlite:data/latchkey.db".into());
@@ -207,21 +225,27 @@ fn a_backup_takes_no_files_place_and_what_is_none_is_not_restored() {
 }
 
 #[test]
-fn s98_a_store_that_was_put_back_by_hand_revives_no_deleted_key() {
+fn s98_a_store_that_was_put_back_by_hand_revives_no_deleted_key_and_no_deleted_user() {
     let gateway = embedded();
     gateway.create_customer("acme");
+    let alex = gateway.create_user("acme/alex");
+    assert_eq!(gateway.api_get("/", &alex.authorization()).status, 200);
     let [kept, deleted] = [(); 2].map(|()| gateway.create_key("acme/admin"));
     let (_, _, installation) = gateway.stop();
     let store = installation.path("data/latchkey.db");
     let by_hand = installation.path("by-hand.db");
     copy_store(&store, &by_hand);
     installation.delete_key(&deleted);
+    installation.cli(&["user", "delete", "acme/alex", "--yes"]).expect_success();
     remove_store(&store);
     copy_store(&by_hand, &store);
     let gateway = installation.serve();
-    wait_for("the gateway to tell of it", || {
-        gateway.process().log().contains("the store was put back by hand").then_some(())
+    let log = wait_for("the gateway to tell of it", || {
+        Some(gateway.process().log()).filter(|log| log.contains("the store was put back by hand"))
     });
+    assert!(log.contains("acme/alex"), "{log}");
     assert_eq!(gateway.api_get("/", &kept.authorization()).status, 200);
     gateway.api_get("/", &deleted.authorization()).assert_refusal(401, "AuthenticationError");
+    gateway.api_get("/", &alex.authorization()).assert_refusal(401, "AuthenticationError");
+    assert!(!gateway.cli(&["user", "list"]).expect_success().contains("acme/alex"));
 }
