@@ -97,7 +97,7 @@ pub use passwords::{OwnNames, PasswordFault, check_password, least_password_char
 pub use quota_settings::{QUOTA_WARNING_PERCENT, QUOTAS_OF_A_PART, QuotaList, QuotaState, QuotaUse};
 pub use rate_limit::Quota;
 pub use reach::Reach;
-pub use restoring::{RestorePlan, UntrustedBackup};
+pub use restoring::{Deletions, RestorePlan, UntrustedBackup};
 pub use rights::{Action, Asker, Forbidden, KeyKind, ListChange, NewRights, Via, allow};
 pub use risen::{BuriedAgain, bury_risen};
 pub use security_events::SecurityEvent;

@@ -1,13 +1,15 @@
 //! Putting the embedded store back to a backup: what that would change, whether the backup can be trusted, and doing it.
 //!
 //! A backup is trusted that its own audit trail proves to be whole and to be of this installation (S98, S99). How rows are
-//! put in the place of others is `store`'s. Operators alone may do it. Called by the command line.
+//! put in the place of others is `store`'s, what the audit trail tells of it `trail`'s. Operators alone may do it. Called by
+//! the command line.
+
+mod trail;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::actor::Actor;
-use super::audit::{Event, EventKind};
 use super::audit_check::{AuditFault, AuditHead, check_trail};
 use super::backups::BackupProgress;
 use super::control_plane::{ControlError, ControlPlane, MissingStore};
@@ -16,12 +18,9 @@ use crate::clock::Clock;
 use crate::config::{Config, StoreLocation};
 use crate::crypto::KeyRing;
 use crate::store::{
-    AuditEntry, AuditFilter, BackupContents, BackupError, Difference, Effect, Image, NewStore, Present,
-    RestoreError, RestoreOrder, Restored, Revival, Store,
+    AuditFilter, BackupContents, BackupError, Difference, Image, NewStore, Present, RestoreError,
+    RestoreOrder, Restored, Revival, Store,
 };
-
-/// So many of what comes back to life are named in the audit trail.
-const NAMED_IN_TRAIL: usize = 100;
 
 /// Why a backup is not put in force; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +52,24 @@ pub struct RestorePlan {
     actor: Actor,
     /// What it would change.
     pub differences: Vec<Difference>,
+    /// How what was deleted since the backup is known.
+    pub deletions: Deletions,
     /// Where the audit trail of the backup ends.
     pub trail: AuditHead,
     /// Is that a row of the present trail, which goes on? One of another trail is that of a store that went its own way.
     pub trail_goes_on: bool,
+}
+
+/// How it is known what was deleted since a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletions {
+    /// From the store that is there.
+    Store,
+    /// The store is lost: from the file beside it alone, which tells of so many things. Of nothing else that was taken away
+    /// since, such as disabled keys, is anything known.
+    File(usize),
+    /// The store is lost, and the file beside it is missing.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -70,6 +83,13 @@ impl Target {
         match self {
             Self::Present(store) => store,
             Self::New(new) => &new.store,
+        }
+    }
+
+    const fn present(&self) -> Present {
+        match self {
+            Self::Present(_) => Present::Kept,
+            Self::New(_) => Present::Lost,
         }
     }
 }
@@ -110,9 +130,14 @@ impl RestorePlan {
             }
             None => (Target::New(NewStore::create(path).await?), true),
         };
-        let differences = image.compare(into.store()).await?;
+        let differences = image.compare(into.store(), into.present()).await?;
+        let deletions = match (&into, image.known_deletions()?) {
+            (Target::Present(_), _) => Deletions::Store,
+            (Target::New(_), Some(count)) => Deletions::File(count),
+            (Target::New(_), None) => Deletions::Unknown,
+        };
         let backup = backup.to_owned();
-        Ok(Self { backup, image, into, key_ring, clock, actor, differences, trail, trail_goes_on })
+        Ok(Self { backup, image, into, key_ring, clock, actor, differences, deletions, trail, trail_goes_on })
     }
 
     /// What the backup holds.
@@ -125,13 +150,33 @@ impl RestorePlan {
         matches!(self.into, Target::New(_))
     }
 
-    /// Does it. Gateways that follow the store take over at once what they find in it.
+    /// Fails where whatever was deleted would come back in silence, to which nobody has agreed.
+    pub fn require_known_deletions(&self, revival: Revival) -> Result<(), ControlError> {
+        match (self.deletions, revival) {
+            (Deletions::Unknown, Revival::Refused) => Err(self.image.deletions_unknown().into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does it, where no more comes back than the differences tell. Gateways that follow the store take over at once what
+    /// they find in it.
     pub async fn carry_out(self, revival: Revival) -> Result<Restored, ControlError> {
+        self.require_known_deletions(revival)?;
         let now = self.clock.now();
-        let present = if self.makes_store() { Present::Lost } else { Present::Kept };
-        let tell = |differences: &[Difference]| self.entry(differences, revival);
-        let audit_key = &self.key_ring.audit;
-        let order = RestoreOrder { revival, present, tell, audit_key, now };
+        let customers = self.image.store.customers().await?;
+        let tell = |differences: &[Difference]| {
+            let of_all = trail::of_store(&self.backup, self.trail, self.deletions, revival, differences);
+            let events = [of_all].into_iter().chain(trail::of_customers(&customers, revival, differences));
+            events.map(|event| event.entry(&self.actor, now)).collect::<Vec<_>>()
+        };
+        let order = RestoreOrder {
+            revival,
+            present: self.into.present(),
+            agreed: Some(&self.differences),
+            tell,
+            audit_key: &self.key_ring.audit,
+            now,
+        };
         let restored = self.image.put_into(self.into.store(), order).await?;
         if let Target::New(new) = self.into {
             new.publish().await?;
@@ -143,29 +188,6 @@ impl RestorePlan {
     /// Leaves all as it is.
     pub async fn give_up(self) {
         self.image.remove().await;
-    }
-
-    fn entry(&self, differences: &[Difference], revival: Revival) -> AuditEntry {
-        let of = |effect| differences.iter().filter(move |found| found.kind.effect() == effect);
-        let dead: Vec<&Difference> = of(Effect::KeptUnlessRevived).collect();
-        let event = Event::new(EventKind::StoreRestored)
-            .with("file", self.backup.display())
-            .with("backup_trail", self.trail)
-            .with("given_back", of(Effect::GivenBack).count())
-            .with("taken_away", of(Effect::TakenAway).count());
-        let event = match revival {
-            Revival::Refused => event.with("kept_as_they_are", dead.len()),
-            Revival::Accepted if dead.is_empty() => event,
-            Revival::Accepted => {
-                let told = |found: &&Difference| format!("{} ({})", found.subject, found.kind.as_str());
-                let mut named: Vec<String> = dead.iter().take(NAMED_IN_TRAIL).map(told).collect();
-                if dead.len() > NAMED_IN_TRAIL {
-                    named.push(format!("and {} more", dead.len() - NAMED_IN_TRAIL));
-                }
-                event.with("revived", named.join(", "))
-            }
-        };
-        event.entry(&self.actor, self.clock.now())
     }
 }
 

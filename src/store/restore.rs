@@ -12,6 +12,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -54,6 +55,8 @@ pub struct RestoreOrder<'a, T> {
     pub revival: Revival,
     /// Into what?
     pub present: Present,
+    /// The differences that were agreed to; `None`: whatever they are.
+    pub agreed: Option<&'a [Difference]>,
     /// What the audit trail tells of it, from what it changes.
     pub tell: T,
     /// Chains the audit trail.
@@ -86,6 +89,18 @@ pub enum RestoreError {
         "{0} is left of the store that is lost, and would be taken for a part of the new one; move it away"
     )]
     Remains(PathBuf),
+    /// Whatever was deleted would come back in silence.
+    #[error(
+        "{0} is missing, which alone tells of a store that is lost what was deleted since the backup; put a copy of it in \
+         its place, or give --accept-revival: every key, user and recovery code of the backup is good again then"
+    )]
+    DeletionsUnknown(PathBuf),
+    /// Somebody changed the present store while consent was asked for.
+    #[error(
+        "the store was changed meanwhile, and more would come back than what was told; nothing was changed: give the \
+         command again"
+    )]
+    MoreComesBack,
     /// Nothing can be read from the backup, or it is no backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -137,31 +152,44 @@ impl Image {
         Ok(Self { new, of_store: sqlite::real_path(beside), store, contents })
     }
 
-    /// What a restore into `present` would change.
-    pub async fn compare(&self, present: &Store) -> Result<Vec<Difference>, RestoreError> {
-        let mut connection = self.attached_to(present).await?;
+    /// How much the file beside the store that is, or was, there knows as deleted; `None`: the file is missing.
+    pub fn known_deletions(&self) -> Result<Option<usize>, RestoreError> {
+        Ok(tombstones::known(&self.of_store)?)
+    }
+
+    /// Why a restore is refused where that file is missing.
+    pub fn deletions_unknown(&self) -> RestoreError {
+        RestoreError::DeletionsUnknown(tombstones::path_of(&self.of_store))
+    }
+
+    /// What a restore into the store `into` would change.
+    pub async fn compare(&self, into: &Store, present: Present) -> Result<Vec<Difference>, RestoreError> {
+        let mut connection = self.attached_to(into).await?;
         let mut looking = connection.begin_with("BEGIN").await?;
         comparison::prepare(&mut looking, &self.of_store).await?;
-        let differences = comparison::differences(&mut looking).await?;
+        let differences = comparison::differences(&mut looking, present).await?;
         looking.rollback().await?;
         connection.close().await?;
         Ok(differences)
     }
 
-    /// Puts `present` back to the backup. Changes wait meanwhile, or are refused where that takes too long.
-    pub async fn put_into<T: FnOnce(&[Difference]) -> AuditEntry>(
+    /// Puts the store `into` back to the backup. Changes wait meanwhile, or are refused where that takes too long.
+    pub async fn put_into<T: FnOnce(&[Difference]) -> Vec<AuditEntry>>(
         &self,
-        present: &Store,
+        into: &Store,
         order: RestoreOrder<'_, T>,
     ) -> Result<Restored, RestoreError> {
-        let _no_import = import::lock(present).await?;
-        let mut connection = self.attached_to(present).await?;
-        let mut writing = connection.begin_with(present.dialect().begin_write()).await?;
+        let _no_import = import::lock(into).await?;
+        let mut connection = self.attached_to(into).await?;
+        let mut writing = connection.begin_with(into.dialect().begin_write()).await?;
         marks::require_open_to_changes(&mut writing).await?;
         // What was deleted by now is told before what comes back.
         tombstones::note(&mut writing, &self.of_store).await?;
         comparison::prepare(&mut writing, &self.of_store).await?;
-        let differences = comparison::differences(&mut writing).await?;
+        let differences = comparison::differences(&mut writing, order.present).await?;
+        if order.agreed.is_some_and(|agreed| more_comes_back(&differences, agreed, order.revival)) {
+            return Err(RestoreError::MoreComesBack);
+        }
         if order.revival == Revival::Accepted {
             // Told beside the store once it is so: nothing is said to live that does not, whatever fails from here on.
             let revived = comparison::dead(&mut writing).await?;
@@ -169,9 +197,9 @@ impl Image {
         }
         take_over(&mut writing, &order).await?;
         let told = (order.tell)(&differences);
-        audit::append(&mut writing, &[told], order.audit_key).await?;
+        audit::append(&mut writing, &told, order.audit_key).await?;
         let revision = feed::append(&mut writing, &[Subject::Everything]).await?;
-        present.require_in_place()?;
+        into.require_in_place()?;
         writing.commit().await?;
         // It is done, whatever becomes of the connection.
         let _ = connection.close().await;
@@ -184,9 +212,9 @@ impl Image {
         drop(self.new);
     }
 
-    /// A connection to `present` that sees this copy as `backup`.
-    async fn attached_to(&self, present: &Store) -> Result<AnyConnection, RestoreError> {
-        let mut connection = present.pinned_connection().await?;
+    /// A connection to the store `into` that sees this copy as `backup`.
+    async fn attached_to(&self, into: &Store) -> Result<AnyConnection, RestoreError> {
+        let mut connection = into.pinned_connection().await?;
         let source = |source| BackupError::File { path: self.new.part().to_owned(), source };
         let path = std::fs::canonicalize(self.new.part()).map_err(source)?;
         let name = path.to_str().ok_or_else(|| source(std::io::Error::other("its name is no UTF-8")))?;
@@ -218,6 +246,17 @@ async fn take_over<T>(
     run(connection, facts).await?;
     sqlx::query(statements::BURY).bind(order.now.unix_milliseconds()).execute(&mut *connection).await?;
     run(connection, statements::FINISH).await
+}
+
+/// Does anything come back, or let in more, that was not agreed to?
+fn more_comes_back(differences: &[Difference], agreed: &[Difference], revival: Revival) -> bool {
+    let agreed: HashSet<&Difference> = agreed.iter().collect();
+    let comes_back = |found: &&Difference| match found.kind.effect() {
+        Effect::KeptUnlessRevived => revival == Revival::Accepted,
+        Effect::GivenBack => true,
+        Effect::TakenAway => false,
+    };
+    differences.iter().filter(comes_back).any(|found| !agreed.contains(found))
 }
 
 async fn run(connection: &mut AnyConnection, statements: &[&'static str]) -> Result<(), RestoreError> {

@@ -172,6 +172,11 @@ fn take(dead: &mut HashSet<Tombstone>, word: Word, tombstone: Tombstone) {
     };
 }
 
+/// How much is known as deleted beside the store at `store`; `None` where no file is there that could tell.
+pub(super) fn known(store: &Path) -> Result<Option<usize>, StoreError> {
+    if path_of(store).exists() { Ok(Some(read(store)?.len())) } else { Ok(None) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,10 +112,7 @@ impl Told<'_> {
     fn of_store(self, kind: EventKind) -> String {
         match kind {
             EventKind::StoreBackedUp => format!("backed the store up{}", self.with("file", " to ")),
-            EventKind::StoreRestored => {
-                let revived = self.with("revived", ", with what was dead: ");
-                format!("restored the store{}{revived}", self.with("file", " from "))
-            }
+            EventKind::StoreRestored => self.of_restore(),
             EventKind::MasterKeyRotationBegun => {
                 String::from("let a new master key open the store beside the present one")
             }
@@ -127,6 +124,17 @@ impl Told<'_> {
             }
             _ => format!("copied the store{}{}", self.with("from", " from "), self.with("to", " to ")),
         }
+    }
+
+    /// The store's own row names no subject; those that tell customers what became of theirs do.
+    fn of_restore(self) -> String {
+        let revived = self.with("revived", ", with what was dead: ");
+        if self.subject.is_empty() {
+            let deletions = self.detail("deletions").map_or("", |_| ", not knowing what was deleted since");
+            return format!("restored the store{}{deletions}{revived}", self.with("file", " from "));
+        }
+        let (back, gone) = (self.with("given_back", "; back is: "), self.with("taken_away", "; gone is: "));
+        format!("put {} back to a backup of the store{revived}{back}{gone}", self.subject)
     }
 
     fn of_customer(self, kind: EventKind) -> String {
@@ -528,6 +536,20 @@ mod tests {
             "",
             &[("file", "lk.backup"), ("revived", "key_1 of acme/alex")],
             "restored the store from lk.backup, with what was dead: key_1 of acme/alex",
+        ),
+        (
+            "store.restored",
+            OPERATOR,
+            "",
+            &[("file", "lk.backup"), ("deletions", "unknown")],
+            "restored the store from lk.backup, not knowing what was deleted since",
+        ),
+        (
+            "store.restored",
+            OPERATOR,
+            "acme",
+            &[("given_back", "acme/alex (rights)"), ("taken_away", "acme/new (user_made)")],
+            "put acme back to a backup of the store; back is: acme/alex (rights); gone is: acme/new (user_made)",
         ),
         (
             "store.rotation_begun",

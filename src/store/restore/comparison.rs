@@ -6,11 +6,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use futures_util::TryStreamExt;
 use serde_json::json;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::difference::{Difference, DifferenceKind as Kind};
-use super::{RestoreError, run};
+use super::{Present, RestoreError, run};
 use crate::crypto::RecoveryHash;
 use crate::model::{CustomerId, KeyDigest, KeyId, UserId};
 use crate::store::engine::{Dialect, Kind as Column, hex, rows};
@@ -28,9 +29,12 @@ const TABLES: &[&str] = &[
     "CREATE TEMP TABLE same_customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
     "CREATE TEMP TABLE same_users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
     "CREATE TEMP TABLE dead_customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
-    "CREATE TEMP TABLE dead_users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+    "CREATE TEMP TABLE dead_users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, customer_id INTEGER NOT NULL)",
     "CREATE TEMP TABLE dropped_users (id INTEGER PRIMARY KEY)",
-    "CREATE TEMP TABLE dead_keys (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, name TEXT NOT NULL)",
+    "CREATE TEMP TABLE dead_keys (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, name TEXT NOT NULL, \
+     customer_id INTEGER NOT NULL)",
+    "CREATE TEMP TABLE leaderless (id INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE kept_administrators (id INTEGER PRIMARY KEY)",
 ];
 
 /// Who is the same, and who and what is dead by now.
@@ -46,7 +50,7 @@ const FILL: &[&str] = &[
      AND (EXISTS (SELECT 1 FROM main.audit a WHERE a.customer_id = b.id AND a.event = 'customer.deleted' \
      AND a.subject = b.handle) OR (b.id, b.created_at) IN (SELECT id, created_at FROM gone \
      WHERE kind = 'customer'))",
-    "INSERT INTO dead_users SELECT b.id, c.handle || '/' || b.login FROM backup.users b \
+    "INSERT INTO dead_users SELECT b.id, c.handle || '/' || b.login, c.id FROM backup.users b \
      JOIN backup.customers c ON c.id = b.customer_id \
      WHERE b.id NOT IN (SELECT id FROM same_users) AND c.id NOT IN (SELECT id FROM dead_customers) \
      AND (EXISTS (SELECT 1 FROM main.audit a WHERE a.subject_id = b.id AND a.event = 'user.deleted' \
@@ -55,7 +59,7 @@ const FILL: &[&str] = &[
     "INSERT INTO dropped_users SELECT id FROM dead_users \
      UNION SELECT id FROM backup.users WHERE customer_id IN (SELECT id FROM dead_customers)",
     "CREATE INDEX temp.gone_digests ON gone (digest)",
-    "INSERT INTO dead_keys SELECT b.id, b.digest, c.handle || '/' || u.login FROM backup.api_keys b \
+    "INSERT INTO dead_keys SELECT b.id, b.digest, c.handle || '/' || u.login, c.id FROM backup.api_keys b \
      JOIN backup.users u ON u.id = b.user_id JOIN backup.customers c ON c.id = u.customer_id \
      WHERE NOT EXISTS (SELECT 1 FROM main.api_keys p WHERE p.digest = b.digest) \
      AND (EXISTS (SELECT 1 FROM main.deleted_keys d WHERE d.digest = b.digest) \
@@ -66,14 +70,21 @@ const FILL: &[&str] = &[
     // A change that failed may have said too much.
     "DELETE FROM dead_codes WHERE EXISTS (SELECT 1 FROM main.recovery_codes p \
      WHERE p.user_id = dead_codes.user_id AND p.hash = dead_codes.hash)",
+    // Customers without an active administrator where what is dead stays dead; and who administers them now, and stays.
+    "INSERT INTO leaderless SELECT c.id FROM backup.customers c WHERE c.id NOT IN (SELECT id FROM dead_customers) \
+     AND NOT EXISTS (SELECT 1 FROM backup.users b WHERE b.customer_id = c.id AND b.administrator AND b.active \
+     AND b.id NOT IN (SELECT id FROM dropped_users) AND (b.id NOT IN (SELECT id FROM same_users) \
+     OR EXISTS (SELECT 1 FROM main.users p WHERE p.id = b.id AND p.active)))",
+    "INSERT INTO kept_administrators SELECT s.id FROM same_users s JOIN main.users p ON p.id = s.id \
+     WHERE p.administrator AND p.active AND p.customer_id IN (SELECT id FROM leaderless)",
 ];
 
 /// What of a user, a key or a method is asked for both.
 macro_rules! users {
     ($condition:literal) => {
         concat!(
-            "SELECT 0 AS id, s.name AS name FROM same_users s JOIN backup.users b ON b.id = s.id \
-             JOIN main.users p ON p.id = s.id WHERE ",
+            "SELECT 0 AS id, s.name AS name, b.customer_id AS customer FROM same_users s \
+             JOIN backup.users b ON b.id = s.id JOIN main.users p ON p.id = s.id WHERE ",
             $condition,
             " ORDER BY s.name"
         )
@@ -82,8 +93,8 @@ macro_rules! users {
 macro_rules! customers {
     ($condition:literal) => {
         concat!(
-            "SELECT 0 AS id, s.name AS name FROM same_customers s JOIN backup.customers b ON b.id = s.id \
-             JOIN main.customers p ON p.id = s.id WHERE ",
+            "SELECT 0 AS id, s.name AS name, s.id AS customer FROM same_customers s \
+             JOIN backup.customers b ON b.id = s.id JOIN main.customers p ON p.id = s.id WHERE ",
             $condition,
             " ORDER BY s.name"
         )
@@ -92,9 +103,9 @@ macro_rules! customers {
 macro_rules! keys {
     ($condition:literal) => {
         concat!(
-            "SELECT b.id AS id, c.handle || '/' || u.login AS name FROM backup.api_keys b \
-             JOIN main.api_keys p ON p.digest = b.digest JOIN backup.users u ON u.id = b.user_id \
-             JOIN backup.customers c ON c.id = u.customer_id \
+            "SELECT b.id AS id, c.handle || '/' || u.login AS name, c.id AS customer \
+             FROM backup.api_keys b JOIN main.api_keys p ON p.digest = b.digest \
+             JOIN backup.users u ON u.id = b.user_id JOIN backup.customers c ON c.id = u.customer_id \
              WHERE u.id NOT IN (SELECT id FROM dropped_users) AND ",
             $condition,
             " ORDER BY 2, 1"
@@ -102,12 +113,12 @@ macro_rules! keys {
     };
 }
 
-/// What asks for each kind of difference: a key's number or 0, and a name.
+/// What asks for each kind of difference: a key's number or 0, a name, and the customer in the backup.
 const fn question(kind: Kind) -> &'static str {
     match kind {
-        Kind::CustomerDeleted => "SELECT 0 AS id, name FROM dead_customers ORDER BY name",
-        Kind::UserDeleted => "SELECT 0 AS id, name FROM dead_users ORDER BY name",
-        Kind::KeyDeleted => "SELECT id, name FROM dead_keys ORDER BY name, id",
+        Kind::CustomerDeleted => "SELECT 0 AS id, name, id AS customer FROM dead_customers ORDER BY name",
+        Kind::UserDeleted => "SELECT 0 AS id, name, customer_id AS customer FROM dead_users ORDER BY name",
+        Kind::KeyDeleted => "SELECT id, name, customer_id AS customer FROM dead_keys ORDER BY name, id",
         Kind::UserDeactivated => users!("b.active AND NOT p.active"),
         Kind::KeyDisabled => keys!("b.enabled AND NOT p.enabled"),
         Kind::KeyEndsSooner => {
@@ -128,29 +139,67 @@ const fn question(kind: Kind) -> &'static str {
             )
         }
         Kind::RecoveryCodes => {
-            "SELECT 0 AS id, c.handle || '/' || u.login || ': ' || COUNT(*) AS name FROM dead_codes d \
-             JOIN backup.users u ON u.id = d.user_id JOIN backup.customers c ON c.id = u.customer_id \
+            "SELECT 0 AS id, c.handle || '/' || u.login || ': ' || COUNT(*) AS name, c.id AS customer \
+             FROM dead_codes d JOIN backup.users u ON u.id = d.user_id \
+             JOIN backup.customers c ON c.id = u.customer_id \
              WHERE u.id NOT IN (SELECT id FROM dropped_users) GROUP BY u.id ORDER BY 2"
         }
+        Kind::AdministratorKept => users!("s.id IN (SELECT id FROM kept_administrators)"),
+        Kind::NoAdministrator => {
+            "SELECT 0 AS id, c.handle AS name, c.id AS customer FROM leaderless l \
+             JOIN backup.customers c ON c.id = l.id \
+             WHERE c.id NOT IN (SELECT customer_id FROM main.users WHERE id IN (SELECT id FROM kept_administrators)) \
+             AND EXISTS (SELECT 1 FROM backup.users b WHERE b.customer_id = c.id AND b.administrator AND b.active) \
+             ORDER BY c.handle"
+        }
+        // An administrator holds every permission, whatever is stored beside that.
         Kind::Rights => {
-            users!("(b.administrator AND NOT p.administrator) OR (b.permissions & ~p.permissions) <> 0")
+            users!("NOT p.administrator AND (b.administrator OR (b.permissions & ~p.permissions) <> 0)")
         }
         Kind::Entrances => users!("(b.access_points & ~p.access_points) <> 0"),
         Kind::CustomerAllowList => customers!("b.allow_list <> p.allow_list"),
         Kind::UserAllowList => users!("b.allow_list <> p.allow_list"),
         Kind::KeyAllowList => keys!("b.allow_list <> p.allow_list"),
+        Kind::CustomerBack => {
+            "SELECT 0 AS id, handle AS name, id AS customer FROM backup.customers \
+             WHERE id NOT IN (SELECT id FROM same_customers) AND id NOT IN (SELECT id FROM dead_customers) \
+             ORDER BY handle"
+        }
+        Kind::UserBack => {
+            "SELECT 0 AS id, c.handle || '/' || b.login AS name, c.id AS customer FROM backup.users b \
+             JOIN backup.customers c ON c.id = b.customer_id \
+             WHERE b.id NOT IN (SELECT id FROM same_users) AND b.id NOT IN (SELECT id FROM dropped_users) \
+             ORDER BY 2"
+        }
+        Kind::KeyBack => {
+            "SELECT b.id AS id, c.handle || '/' || u.login AS name, c.id AS customer FROM backup.api_keys b \
+             JOIN backup.users u ON u.id = b.user_id JOIN backup.customers c ON c.id = u.customer_id \
+             WHERE NOT EXISTS (SELECT 1 FROM main.api_keys p WHERE p.digest = b.digest) \
+             AND b.id NOT IN (SELECT id FROM dead_keys) AND u.id NOT IN (SELECT id FROM dropped_users) \
+             ORDER BY 2, 1"
+        }
+        Kind::RightsGiven => {
+            users!(
+                "NOT b.administrator AND (p.administrator OR (p.permissions & ~b.permissions) <> 0) \
+                 AND s.id NOT IN (SELECT id FROM kept_administrators)"
+            )
+        }
+        Kind::UserReactivated => {
+            users!("p.active AND NOT b.active AND s.id NOT IN (SELECT id FROM kept_administrators)")
+        }
         Kind::CustomerMade => {
-            "SELECT 0 AS id, handle AS name FROM main.customers \
+            "SELECT 0 AS id, handle AS name, NULL AS customer FROM main.customers \
              WHERE id NOT IN (SELECT id FROM same_customers) ORDER BY handle"
         }
         Kind::UserMade => {
-            "SELECT 0 AS id, c.handle || '/' || p.login AS name FROM main.users p \
-             JOIN main.customers c ON c.id = p.customer_id \
+            "SELECT 0 AS id, c.handle || '/' || p.login AS name, s.id AS customer FROM main.users p \
+             JOIN main.customers c ON c.id = p.customer_id LEFT JOIN same_customers s ON s.id = c.id \
              WHERE p.id NOT IN (SELECT id FROM same_users) ORDER BY 2"
         }
         Kind::KeyMade => {
-            "SELECT p.id AS id, c.handle || '/' || u.login AS name FROM main.api_keys p \
+            "SELECT p.id AS id, c.handle || '/' || u.login AS name, s.id AS customer FROM main.api_keys p \
              JOIN main.users u ON u.id = p.user_id JOIN main.customers c ON c.id = u.customer_id \
+             LEFT JOIN same_customers s ON s.id = c.id \
              WHERE NOT EXISTS (SELECT 1 FROM backup.api_keys b WHERE b.digest = p.digest) ORDER BY 2, 1"
         }
     }
@@ -213,22 +262,31 @@ async fn note_dead_codes(
     Ok(())
 }
 
-/// Everything that differs, in the order of its kinds.
-pub(super) async fn differences(connection: &mut AnyConnection) -> Result<Vec<Difference>, RestoreError> {
+/// Everything that differs, in the order of its kinds. Where the present store is lost, all of it comes back, and is not named.
+pub(super) async fn differences(
+    connection: &mut AnyConnection,
+    present: Present,
+) -> Result<Vec<Difference>, RestoreError> {
     let mut found = Vec::new();
-    for kind in Kind::ALL {
-        for row in sqlx::query(question(kind)).fetch_all(&mut *connection).await? {
+    let is_asked = |kind: &Kind| {
+        present == Present::Kept || !matches!(kind, Kind::CustomerBack | Kind::UserBack | Kind::KeyBack)
+    };
+    for kind in Kind::ALL.into_iter().filter(is_asked) {
+        let mut rows = sqlx::query(question(kind)).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
             let (id, name): (i64, String) = (row.try_get("id")?, row.try_get("name")?);
+            let customer = row.try_get::<Option<i64>, _>("customer")?.map(CustomerId);
             let is_of_key = matches!(
                 kind,
                 Kind::KeyDeleted
                     | Kind::KeyDisabled
                     | Kind::KeyEndsSooner
                     | Kind::KeyAllowList
+                    | Kind::KeyBack
                     | Kind::KeyMade
             );
             let subject = if is_of_key { format!("{} of {name}", KeyId::from_stored(id)) } else { name };
-            found.push(Difference { kind, subject });
+            found.push(Difference { kind, subject, customer });
         }
     }
     Ok(found)

@@ -1,12 +1,16 @@
 //! What a restore changes, as it is told to whoever restores.
 
+use crate::model::CustomerId;
+
 /// One thing that a restore changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Difference {
     /// What.
     pub kind: DifferenceKind,
     /// Of whom, by name.
     pub subject: String,
+    /// Whose it is, where the backup has that customer.
+    pub customer: Option<CustomerId>,
 }
 
 /// What a restore does with a difference.
@@ -16,7 +20,7 @@ pub enum Effect {
     KeptUnlessRevived,
     /// It becomes what it was in the backup, which may let in more.
     GivenBack,
-    /// It is not in the backup, and goes.
+    /// It is not in the backup, or was less there, and goes.
     TakenAway,
 }
 
@@ -47,6 +51,10 @@ pub enum DifferenceKind {
     MfaChanged,
     /// Recovery codes were used, or their set was replaced.
     RecoveryCodes,
+    /// The user administers the customer by now, and nobody else would.
+    AdministratorKept,
+    /// Whoever administered the customer is gone or deactivated by now, and who does is not in the backup.
+    NoAdministrator,
     /// Administration or permissions were taken.
     Rights,
     /// Entrances were closed.
@@ -57,6 +65,16 @@ pub enum DifferenceKind {
     UserAllowList,
     /// The key's IP whitelist is another one.
     KeyAllowList,
+    /// The customer is missing, and was never deleted.
+    CustomerBack,
+    /// The user is missing, and was never deleted.
+    UserBack,
+    /// The key is missing, and was never deleted.
+    KeyBack,
+    /// Administration or permissions were given.
+    RightsGiven,
+    /// The user was reactivated since.
+    UserReactivated,
     /// The customer was made since.
     CustomerMade,
     /// The user was made since.
@@ -67,7 +85,7 @@ pub enum DifferenceKind {
 
 impl DifferenceKind {
     /// Every kind, in the order in which they are told.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::CustomerDeleted,
         Self::UserDeleted,
         Self::KeyDeleted,
@@ -80,11 +98,18 @@ impl DifferenceKind {
         Self::MfaRequired,
         Self::MfaChanged,
         Self::RecoveryCodes,
+        Self::AdministratorKept,
+        Self::NoAdministrator,
         Self::Rights,
         Self::Entrances,
         Self::CustomerAllowList,
         Self::UserAllowList,
         Self::KeyAllowList,
+        Self::CustomerBack,
+        Self::UserBack,
+        Self::KeyBack,
+        Self::RightsGiven,
+        Self::UserReactivated,
         Self::CustomerMade,
         Self::UserMade,
         Self::KeyMade,
@@ -105,11 +130,18 @@ impl DifferenceKind {
             Self::MfaRequired => "mfa_required",
             Self::MfaChanged => "mfa_changed",
             Self::RecoveryCodes => "recovery_codes",
+            Self::AdministratorKept => "administrator_kept",
+            Self::NoAdministrator => "no_administrator",
             Self::Rights => "rights",
             Self::Entrances => "entrances",
             Self::CustomerAllowList => "customer_allow_list",
             Self::UserAllowList => "user_allow_list",
             Self::KeyAllowList => "key_allow_list",
+            Self::CustomerBack => "customer_back",
+            Self::UserBack => "user_back",
+            Self::KeyBack => "key_back",
+            Self::RightsGiven => "rights_given",
+            Self::UserReactivated => "user_reactivated",
             Self::CustomerMade => "customer_made",
             Self::UserMade => "user_made",
             Self::KeyMade => "key_made",
@@ -129,9 +161,14 @@ impl DifferenceKind {
             Self::MfaRequired => "MFA is required by now",
             Self::MfaChanged => "has other second factors by now",
             Self::RecoveryCodes => "used or replaced since",
+            Self::AdministratorKept => "administers the customer by now, and nobody else would",
+            Self::NoAdministrator => "whoever administered it is gone or deactivated by now",
             Self::Rights => "had more rights",
             Self::Entrances => "had more entrances",
             Self::CustomerAllowList | Self::UserAllowList | Self::KeyAllowList => "had another IP whitelist",
+            Self::CustomerBack | Self::UserBack | Self::KeyBack => "missing by now, and never deleted",
+            Self::RightsGiven => "was given rights since",
+            Self::UserReactivated => "reactivated since",
             Self::CustomerMade | Self::UserMade | Self::KeyMade => "made since",
         }
     }
@@ -150,13 +187,22 @@ impl DifferenceKind {
             | Self::CustomerMfaRequired
             | Self::MfaRequired
             | Self::MfaChanged
-            | Self::RecoveryCodes => Effect::KeptUnlessRevived,
+            | Self::RecoveryCodes
+            | Self::AdministratorKept
+            | Self::NoAdministrator => Effect::KeptUnlessRevived,
             Self::Rights
             | Self::Entrances
             | Self::CustomerAllowList
             | Self::UserAllowList
-            | Self::KeyAllowList => Effect::GivenBack,
-            Self::CustomerMade | Self::UserMade | Self::KeyMade => Effect::TakenAway,
+            | Self::KeyAllowList
+            | Self::CustomerBack
+            | Self::UserBack
+            | Self::KeyBack => Effect::GivenBack,
+            Self::RightsGiven
+            | Self::UserReactivated
+            | Self::CustomerMade
+            | Self::UserMade
+            | Self::KeyMade => Effect::TakenAway,
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) const KEEP_DEAD: &[&str] = &[
      password_off_by_key = MAX(b.password_off_by_key, p.password_off_by_key), \
      mfa_forced = MAX(b.mfa_forced, p.mfa_forced) \
      FROM main.users AS p WHERE p.id = b.id AND b.id IN (SELECT id FROM same_users)",
+    // One active administrator always remains (PROTOCOL section 3, point 3).
+    "UPDATE backup.users SET administrator = 1, active = 1 WHERE id IN (SELECT id FROM kept_administrators)",
     // Second factors and codes of whoever is there by now are the present ones.
     "DELETE FROM backup.mfa_methods WHERE user_id IN (SELECT id FROM same_users) OR credential_id IN \
      (SELECT credential_id FROM main.mfa_methods WHERE user_id IN (SELECT id FROM same_users) \

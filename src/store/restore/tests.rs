@@ -1,5 +1,9 @@
 //! Backups and restores of stores in files of their own.
 
+mod administrators;
+mod lost;
+mod returning;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -99,6 +103,11 @@ impl World {
         path
     }
 
+    async fn back_up_again(&self) {
+        std::fs::remove_file(self.folder.path().join("backup")).unwrap();
+        self.back_up().await;
+    }
+
     async fn image(&self) -> Image {
         let path = self.folder.path().join("backup");
         Image::of(&path, &self.location(), &mut |_, _| {}).await.unwrap()
@@ -151,9 +160,9 @@ fn entry(event: &str, subject: &str, subject_id: Option<UserId>) -> AuditEntry {
 fn order(
     revival: Revival,
     present: Present,
-) -> RestoreOrder<'static, impl FnOnce(&[Difference]) -> AuditEntry> {
-    let tell = |_: &[Difference]| entry("store.restored", "", None);
-    RestoreOrder { revival, present, tell, audit_key: &KEY, now: NOW }
+) -> RestoreOrder<'static, impl FnOnce(&[Difference]) -> Vec<AuditEntry>> {
+    let tell = |_: &[Difference]| vec![entry("store.restored", "", None)];
+    RestoreOrder { revival, present, agreed: None, tell, audit_key: &KEY, now: NOW }
 }
 
 fn kinds(differences: &[Difference]) -> Vec<DifferenceKind> {
@@ -207,6 +216,7 @@ async fn s98_what_died_since_stays_dead_and_the_rest_is_as_it_was() {
             DifferenceKind::PasswordChanged,
             DifferenceKind::MfaRequired,
             DifferenceKind::RecoveryCodes,
+            DifferenceKind::NoAdministrator,
             DifferenceKind::Rights,
             DifferenceKind::KeyAllowList,
             DifferenceKind::UserMade,
@@ -263,7 +273,10 @@ async fn s98_users_and_customers_that_were_deleted_stay_deleted_with_all_that_is
     change.append_audit(&[entry("user.deleted", "acme/bo", Some(world.bo))], &KEY).await.unwrap();
     change.commit().await.unwrap();
     let found = world.restore(Revival::Refused).await.differences;
-    assert_eq!(kinds(&found), [DifferenceKind::UserDeleted, DifferenceKind::KeyDeleted]);
+    assert_eq!(
+        kinds(&found),
+        [DifferenceKind::UserDeleted, DifferenceKind::KeyDeleted, DifferenceKind::NoAdministrator]
+    );
     assert!(world.store.user_by_id(world.bo).await.unwrap().is_none());
     let mut change = world.store.mutate().await.unwrap();
     change.delete_user(world.alex, NOW).await.unwrap();
@@ -280,65 +293,15 @@ async fn s98_users_and_customers_that_were_deleted_stay_deleted_with_all_that_is
 }
 
 #[tokio::test]
-async fn s98_where_the_store_is_lost_the_file_beside_it_knows_what_was_deleted() {
-    let world = World::new().await;
-    let backup = world.back_up().await;
-    let mut change = world.store.mutate().await.unwrap();
-    change.delete_key(&key(1, world.alex), NOW).await.unwrap();
-    change.use_recovery_code(world.alex, &code('a')).await.unwrap();
-    change.delete_user(world.bo, NOW).await.unwrap();
-    change.commit().await.unwrap();
-    world.store.close().await;
-    let StoreLocation::Sqlite(path) = world.location() else { panic!() };
-    for revival in [Revival::Refused, Revival::Accepted] {
-        std::fs::remove_file(&path).unwrap();
-        let image = world.image().await;
-        let new = NewStore::create(&path).await.unwrap();
-        image.put_into(&new.store, order(revival, Present::Lost)).await.unwrap();
-        assert!(!path.exists(), "it is not there before it is whole");
-        new.publish().await.unwrap();
-        image.remove().await;
-        let store = Store::open(&world.location()).await.unwrap();
-        let lost = World { folder: tempfile::tempdir().unwrap(), store, ..world_ids(&world) };
-        let (keys, codes) = (lost.keys().await, lost.codes().await);
-        match revival {
-            Revival::Refused => {
-                assert_eq!(keys, [2, 3, 4]);
-                assert_eq!(codes, ["$argon2id$b", "$argon2id$c"]);
-                assert!(lost.store.was_deleted(&KeyDigest([1; 32])).await.unwrap());
-                assert_eq!(lost.store.audit_end().await.unwrap().sequence, 2);
-            }
-            Revival::Accepted => {
-                assert_eq!((keys, codes.len()), (vec![1, 2, 3, 4, 5], 3));
-                lost.store.note_deletions().await.unwrap();
-                assert!(tombstones::read(&path).unwrap().is_empty());
-            }
-        }
-        lost.store.close().await;
-    }
-    let left: Vec<_> = std::fs::read_dir(world.folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.contains(".part") || name.contains(".copy"))
-        .collect();
-    assert!(left.is_empty() && backup.exists(), "{left:?}");
-}
-
-fn world_ids(world: &World) -> World {
-    let (acme, alex, bo) = (world.acme, world.alex, world.bo);
-    World { folder: tempfile::tempdir().unwrap(), store: world.store.clone(), acme, alex, bo }
-}
-
-#[tokio::test]
 async fn what_differs_is_told_without_changing_anything() {
     let world = World::new().await;
     world.back_up().await;
     change_everything(&world).await;
     let before = world.keys().await;
     let image = world.image().await;
-    let told = image.compare(&world.store).await.unwrap();
-    assert_eq!(told.len(), 11);
-    assert_eq!(image.compare(&world.store).await.unwrap(), told);
+    let told = image.compare(&world.store, Present::Kept).await.unwrap();
+    assert_eq!(told.len(), 12);
+    assert_eq!(image.compare(&world.store, Present::Kept).await.unwrap(), told);
     assert_eq!(world.keys().await, before);
     image.remove().await;
 }

@@ -88,6 +88,11 @@ fn s98_a_store_is_backed_up_and_put_back_under_load_and_what_was_deleted_stays_d
             "{refused:?}"
         );
         assert!(refused.expect_failure(2).contains("give --yes to agree"));
+        let told = gateway.cli(&["store", "restore", "lk.backup", "--dry-run", "--json"]).json();
+        assert_eq!(subjects(&told, "user_deleted", "kept"), ["acme/alex"]);
+        assert_eq!(subjects(&told, "user_allow_list", "given_back"), ["acme/admin"]);
+        let told = gateway.cli(&["store", "restore", "lk.backup", "--dry-run"]).expect_success();
+        assert!(told.contains(&format!("{} of acme/admin  made since", new.id)), "{told}");
         assert_eq!(gateway.api_get("/", &new.authorization()).status, 200, "nothing was changed");
 
         let restored = gateway.cli(&["store", "restore", "lk.backup", "--yes", "--json"]);
@@ -106,7 +111,12 @@ fn s98_a_store_is_backed_up_and_put_back_under_load_and_what_was_deleted_stays_d
     // The trail was not put back.
     gateway.cli(&["audit", "verify"]).expect_success();
     let trail = gateway.cli(&["audit", "list"]).expect_success();
-    for told in ["backed the store up to lk.backup", "deleted user ", "restored the store from lk.backup"] {
+    for told in [
+        "backed the store up to lk.backup",
+        "deleted user ",
+        "restored the store from lk.backup",
+        "put acme back to a backup of the store; back is: acme/admin (user_allow_list); gone is: key_",
+    ] {
         assert!(trail.contains(told), "{told}: {trail}");
     }
     // Deletions go on as ever.
@@ -182,6 +192,35 @@ fn s98_s99_a_lost_store_is_made_anew_by_its_master_key_alone() {
     // What was deleted is known from the file beside the store.
     gateway.api_get("/", &deleted.authorization()).assert_refusal(401, "AuthenticationError");
     gateway.cli(&["audit", "verify"]).expect_success();
+}
+
+#[test]
+fn s98_a_lost_store_beside_which_nothing_tells_of_deletions_is_made_anew_only_where_that_is_accepted() {
+    let gateway = embedded();
+    gateway.create_customer("acme");
+    let deleted = gateway.create_key("acme/admin");
+    gateway.cli(&["store", "backup", "lk.backup"]).expect_success();
+    gateway.delete_key(&deleted);
+    let (_, _, installation) = gateway.stop();
+    let store = installation.path("data/latchkey.db");
+    remove_store(&store);
+    let told = installation.cli(&["store", "restore", "lk.backup", "--dry-run"]);
+    let known = "known from the file of tombstones beside it alone, which tells of 1 deletion";
+    assert!(told.stderr.contains(known), "{told:?}");
+    fs::remove_file(beside(&store, ".tombstones")).unwrap();
+    let refused = installation.cli(&["store", "restore", "lk.backup", "--yes"]);
+    assert!(refused.stderr.contains("nothing is known of what was deleted since"), "{refused:?}");
+    let refused = refused.expect_failure(1);
+    assert!(refused.contains("latchkey.db.tombstones is missing, which alone tells"), "{refused}");
+    assert!(!store.exists());
+    installation.cli(&["store", "restore", "lk.backup", "--accept-revival", "--yes"]).expect_success();
+    let trail = installation.cli(&["audit", "list", "--event", "store.restored"]).expect_success();
+    assert!(
+        trail.contains("restored the store from lk.backup, not knowing what was deleted since"),
+        "{trail}"
+    );
+    let gateway = installation.serve();
+    assert_eq!(gateway.api_get("/", &deleted.authorization()).status, 200);
 }
 
 #[test]
