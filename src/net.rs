@@ -16,9 +16,9 @@ pub mod turn;
 pub mod upstream;
 pub mod websocket;
 
-pub use accept::{accept_connections, take_queued};
+pub use accept::{Queue, accept_connections, take_queued};
 pub use drain::Drain;
-pub use listen::{BoundListener, ListenError, ListenerLock, adopt, listen};
+pub use listen::{BoundListener, ListenError, ListenerLock, adopt, bind};
 pub use slots::{AcceptedAt, ConnectionLimits, ConnectionSlot, ConnectionSlots, ListenerId};
 #[cfg(test)]
 pub(crate) use tls::testing as tls_testing;

@@ -3,11 +3,11 @@
 //! They are no doors: their sockets belong to no door thread, and their limits are their own. The console itself is made
 //! with the first listener, and stays until the process ends.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -149,8 +149,13 @@ impl Consoles {
                 open.door.replace(settings(plan));
             }
         }
-        for (plan, sockets) in listeners {
-            self.open_listener(&console, &plan, sockets);
+        for (plan, accepting_on) in listeners {
+            let queue = sockets.queue(&plan.listener_name);
+            let (id, drain) = (plan.id, self.drain.child());
+            let door = ConsoleDoor::new(&plan.listener_name, settings(&plan));
+            let bound = BoundConsole { id, sockets: accepting_on, queue, door: Arc::clone(&door) };
+            console.server.open(bound, &drain);
+            self.open.push(OpenConsole { id, door, drain });
         }
         if self.console.is_none() {
             let (server, drain) = (Arc::clone(&console.server), self.drain.clone());
@@ -168,20 +173,6 @@ impl Consoles {
             }
             stays
         });
-    }
-
-    fn open_listener(&mut self, console: &Console, plan: &ConsolePlan, sockets: Vec<TcpListener>) {
-        let (id, drain) = (plan.id, self.drain.child());
-        let door = ConsoleDoor::new(&plan.listener_name, settings(plan));
-        let mut usable = Vec::new();
-        for socket in sockets {
-            match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => usable.push(socket),
-                Err(error) => tracing::error!(%error, "a console listener cannot be served"),
-            }
-        }
-        console.server.open(BoundConsole { id, sockets: usable, door: Arc::clone(&door) }, &drain);
-        self.open.push(OpenConsole { id, door, drain });
     }
 }
 

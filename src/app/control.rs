@@ -17,6 +17,7 @@ use super::generation::UpstreamPlan;
 use super::opening::Opened;
 use super::refusals::RefusalKeeper;
 use super::snapshots::{self, SnapshotWriter};
+use super::supervision::Vital;
 use super::trace_export::{Collector, export_spans};
 use super::usage::keep_usage;
 use crate::auth::{ControlPlane, IndexAge};
@@ -26,7 +27,7 @@ use crate::gateway::{http, isproxy};
 use crate::model::Timestamp;
 use crate::ops::Readiness;
 use crate::store::{
-    Follower, FollowerEvents, KeyUse, NewGateway, SnapshotKeeper, Store, StoreError, Subject,
+    Follower, FollowerError, FollowerEvents, KeyUse, NewGateway, SnapshotKeeper, Store, StoreError, Subject,
 };
 
 /// A key's time is over within this (PROTOCOL section 3, point 8: one second).
@@ -53,11 +54,14 @@ pub(super) struct Parts {
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
+    /// Takes that nobody can be let in by this process any more.
+    pub(super) broken: CancellationToken,
 }
 
-/// Starts the tasks of the control plane on the present runtime.
+/// Starts the tasks of the control plane on the present runtime. Returns once everything that was changed up to the gateway's
+/// registration is applied: what is changed from then on waits for this gateway's acknowledgement.
 pub(super) async fn start(parts: Parts) -> Result<()> {
-    let Parts { opened, collectors, outdated, limits, readiness, stop, tasks } = parts;
+    let Parts { opened, collectors, outdated, limits, readiness, stop, tasks, broken } = parts;
     let Opened {
         shared,
         store,
@@ -96,22 +100,28 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         let now = Instant::now();
         show(&readiness, events.away_since(now.checked_sub(age).unwrap_or(now)));
     }
+    events.show_index();
+    let mut follower = Follower::new(store.clone(), shared.index.clone(), registration);
+    if snapshots.age.is_none()
+        && let Err(error) = follower.look(&mut events).await
+    {
+        // Otherwise it would count as silent for `policy.max_staleness`.
+        tell_of_registration(store.in_time(follower.leave()).await);
+        return Err(error.into());
+    }
     if let Some(keeper) = snapshots.keeper {
         let readiness = readiness.subscribe();
         let writer =
             SnapshotWriter { keeper, store: store.clone(), shared: shared.clone(), readiness, outdated };
         tasks.spawn(writer.run(stop.clone()));
     }
-    events.show_index();
-    let follower = Follower::new(store.clone(), shared.index.clone(), registration);
     let stop_follower = stop.clone();
-    tasks.spawn(async move {
-        if let Err(error) = follower.run(&mut events, stop_follower).await {
-            tracing::warn!(%error, "the gateway could not be taken out of the store's list");
-        }
-    });
-    tasks.spawn(let_nobody_in_by_old_news(shared.clone(), away_since, readiness.clone(), stop.clone()));
-    tasks.spawn(end_expired_sessions(shared.clone(), stop.clone()));
+    let following = async move { tell_of_registration(follower.run(&mut events, stop_follower).await) };
+    let vital = Vital { shared: shared.clone(), readiness: readiness.clone(), broken, tasks: tasks.clone() };
+    vital.spawn("following the change feed", following);
+    let old_news = let_nobody_in_by_old_news(shared.clone(), away_since, readiness, stop.clone());
+    vital.spawn("looking for the store's absence", old_news);
+    vital.spawn("ending what expires", end_expired_sessions(shared.clone(), stop.clone()));
     tasks.spawn(log_audit_head(plane.clone(), stop.clone()));
     let (unkept, failures) = (shared.metrics.unkept_refusals(), shared.failures.clone());
     tasks.spawn(RefusalKeeper { plane: plane.clone(), unkept, failures }.run(refused, stop.clone()));
@@ -125,6 +135,12 @@ pub(super) async fn start(parts: Parts) -> Result<()> {
         tasks.spawn(counter.run(stop.clone()));
     }
     Ok(())
+}
+
+fn tell_of_registration(taken_back: Result<(), FollowerError>) {
+    if let Err(error) = taken_back {
+        tracing::warn!(%error, "the gateway could not be taken out of the store's list");
+    }
 }
 
 /// Where health checks run.
@@ -221,7 +237,7 @@ impl FollowerEvents for Events {
 }
 
 /// Shows `new`, but that draining is for good.
-fn show(readiness: &watch::Sender<Readiness>, new: Readiness) {
+pub(super) fn show(readiness: &watch::Sender<Readiness>, new: Readiness) {
     readiness.send_if_modified(|present| {
         let changes = !matches!(present, Readiness::Draining);
         if changes {
@@ -313,3 +329,6 @@ async fn write_key_uses(store: Store, mut noted_uses: mpsc::Receiver<KeyUse>, st
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

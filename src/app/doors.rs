@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +23,7 @@ use super::generation::Generation;
 use super::sockets::{SocketFault, Sockets};
 use crate::config::Limits;
 use crate::crypto::random;
-use crate::net::{ConnectionLimits, ConnectionSlot, ConnectionSlots, Drain, ListenerId};
+use crate::net::{ConnectionLimits, ConnectionSlot, ConnectionSlots, Drain, ListenerId, Queue};
 
 /// The running door threads.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub(super) type OrderSender = mpsc::UnboundedSender<Order>;
 pub(super) struct DoorSockets {
     id: ListenerId,
     sockets: Vec<TcpListener>,
+    /// Who has what queues there when the process is stopped.
+    queue: Queue,
 }
 
 /// A connection on its way to the thread that has room for it.
@@ -104,15 +106,19 @@ pub(super) fn sockets_for_new_doors(
     of_threads.resize_with(threads.get(), Vec::new);
     let was_there = |id| before.is_some_and(|before| before.doors.iter().any(|door| door.id == id));
     for door in generation.doors.iter().filter(|door| !was_there(door.id)) {
+        let (id, queue) = (door.id, sockets.queue(&door.listener_name));
         let shares = sockets.shares(&door.listener_name, threads)?;
         for (of_thread, sockets) in of_threads.iter_mut().zip(shares) {
-            of_thread.push(DoorSockets { id: door.id, sockets });
+            of_thread.push(DoorSockets { id, sockets, queue });
         }
     }
     Ok(of_threads)
 }
 
-/// Starts the door threads, which serve by `generation` until `drain` begins.
+/// Starts the door threads, which serve by `generation` until `drain` begins. None accepts before all of them can.
+///
+/// # Errors
+/// A thread cannot be started, or cannot accept; nothing was accepted then.
 pub(super) fn spawn(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -149,15 +155,39 @@ pub(super) fn spawn(
     );
     // All of them before the first runs: none may find that nobody accepts any more.
     let plans = plans.collect::<Result<Vec<_>>>()?;
-    let mut handles = Vec::new();
-    for plan in plans {
-        let name = format!("door-{}", plan.number);
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
-            if let Err(error) = thread::run(plan) {
-                tracing::error!(%error, "a door thread could not be started");
-            }
-        });
-        handles.push(thread.context("a door thread could not be started")?);
+    let begun: Vec<Begun> = plans.into_iter().map(begin).collect::<Result<_>>()?;
+    let mut started = Vec::new();
+    for Begun { handle, can_accept, go } in begun {
+        let answer = can_accept.blocking_recv().unwrap_or_else(|_| Err(anyhow!("it ended at once")));
+        answer.context("a door thread could not be started")?;
+        started.push((handle, go));
     }
+    let accept = |(handle, go): (JoinHandle<()>, oneshot::Sender<()>)| {
+        // It waits for this and for nothing else.
+        let _ = go.send(());
+        handle
+    };
+    let handles = started.into_iter().map(accept).collect();
     Ok(DoorThreads { handles, orders, slots, pulses })
 }
+
+/// A thread that has begun and accepts nothing yet.
+struct Begun {
+    handle: JoinHandle<()>,
+    /// Says whether it can.
+    can_accept: oneshot::Receiver<Result<()>>,
+    /// Has it accept; dropped, it ends the thread.
+    go: oneshot::Sender<()>,
+}
+
+fn begin(plan: thread::Plan) -> Result<Begun> {
+    let name = format!("door-{}", plan.number);
+    let (ready, can_accept) = oneshot::channel();
+    let (go, may_accept) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name).spawn(move || thread::run(plan, ready, may_accept));
+    let handle = thread.context("a door thread could not be started")?;
+    Ok(Begun { handle, can_accept, go })
+}
+
+#[cfg(test)]
+mod tests;

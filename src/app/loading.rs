@@ -21,11 +21,23 @@ pub(super) struct Loaded {
     pub(super) snapshots: Snapshots,
 }
 
+/// What is to happen where the shared store is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreAway {
+    /// Nobody decides yet: the snapshot is better than nothing.
+    FromSnapshot,
+    /// A process decides already by more than a snapshot holds, such as sessions, and goes on.
+    Refuse,
+}
+
 /// Opens the store that `config` names.
-pub(super) async fn load(config: &Config, clock: &Clock) -> Result<Loaded> {
+pub(super) async fn load(config: &Config, clock: &Clock, away: StoreAway) -> Result<Loaded> {
     let store = match (Store::open_or_create(&config.store).await, &config.store) {
         (Ok(store), _) => store,
         (Err(error), StoreLocation::Postgres(url)) if error.is_away() => {
+            if away == StoreAway::Refuse {
+                bail!("{error}, and the process before this one goes on with what it knows");
+            }
             let loaded = load_snapshot(config, url, clock);
             return loaded.with_context(|| format!("{error}, and the gateway cannot be started without it"));
         }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::Shared;
-use super::loading::{Loaded, load};
+use super::loading::{Loaded, StoreAway, load};
 use super::snapshots::Snapshots;
 use crate::auth::{
-    Actor, Authenticator, AuthenticatorParts, ControlPlane, DenialReason, FailureCounter, FailureGroups,
-    HashingLane, SessionKeeper, SessionKeeperParts,
+    Actor, Authenticator, AuthenticatorParts, ControlPlane, FailureCounter, FailureGroups, HashingLane,
+    SessionKeeper, SessionKeeperParts,
 };
 use crate::clock::Clock;
 use crate::config::Config;
@@ -38,9 +37,9 @@ pub(super) struct Opened {
 }
 
 /// Opens everything that `config` names but its listeners.
-pub(super) fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> {
+pub(super) async fn open_shared(config: &Config, metrics: &Arc<Metrics>, away: StoreAway) -> Result<Opened> {
     let clock = Clock::system();
-    let Loaded { store, key_ring, index, snapshots } = control.block_on(load(config, &clock))?;
+    let Loaded { store, key_ring, index, snapshots } = load(config, &clock, away).await?;
     let (key_uses, noted_uses) = mpsc::channel(WAITING_KEY_USES);
     let limits = Arc::new(config.limits.clone());
     let (session_keeper, session_orders) = SessionKeeper::new(SessionKeeperParts {
@@ -76,14 +75,13 @@ pub(super) fn open_shared(control: &Runtime, config: &Config) -> Result<Opened> 
             .with_context(|| format!("the access log {} cannot be opened", log.path.display()))?,
         None => AccessLog::off(),
     };
-    let metrics = Arc::new(Metrics::new(&DenialReason::ALL.map(DenialReason::as_str)));
     let (refusals, refused) = RefusalRecorder::new(clock.clone(), metrics.unkept_refusals());
     let (span_channel, spans) = SpanChannel::new(metrics.spans());
     let shared = Shared {
         clock,
         index,
         authenticator,
-        metrics,
+        metrics: Arc::clone(metrics),
         access_log,
         spans: span_channel,
         refusals,

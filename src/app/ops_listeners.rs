@@ -1,8 +1,7 @@
 //! The ops listeners: served on the control runtime until the process ends, or until a reload or a new process takes
 //! their places.
 
-use std::net::TcpListener;
-
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,10 +42,7 @@ impl OpsListeners {
         for (id, sockets) in new {
             let stop = self.stop.child_token();
             for socket in sockets {
-                match tokio::net::TcpListener::from_std(socket) {
-                    Ok(socket) => drop(self.tasks.spawn(serve_ops(socket, self.state.clone(), stop.clone()))),
-                    Err(error) => tracing::error!(%error, "an ops listener cannot be served"),
-                }
+                self.tasks.spawn(serve_ops(socket, self.state.clone(), stop.clone()));
             }
             self.open.push((id, stop));
         }

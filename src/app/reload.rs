@@ -6,15 +6,17 @@
 //! stay where they are stay open. What a process cannot change about itself, such as its threads, is named in a warning.
 //! Reloads and changes of the process are one task's work, so that neither sees the other half done. Runs on the control plane's runtime; started by `app`.
 
-use std::io;
+mod swapping;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::acme::CertificateKeeping;
@@ -27,14 +29,14 @@ use super::ops_listeners::{NewOps, OpsListeners};
 use super::security_hook::SecurityHook;
 use super::sockets::{SocketFault, Sockets};
 use super::source::{ConfigSource, FileMarks};
-use super::swap::{OwnProgram, Successor, SwapFault};
+use super::swap::{OwnProgram, Successor};
 use super::systemd::Supervisor;
 use super::trace_export::Collector;
 use crate::auth::{ControlPlane, Event, EventKind};
 use crate::config::Config;
 use crate::net::{ConnectionSlots, Drain};
 use crate::ops::Readiness;
-use crate::telemetry::{Metrics, ReloadOutcome, SwapOutcome};
+use crate::telemetry::{Metrics, ReloadOutcome};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -88,6 +90,12 @@ pub(super) struct Reloader {
     pub(super) health_checks: HealthChecks,
     /// Takes since when the files hold what is refused.
     pub(super) config_refused: watch::Sender<Option<Instant>>,
+    /// Ends the telling of security events here.
+    pub(super) telling: CancellationToken,
+    /// Asks for a new snapshot.
+    pub(super) outdated: Arc<Notify>,
+    /// The process before this one has ended.
+    pub(super) predecessor: Arc<Notify>,
     /// What takes this process's place some day.
     pub(super) program: Option<OwnProgram>,
     pub(super) supervisor: Supervisor,
@@ -105,18 +113,27 @@ struct Prepared {
     consoles: NewConsoles,
 }
 
+/// What a configuration that was read is made into, with everything that takes time.
+struct Made {
+    config: Arc<Config>,
+    generation: Result<Generation, Unusable>,
+}
+
 enum Asked {
     Reload(&'static str),
+    /// To try what was refused.
+    Again(&'static str),
     Swap,
 }
 
 impl Reloader {
     /// Serves what runs beside the doors by the first generation, and shows by `readiness` that all are served.
-    ///
-    /// # Errors
-    /// What keeps it from being served.
-    pub(super) async fn serve_first(&mut self, readiness: &watch::Sender<Readiness>) -> anyhow::Result<()> {
-        let consoles = self.consoles.prepare(&self.present, &self.sockets).await?;
+    pub(super) fn serve_first(
+        &mut self,
+        readiness: &watch::Sender<Readiness>,
+        consoles: NewConsoles,
+        ops: NewOps,
+    ) {
         self.consoles.put_in_force(&self.present, &self.sockets, consoles);
         self.health_checks.spawn(self.present.upstreams_beside(None));
         // Unless the store is away already.
@@ -128,37 +145,45 @@ impl Reloader {
             is_starting
         });
         // Last of all: where another process answers beside this one, this one must not say that it starts.
-        let ops = self.ops.prepare(&self.present, &self.sockets)?;
         self.ops.put_in_force(&self.present, ops);
-        Ok(())
     }
 
     /// Reloads whenever it is asked to by SIGHUP or by a file, and has a new process take over when SIGUSR2 asks for it,
-    /// until the process drains. Holds its addresses until it has drained.
-    pub(super) async fn run(mut self, mut signals: Signals) {
+    /// until the process drains. Holds its addresses until it has drained, and answers who has taken over.
+    pub(super) async fn run(mut self, mut signals: Signals) -> Option<Successor> {
         // Not before the process before this one has left everything to it: two would order the same.
         self.certificates.spawn(self.present.kept_certificates_beside(None));
         let (drain, drained) = (self.drain.clone(), self.health_checks.stop.clone());
+        let predecessor = Arc::clone(&self.predecessor);
         let successor = loop {
             let asked = tokio::select! {
                 biased;
                 () = drain.begun() => break None,
                 _ = signals.hangup.recv() => Asked::Reload("SIGHUP"),
                 _ = signals.swap.recv() => Asked::Swap,
+                () = predecessor.notified() => Asked::Again("the end of the process before this one"),
                 () = self.files_changed() => Asked::Reload("a changed file"),
             };
-            match asked {
-                Asked::Reload(by) => self.reload(by).await,
-                Asked::Swap => {
-                    if let Some(successor) = self.swap(&mut signals.swap).await {
-                        break Some(successor);
-                    }
-                }
+            let reload_by = match asked {
+                Asked::Reload(by) => by,
+                // It may have held an address that was asked for.
+                Asked::Again(by) if self.config_refused.borrow().is_some() => by,
+                Asked::Again(_) => continue,
+                Asked::Swap => match self.swap(&mut signals.swap).await {
+                    Some(successor) => break Some(successor),
+                    None => continue,
+                },
+            };
+            tokio::select! {
+                biased;
+                // Left half done: the addresses must not stay open while nobody accepts there.
+                () = drain.begun() => break None,
+                () = self.reload(reload_by) => {}
             }
         };
         self.sockets.close();
         drained.cancelled().await;
-        drop(successor);
+        successor
     }
 
     /// Waits until a file has changed, and then until all are left alone. Cancel-safe.
@@ -199,19 +224,19 @@ impl Reloader {
     async fn prepare(&mut self) -> Result<Prepared, Vec<String>> {
         let (source, marks) = (self.source.clone(), self.marks.clone());
         let (present, metrics) = (Arc::clone(&self.present), Arc::clone(&self.shared.metrics));
-        let sockets = self.sockets.clone();
-        // Files are read and keys parsed, which may take a while on a slow disk.
+        // Files are read and keys parsed, which may take a while on a slow disk. Without the sockets: where this is left half
+        // done, nothing may hold them.
         let made = spawn_blocking(move || {
             let reading = source.read(&marks);
-            let made = match reading.config {
-                Ok(config) => make(config, &present, &sockets, &metrics),
+            let made: Result<Made, Vec<String>> = match reading.config {
+                Ok(config) => Ok(make(config, &present, &metrics)),
                 Err(faults) => Err(faults.lines().collect()),
             };
             (reading.marks, made)
         });
         let (marks, made) = made.await.map_err(|error| vec![format!("it could not be read: {error}")])?;
         self.marks = marks;
-        let (generation, sockets) = made?;
+        let (generation, sockets) = self.with_sockets(made?)?;
         let told = |fault: SocketFault| vec![fault.to_string()];
         let threads = self.started.threads;
         let doors =
@@ -220,6 +245,25 @@ impl Reloader {
         let consoles = self.consoles.prepare(&generation, &sockets).await;
         let consoles = consoles.map_err(|error| vec![format!("the console cannot be served: {error:#}")])?;
         Ok(Prepared { generation: Arc::new(generation), sockets, doors, ops, consoles })
+    }
+
+    /// What was made, and the sockets for it.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being served by.
+    fn with_sockets(&self, made: Made) -> Result<(Generation, Sockets), Vec<String>> {
+        let lines = |faults: Vec<SocketFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        match (made.generation, self.sockets.successor(&made.config)) {
+            (Ok(generation), Ok(sockets)) => {
+                sockets.listen().map_err(lines)?;
+                Ok((generation, sockets))
+            }
+            (generation, sockets) => {
+                let mut faults: Vec<String> = generation.err().iter().flat_map(Unusable::lines).collect();
+                faults.extend(sockets.err().map(lines).unwrap_or_default());
+                Err(faults)
+            }
+        }
     }
 
     async fn refuse(&self, faults: &[String], asked_by: &'static str) {
@@ -289,58 +333,6 @@ impl Reloader {
         self.record(Event::new(EventKind::ConfigurationApplied).with("changed", changed), asked_by).await;
     }
 
-    /// Has a new process take over; `None`: it does not, and this one goes on.
-    async fn swap(&mut self, again: &mut Signal) -> Option<Successor> {
-        let metrics = Arc::clone(&self.shared.metrics);
-        let Some(program) = &self.program else {
-            metrics.binary_swapped(SwapOutcome::Refused);
-            tracing::warn!("SIGUSR2: no new process takes over from a gateway that is not `latchkey serve`");
-            return None;
-        };
-        tracing::info!("SIGUSR2: a new process is started on the same sockets");
-        let on_refused = || {
-            metrics.binary_swapped(SwapOutcome::Refused);
-            tracing::warn!("SIGUSR2: refused, a new process is being started already");
-        };
-        let fault = match program.start_successor(&self.sockets, again, &self.drain, on_refused).await {
-            Ok(successor) => match self.leave_to(&successor).await {
-                Ok(()) => return Some(successor),
-                Err(error) => SwapFault::Broken(error),
-            },
-            Err(fault) => fault,
-        };
-        let outcome = match fault {
-            SwapFault::FirstProcess | SwapFault::Stopping => SwapOutcome::Refused,
-            _ => SwapOutcome::Failed,
-        };
-        metrics.binary_swapped(outcome);
-        tracing::error!(%fault, "no new process takes over; this one goes on");
-        self.record(Event::new(EventKind::BinarySwapFailed).with("reason", fault), "SIGUSR2").await;
-        None
-    }
-
-    /// `successor` serves: nothing is accepted here any more, and what is open drains.
-    ///
-    /// # Errors
-    /// It is gone already; nothing has changed then.
-    async fn leave_to(&mut self, successor: &Successor) -> io::Result<()> {
-        let pid = successor.pid;
-        // Before the new process says anything itself: systemd listens to one process of a service.
-        self.supervisor.tell_main_process(pid);
-        if let Err(error) = successor.leave_to_it() {
-            self.supervisor.tell_main_process(std::process::id());
-            return Err(error);
-        }
-        self.certificates.leave();
-        self.sockets.close();
-        self.ops.close();
-        let idle_for = Duration::from_secs(self.present.limits.drain_seconds.into()) / 2;
-        self.drain.begin_gently(Instant::now() + idle_for);
-        tracing::info!(pid, "a new process serves on all sockets; this one drains");
-        self.record(Event::new(EventKind::BinarySwapped).with("pid", pid), "SIGUSR2").await;
-        Ok(())
-    }
-
     /// Writes into the audit trail. A configuration is in force without the store, so that one that is away keeps none.
     async fn record(&self, event: Event, asked_by: &'static str) {
         if let Err(error) = self.plane.record(event.with("asked_by", asked_by)).await {
@@ -349,26 +341,11 @@ impl Reloader {
     }
 }
 
-/// What `config` is made into, and the sockets for it.
-///
-/// # Errors
-/// Everything that keeps it from being served by.
-fn make(
-    config: Config,
-    present: &Generation,
-    sockets: &Sockets,
-    metrics: &Metrics,
-) -> Result<(Generation, Sockets), Vec<String>> {
+/// What `config` is made into.
+fn make(config: Config, present: &Generation, metrics: &Metrics) -> Made {
     let config = Arc::new(config);
     let generation = present.successor(Arc::clone(&config), metrics);
-    match (generation, sockets.successor(&config)) {
-        (Ok(generation), Ok(sockets)) => Ok((generation, sockets)),
-        (generation, sockets) => {
-            let mut lines: Vec<String> = generation.err().iter().flat_map(Unusable::lines).collect();
-            lines.extend(sockets.err().unwrap_or_default().iter().map(ToString::to_string));
-            Err(lines)
-        }
-    }
+    Made { config, generation }
 }
 
 /// Tells `thread` to serve by `next`, also at its `new` doors; completes when it does.

@@ -2,7 +2,7 @@
 //!
 //! A socket stays open while the configuration names its address, whichever listener that is then: what queues there is
 //! never reset, and two listeners may change places. New addresses are bound before anything else happens, so that one
-//! that cannot be had changes nothing. Sockets that systemd or the process before this one hands over are taken before
+//! that cannot be had changes nothing, and listened on last of all. Sockets that systemd or the process before this one hands over are taken before
 //! any is made. Accepts nothing; called by `app` and `reload`.
 
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::config::{Config, Listener, ListenerProtocol};
-use crate::net::{BoundListener, ListenError, listen};
+use crate::net::{BoundListener, ListenError, Queue, bind};
 
 /// One listener's sockets.
 #[derive(Clone, Debug)]
@@ -55,7 +55,10 @@ impl Sockets {
         for listener in &config.listeners {
             let sockets = match self.held_by(listener) {
                 Some(sockets) => unless_taken(sockets, &held),
-                None => self.bind(listener, config),
+                None => match self.0.iter().chain(&held).find(|other| overlaps(other, listener.address)) {
+                    Some(other) => Err(overlapping(&listener.name, listener.address, other)),
+                    None => bind_for(listener, config),
+                },
             };
             match sockets {
                 Ok(sockets) => held.push(sockets),
@@ -75,33 +78,14 @@ impl Sockets {
         Some(Held { name: listener.name.clone(), asked: listener.address, bound })
     }
 
-    fn bind(&self, listener: &Listener, config: &Config) -> Result<Held, SocketFault> {
-        let threads = match listener.protocol {
-            ListenerProtocol::Console(_) | ListenerProtocol::Ops => NonZeroUsize::MIN,
-            _ => config.threads,
-        };
-        let (name, asked) = (listener.name.clone(), listener.address);
-        match listen(asked, threads) {
-            Ok(bound) => Ok(Held { name, asked, bound: Arc::new(bound) }),
-            Err(error) => Err(self.explained(name, asked, error)),
-        }
-    }
-
-    /// An address within one of ours is in use by nobody but us.
-    fn explained(&self, name: String, address: SocketAddr, error: ListenError) -> SocketFault {
-        let overlaps = |held: &&Held| {
-            let other = held.bound.address;
-            other.port() == address.port()
-                && other.is_ipv6() == address.is_ipv6()
-                && (other.ip().is_unspecified() || address.ip().is_unspecified())
-        };
-        match self.0.iter().find(overlaps) {
-            Some(holder) if matches!(error, ListenError::InUse(_)) => {
-                let (holder, held) = (holder.name.clone(), holder.bound.address);
-                SocketFault::Overlapping { name, address, holder, held }
-            }
-            _ => SocketFault::Refused(name, error),
-        }
+    /// Listens on those where that is not done already: connections to them queue from now on.
+    ///
+    /// # Errors
+    /// Every address that somebody else has taken in between.
+    pub(super) fn listen(&self) -> Result<(), Vec<SocketFault>> {
+        let refused = |held: &Held| Some(SocketFault::Refused(held.name.clone(), held.bound.listen().err()?));
+        let faults: Vec<_> = self.0.iter().filter_map(refused).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// Where each listener listens, in the order of the configuration.
@@ -128,20 +112,29 @@ impl Sockets {
         held.bound.shares(threads).map_err(|error| SocketFault::NoDescriptors(name.to_owned(), error))
     }
 
-    /// All that the listener `name` accepts on, for one who accepts alone.
+    /// All that the listener `name` accepts on, for one who accepts alone, on the present runtime.
     ///
     /// # Errors
     /// The system has no descriptor left.
-    pub(super) fn whole(&self, name: &str) -> Result<Vec<TcpListener>, SocketFault> {
-        Ok(self.shares(name, NonZeroUsize::MIN)?.into_iter().flatten().collect())
+    pub(super) fn whole(&self, name: &str) -> Result<Vec<tokio::net::TcpListener>, SocketFault> {
+        let failed = |error| SocketFault::NoDescriptors(name.to_owned(), error);
+        let sockets = self.shares(name, NonZeroUsize::MIN)?.into_iter().flatten();
+        sockets.map(|socket| tokio::net::TcpListener::from_std(socket).map_err(failed)).collect()
+    }
+
+    /// Who has what queues at the listener `name` when this process is stopped.
+    pub(super) fn queue(&self, name: &str) -> Queue {
+        let held = self.0.iter().find(|held| held.name == name);
+        held.map_or(Queue::Ours, |held| held.bound.queue)
     }
 
     /// Closes the sockets, but for those that others hold, and keeps the addresses. To be called before those who accept
     /// are told to end: they take what queues and close the sockets then, and none may stay open behind them.
     pub(super) fn close(&mut self) {
         for held in &mut self.0 {
-            let (address, lock) = (held.bound.address, Arc::clone(&held.bound.lock));
-            held.bound = Arc::new(BoundListener { address, sockets: Vec::new(), lock });
+            let (address, queue) = (held.bound.address, held.bound.queue);
+            let lock = Arc::clone(&held.bound.lock);
+            held.bound = Arc::new(BoundListener { address, sockets: Vec::new(), lock, queue });
         }
     }
 
@@ -168,11 +161,35 @@ impl Sockets {
 
 /// A port that the system chose for one listener may be named by another one, too.
 fn unless_taken(sockets: Held, taken: &[Held]) -> Result<Held, SocketFault> {
-    let Some(holder) = taken.iter().find(|other| Arc::ptr_eq(&other.bound, &sockets.bound)) else {
-        return Ok(sockets);
-    };
+    match taken.iter().find(|other| Arc::ptr_eq(&other.bound, &sockets.bound)) {
+        Some(holder) => Err(overlapping(&sockets.name, sockets.asked, holder)),
+        None => Ok(sockets),
+    }
+}
+
+/// Is one of the two addresses within the other? The system would have both, and choose.
+fn overlaps(held: &Held, address: SocketAddr) -> bool {
+    let other = held.bound.address;
+    other.port() == address.port()
+        && other.is_ipv6() == address.is_ipv6()
+        && (other.ip().is_unspecified() || address.ip().is_unspecified())
+}
+
+fn overlapping(name: &str, address: SocketAddr, holder: &Held) -> SocketFault {
     let (holder, held) = (holder.name.clone(), holder.bound.address);
-    Err(SocketFault::Overlapping { name: sockets.name, address: sockets.asked, holder, held })
+    SocketFault::Overlapping { name: name.to_owned(), address, holder, held }
+}
+
+fn bind_for(listener: &Listener, config: &Config) -> Result<Held, SocketFault> {
+    let threads = match listener.protocol {
+        ListenerProtocol::Console(_) | ListenerProtocol::Ops => NonZeroUsize::MIN,
+        _ => config.threads,
+    };
+    let (name, asked) = (listener.name.clone(), listener.address);
+    match bind(asked, threads) {
+        Ok(bound) => Ok(Held { name, asked, bound: Arc::new(bound) }),
+        Err(error) => Err(SocketFault::Refused(name, error)),
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +208,12 @@ mod tests {
         text.push_str("upstreams: [{ name: up, protocol: http, servers: [\"http://127.0.0.1:1\"] }]\n");
         crate::config::parse(&text, "f.yaml".as_ref(), "".as_ref(), &|_| None)
             .unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    fn listen(address: SocketAddr) -> Result<BoundListener, ListenError> {
+        let bound = bind(address, NonZeroUsize::MIN)?;
+        bound.listen()?;
+        Ok(bound)
     }
 
     fn any() -> SocketAddr {
@@ -218,6 +241,15 @@ mod tests {
     }
 
     #[test]
+    fn nobody_queues_at_an_address_before_it_is_to_be_served() {
+        let sockets = Sockets::default().successor(&config(&[("a", any()), ("b", any())])).unwrap();
+        let refuses = |(_, address): &(String, SocketAddr)| TcpStream::connect(address).is_err();
+        assert!(sockets.addresses().iter().all(refuses));
+        sockets.listen().unwrap();
+        assert!(!sockets.addresses().iter().any(refuses));
+    }
+
+    #[test]
     fn an_address_that_cannot_be_had_is_told_with_all_others_and_nothing_is_bound() {
         let first = Sockets::default().successor(&config(&[("a", any())])).unwrap();
         let address = first.addresses()[0].1;
@@ -232,7 +264,7 @@ mod tests {
         assert!(faults[1].starts_with("listener `c` cannot listen: cannot listen on 192.0.2.1:4000"));
         assert!(TcpStream::connect(free).is_err(), "what was bound beside it is closed again");
         drop(taken);
-        let held = listen(free, NonZeroUsize::MIN).unwrap();
+        let held = listen(free).unwrap();
         let faults = told(first.successor(&config(&[("d", held.address)])));
         assert!(faults[0].contains("already served by another process"), "{faults:?}");
     }
@@ -244,11 +276,15 @@ mod tests {
         all.set_ip("0.0.0.0".parse().unwrap());
         let faults = told(first.successor(&config(&[("b", all)])));
         assert!(faults[0].contains(&format!("{all} while listener `a` is at")), "{faults:?}");
+        drop(first);
+        let [one, all] = [SocketAddr::from(([127, 0, 0, 1], all.port())), all];
+        let both = told(Sockets::default().successor(&config(&[("a", one), ("b", all)])));
+        assert!(both[0].contains(&format!("{all} while listener `a` is at")), "{both:?}");
     }
 
-    #[test]
-    fn what_was_handed_over_is_taken_before_anything_is_bound() {
-        let made = listen(any(), NonZeroUsize::MIN).unwrap();
+    #[tokio::test]
+    async fn what_was_handed_over_is_taken_before_anything_is_bound() {
+        let made = listen(any()).unwrap();
         let (address, descriptors) = (made.address, made.sockets.len());
         let inherited = Held { name: String::new(), asked: address, bound: Arc::new(made) };
         let sockets = Sockets::of(vec![inherited]).successor(&config(&[("a", address)])).unwrap();
@@ -261,6 +297,6 @@ mod tests {
         assert!(TcpStream::connect(address).is_ok(), "another holds the socket");
         drop(sockets);
         assert!(TcpStream::connect(address).is_err());
-        assert!(matches!(listen(address, NonZeroUsize::MIN), Err(ListenError::AlreadyServed(_))));
+        assert!(matches!(listen(address), Err(ListenError::AlreadyServed(_))));
     }
 }

@@ -25,14 +25,14 @@ impl Surroundings {
     /// # Errors
     /// What it was promised did not arrive.
     pub(super) fn of_service() -> Result<Self> {
-        let program = OwnProgram::of_this_process();
-        let program = program.inspect_err(|error| {
-            tracing::warn!(%error, "the path of this program is not known: no new process can take over");
-        });
         let (heir, inherited) = match Heir::of_this_process()? {
             Some((heir, inherited)) => (Some(heir), inherited),
             None => (None, passed_sockets()?),
         };
+        let program = OwnProgram::of_this_process(heir.as_ref());
+        let program = program.inspect_err(|error| {
+            tracing::warn!(%error, "the path of this program is not known: no new process can take over");
+        });
         Ok(Self { inherited, heir, program: program.ok(), supervisor: Supervisor::from_environment() })
     }
 }

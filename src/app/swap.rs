@@ -8,20 +8,23 @@
 mod channel;
 mod inheritance;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::Signal;
+use tokio::signal::unix;
 use tokio::time::{Instant, timeout_at};
 
 use self::channel::{Channel, Message};
 pub(in crate::app) use self::inheritance::Heir;
 use super::sockets::Sockets;
-use super::systemd::OWN_VARIABLES;
+use super::systemd::{NOTIFY_SOCKET, OWN_VARIABLES};
 use crate::net::Drain;
 
 /// Names the process whose sockets are on their way, to the one that is to have them.
@@ -36,6 +39,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct OwnProgram {
     path: PathBuf,
     arguments: Vec<OsString>,
+    /// Whoever started this process takes its end for the end of the service.
+    must_stay: bool,
 }
 
 /// A process that serves on our sockets.
@@ -49,7 +54,9 @@ pub(super) struct Successor {
 /// Why there is no successor.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SwapFault {
-    #[error("this is the first process of its container, which would end with it; start another container")]
+    #[error(
+        "a container would end with this process, which is its first one or was started by that; start another container"
+    )]
     FirstProcess,
     #[error("{0} could not be started: {1}")]
     Unstartable(PathBuf, io::Error),
@@ -66,16 +73,20 @@ pub(super) enum SwapFault {
 }
 
 impl OwnProgram {
-    /// Of this process. The path is that by which it was called, so that a symbolic link may lead to another version
-    /// later; to be asked for at the start, when both still lead to the same.
-    pub(super) fn of_this_process() -> io::Result<Self> {
+    /// Of this process, which is to take the place of another one, the `heir`, or of none. The path is that by which it was
+    /// called, so that a symbolic link may lead to another version later; to be asked for at the start, when both still
+    /// lead to the same, and when whoever started it is still its parent.
+    pub(super) fn of_this_process(heir: Option<&Heir>) -> io::Result<Self> {
         let mut arguments = std::env::args_os();
         let running = std::env::current_exe()?;
         let called = arguments.next().map(PathBuf::from).filter(|called| called.components().count() > 1);
         let called = called.and_then(|called| std::path::absolute(called).ok());
         let leads_here = |called: &PathBuf| matches!((called.canonicalize(), running.canonicalize()), (Ok(one), Ok(other)) if one == other);
         let path = called.filter(leads_here).unwrap_or(running);
-        Ok(Self { path, arguments: arguments.collect() })
+        // The one before an heir was let go already.
+        let must_stay = heir.is_none()
+            && must_stay(std::process::id(), parent_id(), std::env::var_os(NOTIFY_SOCKET).as_deref());
+        Ok(Self { path, arguments: arguments.collect(), must_stay })
     }
 
     /// Starts it anew, hands it `sockets`, and waits until it serves on them. Whoever asks `again` meanwhile is told by
@@ -86,11 +97,11 @@ impl OwnProgram {
     pub(super) async fn start_successor(
         &self,
         sockets: &Sockets,
-        again: &mut Signal,
+        again: &mut unix::Signal,
         drain: &Drain,
         on_refused: impl Fn(),
     ) -> Result<Successor, SwapFault> {
-        if std::process::id() == 1 {
+        if self.must_stay {
             return Err(SwapFault::FirstProcess);
         }
         let (channel, mut child) = self.start(sockets)?;
@@ -145,6 +156,13 @@ impl OwnProgram {
     }
 }
 
+/// Does a container end with the process `own`? So it is with its first one, with one that was started from outside of it
+/// (whose parent is 0 here), and with what an init started, unless that is systemd, which learns by `notify_socket` whose the
+/// service is from now on.
+fn must_stay(own: u32, parent: u32, notify_socket: Option<&OsStr>) -> bool {
+    own == 1 || parent == 0 || (parent == 1 && notify_socket.is_none())
+}
+
 /// How `child` ends, which is about to.
 async fn end(child: &mut Child) -> Option<ExitStatus> {
     let ended = timeout_at(Instant::now() + GONE_WITHIN, child.wait()).await;
@@ -163,5 +181,35 @@ impl Successor {
     /// It is gone.
     pub(super) fn leave_to_it(&self) -> io::Result<()> {
         self.channel.send(&Message::Taken, &[])
+    }
+
+    /// Has it drain and end (SIGTERM).
+    pub(super) fn stop(&self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let stopped = pid.map_or(Err(Errno::SRCH), |pid| kill_process(pid, Signal::TERM));
+        if let Err(error) = stopped {
+            tracing::warn!(%error, "the new process could not be told to stop");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_stays_where_its_container_would_end_with_it() {
+        let told = Some(OsStr::new("/run/systemd/notify"));
+        for (own, parent, notify_socket, stays, what) in [
+            (1, 0, None, true, "the first process of a container"),
+            (1, 0, told, true, "the same, although somebody would be told"),
+            (7, 1, None, true, "started by the init of a container"),
+            (40, 0, None, true, "of a container that shares its processes with others"),
+            (800, 1, told, false, "a service of systemd"),
+            (800, 700, told, false, "a service of a user's systemd"),
+            (800, 700, None, false, "started from a shell"),
+        ] {
+            assert_eq!(must_stay(own, parent, notify_socket), stays, "{what}");
+        }
     }
 }

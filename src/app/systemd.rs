@@ -20,6 +20,8 @@ use super::sockets::Held;
 use crate::clock::monotonic_microseconds;
 use crate::net::adopt;
 
+/// Names where systemd is told.
+pub(super) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// Variables that are for the process which systemd started, and for no other.
 pub(super) const OWN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
@@ -43,7 +45,7 @@ impl Supervisor {
     }
 
     fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let told = variable("NOTIFY_SOCKET").and_then(|name| {
+        let told = variable(NOTIFY_SOCKET).and_then(|name| {
             let told =
                 address_of(&name).and_then(|address| Ok(Told { socket: UnixDatagram::unbound()?, address }));
             told.inspect_err(|error| tracing::warn!(%error, "NOTIFY_SOCKET cannot be used")).ok()

@@ -33,7 +33,7 @@ use crate::config::{ConsoleListener, Limits};
 use crate::model::AccessPoint;
 use crate::net::proxy_protocol::read_source;
 use crate::net::{
-    AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, accept_connections, shake_hands,
+    AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, Queue, accept_connections, shake_hands,
 };
 use crate::telemetry::AccessLog;
 
@@ -55,6 +55,8 @@ pub struct BoundConsole {
     pub id: ListenerId,
     /// Where it accepts.
     pub sockets: Vec<TcpListener>,
+    /// Who has what queues there when the process is stopped.
+    pub queue: Queue,
     /// How it serves.
     pub door: Arc<ConsoleDoor>,
 }
@@ -149,7 +151,7 @@ impl ConsoleServer {
     /// Serves `listener` until `drain`; then what is open ends after what it is at, and is cut after
     /// `limits.drain_seconds`.
     pub fn open(&self, listener: BoundConsole, drain: &Drain) {
-        let BoundConsole { id, sockets, door } = listener;
+        let BoundConsole { id, sockets, queue, door } = listener;
         for socket in sockets {
             let (answering, connections) = (Arc::clone(&self.answering), self.connections.clone());
             let (door, draining) = (Arc::clone(&door), drain.clone());
@@ -168,7 +170,8 @@ impl ConsoleServer {
             };
             let at = AcceptedAt { listener: id, thread: 0 };
             let slots = Arc::clone(&self.slots);
-            self.accepting.spawn(accept_connections(socket, slots, at, drain.clone(), serve));
+            let accepting = accept_connections(socket, queue, slots, at, drain.clone(), serve);
+            self.accepting.spawn(accepting);
         }
     }
 

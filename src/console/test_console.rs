@@ -25,7 +25,7 @@ use crate::auth::testing::World;
 use crate::auth::{Actor, ConsoleAccess, ControlPlane, FailureGroups, SessionTerms};
 use crate::config::{Config, ConsoleListener, ListenerProtocol, Policy, PublicUrl};
 use crate::net::tls_testing::server_config_of;
-use crate::net::{Drain, ListenerId};
+use crate::net::{Drain, ListenerId, Queue};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What the console of most tests is called by.
@@ -100,7 +100,12 @@ pub(super) async fn serve(mut config: Config, access_log: AccessLog) -> Served {
     let go_on = Arc::new(Notify::new());
     let parts = ServerParts { state: state.clone(), access_log, seed: 7, slots: console_slots(&limits) };
     let router = guarded(routes(&go_on), state.clone());
-    let bound = BoundConsole { id: ListenerId(0), sockets: vec![socket], door: Arc::clone(&door) };
+    let bound = BoundConsole {
+        id: ListenerId(0),
+        sockets: vec![socket],
+        queue: Queue::Ours,
+        door: Arc::clone(&door),
+    };
     let server = ConsoleServer::with_routes(router, parts);
     server.open(bound, &stop);
     let task = tokio::spawn(async move { server.ended().await });

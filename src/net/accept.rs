@@ -19,14 +19,24 @@ const REST_WITHOUT_RESOURCES: Duration = Duration::from_millis(200);
 /// As many connections of a queue are taken when the loop ends: more than one holds, and no endless flood.
 const QUEUE_MAX: usize = 8_192;
 
+/// Who has what queues at a socket when the process is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Nobody else holds the socket: closing it would reset what queues there.
+    Ours,
+    /// systemd holds the socket, too, and passes it to the next process.
+    Kept,
+}
+
 /// Accepts until `stop` begins and hands each connection on with its slot, which `on_connection` must keep while the
-/// connection is open. Connections beyond the limits are closed at once. What has queued by the end is taken, too: where
-/// this is the last holder of the socket, closing it would reset what queues there.
+/// connection is open. Connections beyond the limits are closed at once. What has queued by the end is taken, too, unless
+/// the `queue` is kept for a process that serves it once this one has stopped.
 ///
 /// `at` says which listener and thread this is; a slot may say that another thread is to serve the connection.
 /// `on_connection` must not wait: it spawns a task on its own thread, or hands the connection over.
 pub async fn accept_connections(
     listener: TcpListener,
+    queue: Queue,
     slots: Arc<ConnectionSlots>,
     at: AcceptedAt,
     stop: Drain,
@@ -66,7 +76,9 @@ pub async fn accept_connections(
             }
         }
     }
-    take_queued(listener, take);
+    if queue == Queue::Ours || stop.idle_until().is_some() {
+        take_queued(listener, take);
+    }
 }
 
 /// Takes what queues at `listener`, and closes it. Asks the system itself: the runtime may not have been told yet of
@@ -130,7 +142,7 @@ mod tests {
                 let limits = ConnectionLimits { total: 10, per_address: 1 };
                 let slots = ConnectionSlots::new(limits, Vec::new());
                 let at = AcceptedAt { listener: ListenerId(0), thread: 0 };
-                accept_connections(listener, slots, at, stop, move |stream, peer, slot| {
+                accept_connections(listener, Queue::Ours, slots, at, stop, move |stream, peer, slot| {
                     assert!(stream.nodelay().unwrap());
                     held.borrow_mut().push((stream, slot));
                     arrived.send(peer).unwrap();
@@ -150,23 +162,46 @@ mod tests {
         });
     }
 
+    /// Ends accepting at `listener` by `stop`, and answers whom it has taken.
+    async fn taken_at_the_end(listener: TcpListener, queue: Queue, stop: Drain) -> Vec<SocketAddr> {
+        let limits = ConnectionLimits { total: 100, per_address: 0 };
+        let slots = ConnectionSlots::new(limits, Vec::new());
+        let mut taken = Vec::new();
+        let at = AcceptedAt { listener: ListenerId(0), thread: 0 };
+        accept_connections(listener, queue, slots, at, stop, |_, peer, _| taken.push(peer)).await;
+        taken
+    }
+
+    /// They queue in the kernel: nobody has accepted yet.
+    fn queue_at(address: SocketAddr) -> Vec<SocketAddr> {
+        (0..20).map(|_| std::net::TcpStream::connect(address).unwrap().local_addr().unwrap()).collect()
+    }
+
     #[test]
     fn what_queues_when_accepting_ends_is_taken() {
         on_local_runtime(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            // They queue in the kernel: nobody has accepted yet.
-            let clients: Vec<_> = (0..20)
-                .map(|_| std::net::TcpStream::connect(address).unwrap().local_addr().unwrap())
-                .collect();
-            let limits = ConnectionLimits { total: 100, per_address: 0 };
-            let (slots, stop) = (ConnectionSlots::new(limits, Vec::new()), Drain::default());
+            let clients = queue_at(address);
+            let stop = Drain::default();
             stop.begin();
-            let mut taken = Vec::new();
-            let at = AcceptedAt { listener: ListenerId(0), thread: 0 };
-            accept_connections(listener, slots, at, stop, |_, peer, _| taken.push(peer)).await;
-            assert_eq!(taken, clients);
+            assert_eq!(taken_at_the_end(listener, Queue::Ours, stop).await, clients);
             assert!(std::net::TcpStream::connect(address).is_err(), "the socket is closed");
+        });
+    }
+
+    #[test]
+    fn what_queues_at_a_socket_of_systemds_waits_for_the_next_process() {
+        on_local_runtime(async {
+            let kept = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            kept.set_nonblocking(true).unwrap();
+            let ours = || TcpListener::from_std(kept.try_clone().unwrap()).unwrap();
+            let clients = queue_at(kept.local_addr().unwrap());
+            let (stop, handing_over) = (Drain::default(), Drain::default());
+            stop.begin();
+            assert!(taken_at_the_end(ours(), Queue::Kept, stop).await.is_empty());
+            handing_over.begin_gently(tokio::time::Instant::now());
+            assert_eq!(taken_at_the_end(ours(), Queue::Kept, handing_over).await, clients);
         });
     }
 

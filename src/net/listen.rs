@@ -2,19 +2,24 @@
 //!
 //! With `SO_REUSEPORT` the kernel spreads connections over the threads' sockets, so that they share no queue. The
 //! same option would silently let a second process in, which would then take a share of the connections with another
-//! configuration; a lock and a probe keep it out. Sockets that were there before, of systemd or of the process before
+//! configuration; a lock and a probe keep it out. An address is taken first and listened on later, so that nobody queues at
+//! a gateway that may still find that it cannot serve. Sockets that were there before, of systemd or of the process before
 //! this one, are taken as they are, and shared among the threads: one of several on an address that is closed takes what
 //! queues at it with it. Accepts nothing; called by `app` for every listener.
+
+mod lock;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::sync::Arc;
 
+use rustix::net::sockopt::socket_acceptconn;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+pub use self::lock::ListenerLock;
+use self::lock::lock_address;
+use super::Queue;
 
 /// Connections that the kernel completes and holds for one thread until it accepts them.
 const BACKLOG: i32 = 4096;
@@ -30,27 +35,23 @@ pub struct BoundListener {
     pub sockets: Vec<TcpListener>,
     /// Keeps other processes out; hold it as long as the sockets.
     pub lock: Arc<ListenerLock>,
-}
-
-/// Holds an address for this process, and for one that it is handed to; the kernel gives it free when the last of them
-/// ends, however it ends.
-#[derive(Debug)]
-pub struct ListenerLock(UnixListener);
-
-impl AsFd for ListenerLock {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl From<OwnedFd> for ListenerLock {
-    /// A lock that another process has taken.
-    fn from(taken: OwnedFd) -> Self {
-        Self(taken.into())
-    }
+    /// Who has what queues there when this process is stopped.
+    pub queue: Queue,
 }
 
 impl BoundListener {
+    /// Listens, where that is not done already: the system completes connections from now on.
+    ///
+    /// # Errors
+    /// A program that came in between listens there.
+    pub fn listen(&self) -> Result<(), ListenError> {
+        let listen = |socket: &TcpListener| {
+            if socket_acceptconn(socket)? { Ok(()) } else { rustix::net::listen(socket, BACKLOG) }
+        };
+        let listening = self.sockets.iter().try_for_each(listen);
+        listening.map_err(|error| refused(self.address, error.into()))
+    }
+
     /// What each of `threads` accepts on, for `tokio::net::TcpListener::from_std`: the same sockets by descriptors of
     /// their own. Every socket has a thread and every thread a socket, however many there are of both.
     ///
@@ -92,9 +93,8 @@ pub enum ListenError {
     },
 }
 
-/// Binds `address` once for each of `threads`.
-pub fn listen(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListener, ListenError> {
-    let refused = |source| ListenError::Refused { address, source };
+/// Binds `address` once for each of `threads`; [`BoundListener::listen`] is to follow.
+pub fn bind(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListener, ListenError> {
     let mut sockets = Vec::with_capacity(threads.get());
     let (address, lock) = if address.port() == 0 {
         let (first, found, lock) = take_unlocked(address, || bind_shared(address))?;
@@ -106,18 +106,19 @@ pub fn listen(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListene
         (address, lock)
     };
     while sockets.len() < threads.get() {
-        sockets.push(bind_shared(address).map_err(refused)?);
+        sockets.push(bind_shared(address).map_err(|source| ListenError::Refused { address, source })?);
     }
-    Ok(BoundListener { address, sockets, lock: Arc::new(lock) })
+    Ok(BoundListener { address, sockets, lock: Arc::new(lock), queue: Queue::Ours })
 }
 
-/// Takes over `sockets` that are bound to `address` and listen already; nobody holds the lock yet.
+/// Takes over `sockets` that are bound to `address` and listen already, which systemd goes on holding; nobody holds the lock
+/// yet.
 pub fn adopt(address: SocketAddr, sockets: Vec<TcpListener>) -> Result<BoundListener, ListenError> {
     let lock = Arc::new(lock_address(address)?);
     for socket in &sockets {
         socket.set_nonblocking(true).map_err(|source| ListenError::Refused { address, source })?;
     }
-    Ok(BoundListener { address, sockets, lock })
+    Ok(BoundListener { address, sockets, lock, queue: Queue::Kept })
 }
 
 /// The first of the sockets that `bind` makes on ports of the system's choice whose port is not locked. A gateway that
@@ -140,24 +141,17 @@ fn take_unlocked(
     }
 }
 
-/// Takes the lock: an abstract socket name, which is atomic to take and cannot be left behind by a crash.
-fn lock_address(address: SocketAddr) -> Result<ListenerLock, ListenError> {
-    let name = format!("latchkey-listener-{address}");
-    let taken = UnixAddress::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name));
-    match taken {
-        Ok(socket) => Ok(ListenerLock(socket)),
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse => Err(ListenError::AlreadyServed(address)),
-        Err(source) => Err(ListenError::Refused { address, source }),
-    }
-}
-
 /// Binds without `SO_REUSEPORT` for a moment: that fails where any other program listens, ours would not.
 fn probe(address: SocketAddr) -> Result<(), ListenError> {
     let bound = socket(address).and_then(|socket| socket.bind(&SockAddr::from(address)));
-    bound.map_err(|source| match source.kind() {
+    bound.map_err(|source| refused(address, source))
+}
+
+fn refused(address: SocketAddr, source: io::Error) -> ListenError {
+    match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse(address),
         _ => ListenError::Refused { address, source },
-    })
+    }
 }
 
 fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
@@ -165,7 +159,6 @@ fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -183,6 +176,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::os::fd::AsFd;
 
     use super::*;
 
@@ -190,6 +184,29 @@ mod tests {
 
     fn loopback() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
+    }
+
+    fn listen(address: SocketAddr, threads: NonZeroUsize) -> Result<BoundListener, ListenError> {
+        let bound = bind(address, threads)?;
+        bound.listen()?;
+        Ok(bound)
+    }
+
+    /// A socket of another program, which would share its port.
+    fn listening() -> TcpListener {
+        let socket = bind_shared(loopback()).unwrap();
+        rustix::net::listen(&socket, 1).unwrap();
+        socket
+    }
+
+    #[test]
+    fn an_address_that_is_only_taken_refuses_connections_and_other_gateways() {
+        let taken = bind(loopback(), TWO).unwrap();
+        assert!(TcpStream::connect(taken.address).is_err());
+        assert!(matches!(bind(taken.address, TWO), Err(ListenError::AlreadyServed(_))));
+        taken.listen().unwrap();
+        taken.listen().unwrap();
+        TcpStream::connect(taken.address).unwrap();
     }
 
     #[test]
@@ -228,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_foreign_program_on_the_port_is_noticed_even_if_it_shares_it() {
-        let foreign = bind_shared(loopback()).unwrap();
+        let foreign = listening();
         let refused = listen(foreign.local_addr().unwrap(), TWO).unwrap_err();
         assert!(matches!(refused, ListenError::InUse(_)), "{refused}");
     }
@@ -260,7 +277,7 @@ mod tests {
 
     #[test]
     fn sockets_of_another_origin_are_taken_with_the_lock_and_what_queues_at_them() {
-        let made = [bind_shared(loopback()).unwrap()];
+        let made = [listening()];
         let address = made[0].local_addr().unwrap();
         let waiting = TcpStream::connect(address).unwrap();
         let adopted = adopt(address, made.into()).unwrap();

@@ -29,6 +29,13 @@ const LOADED_WITHIN: Duration = Duration::from_mins(5);
 /// Follows the change feed for one gateway.
 #[derive(Debug)]
 pub struct Follower {
+    gateway: Gateway,
+    watch: Watch,
+}
+
+/// Whose index is kept up, and by which store.
+#[derive(Debug)]
+struct Gateway {
     store: Store,
     index: Arc<Index>,
     registration: GatewayRegistration,
@@ -53,43 +60,58 @@ pub trait FollowerEvents {
 
 impl Follower {
     /// A follower of `store` that keeps `index` up.
-    pub const fn new(store: Store, index: Arc<Index>, registration: GatewayRegistration) -> Self {
-        Self { store, index, registration }
+    pub fn new(store: Store, index: Arc<Index>, registration: GatewayRegistration) -> Self {
+        Self { gateway: Gateway { store, index, registration }, watch: Watch::default() }
+    }
+
+    /// Looks at once: what was changed by now is applied when this returns, and acknowledged.
+    pub async fn look(&mut self, events: &mut impl FollowerEvents) -> Result<(), StoreError> {
+        let looked = self.gateway.catch_up(&mut self.watch, events).await;
+        if looked.is_err() {
+            // Fresh connections next time: these may belong to a file that was replaced, or lead nowhere.
+            self.watch = Watch::default();
+        }
+        looked
     }
 
     /// Follows until `stop`; then the gateway's registration is taken back.
     pub async fn run(
-        self,
+        mut self,
         events: &mut impl FollowerEvents,
         stop: CancellationToken,
     ) -> Result<(), FollowerError> {
-        let mut watch = Watch::default();
         // Whoever started without the store is told of its return, and not of its absence.
-        let mut healthy = !self.store.is_awaited();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.next_look(Arc::clone(&watch.notices.arrived), healthy) => {}
-            }
-            match self.catch_up(&mut watch, events).await {
+        let mut healthy = !self.gateway.store.is_awaited();
+        // First a look, and then the wait for something new: nobody else has looked since the gateway was registered.
+        while !stop.is_cancelled() {
+            match self.look(events).await {
                 Ok(()) if healthy => {}
                 Ok(()) => {
                     healthy = true;
                     events.store_state(Ok(()));
                 }
                 Err(error) => {
-                    // Fresh connections next time: these may belong to a file that was replaced, or lead nowhere.
-                    watch = Watch::default();
                     if std::mem::replace(&mut healthy, false) {
                         events.store_state(Err(&error));
                     }
                 }
             }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.gateway.next_look(Arc::clone(&self.watch.notices.arrived), healthy) => {}
+            }
         }
-        self.store.unregister_gateway(self.registration).await?;
-        Ok(())
+        self.leave().await
     }
 
+    /// Takes the gateway's registration back.
+    pub async fn leave(self) -> Result<(), FollowerError> {
+        let Gateway { store, registration, .. } = self.gateway;
+        Ok(store.unregister_gateway(registration).await?)
+    }
+}
+
+impl Gateway {
     /// Waits until there may be something new.
     async fn next_look(&self, notice: Arc<Notify>, healthy: bool) {
         match &*self.store.place {
@@ -195,7 +217,7 @@ impl Follower {
 }
 
 /// What is remembered between two looks.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Watch {
     connection: Option<AnyConnection>,
     /// Of the embedded store.
@@ -207,7 +229,7 @@ struct Watch {
 }
 
 /// What a shared database sends after each commit.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Notices {
     arrived: Arc<Notify>,
     listener: Option<AbortHandle>,
@@ -243,4 +265,48 @@ async fn in_time<T>(
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     timeout(patience, work).await.unwrap_or(Err(StoreError::Unanswered(patience)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NewGateway;
+
+    /// Listens to nothing.
+    struct Deaf;
+
+    impl FollowerEvents for Deaf {
+        fn applied(&mut self, _subjects: &[Subject]) -> u64 {
+            0
+        }
+
+        fn trusted(&self) -> Duration {
+            Duration::from_mins(1)
+        }
+
+        fn database_time(&mut self, _now: Timestamp) {}
+
+        fn store_state(&mut self, _state: Result<(), &StoreError>) {}
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_while_the_index_was_loaded_is_applied_and_acknowledged_by_the_first_look() {
+        let (_folder, store) = crate::store::testing::empty_store().await;
+        let index = Arc::new(Index::load(&store).await.unwrap());
+        let loaded = *index.applied().borrow();
+        let mut change = store.mutate().await.unwrap();
+        change.touch(Subject::Customer(crate::model::CustomerId(1)));
+        let changed = change.commit().await.unwrap();
+        let new = NewGateway { id: "a1".into(), name: "test".into(), trusted: Duration::from_mins(1) };
+        let now = Timestamp::from_unix_milliseconds(0);
+        let registration = store.register_gateway(new, loaded, now).await.unwrap();
+        let mut follower = Follower::new(store.clone(), Arc::clone(&index), registration);
+        follower.look(&mut Deaf).await.unwrap();
+        assert!(changed > loaded && *index.applied().borrow() == changed);
+        let answers = store.await_acknowledgements(changed, Duration::ZERO).await.unwrap();
+        assert_eq!(answers.len(), 1);
+        assert!(matches!(answers[0], crate::store::Acknowledgement::Applied { .. }), "{answers:?}");
+        follower.leave().await.unwrap();
+        assert_eq!(store.await_acknowledgements(changed, Duration::ZERO).await.unwrap(), []);
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -24,7 +25,7 @@ use super::{DoorSockets, HandedOver, Order, OrderSender, Pulse};
 use crate::app::Shared;
 use crate::app::generation::{DoorPlan, Generation};
 use crate::config::Limits;
-use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, Drain, ListenerId, accept_connections};
+use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, Drain, ListenerId, Queue, accept_connections};
 use crate::telemetry::{AccessLogWriter, SpanWriter};
 
 /// How often a thread hands its buffered access log lines and spans on, and shows that it turns.
@@ -52,9 +53,14 @@ pub(super) struct Plan {
     pub(super) received: mpsc::UnboundedReceiver<Order>,
 }
 
-/// Runs until the drain is over.
-pub(super) fn run(plan: Plan) -> Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+/// Says by `ready` whether this thread can serve; accepts when `may_accept` says so, and runs until the drain is over.
+pub(super) fn run(plan: Plan, ready: oneshot::Sender<Result<()>>, may_accept: oneshot::Receiver<()>) {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        // Whoever does not wait for it has given up.
+        Err(error) => return drop(ready.send(Err(error.into()))),
+    };
     runtime.block_on(async move {
         let Plan { generation, sockets, received, accepting: (all_accepting, own_place), pulse, .. } = plan;
         let thread = Rc::new(Thread {
@@ -69,8 +75,17 @@ pub(super) fn run(plan: Plan) -> Result<()> {
             doors: RefCell::default(),
             early: RefCell::default(),
         });
-        thread.begin(&generation, sockets)?;
+        let listeners = match thread.begin(&generation, sockets) {
+            Ok(listeners) => listeners,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
         drop(generation);
+        if ready.send(Ok(())).is_err() || may_accept.await.is_err() {
+            return;
+        }
+        for listener in listeners {
+            thread.accept_on(listener);
+        }
         let (access_log, spans) = (Rc::clone(&thread.parts.access_log), Rc::clone(&thread.parts.spans));
         tokio::task::spawn_local(flush_regularly(Rc::clone(&access_log), Rc::clone(&spans), pulse));
         tokio::task::spawn_local(Rc::clone(&thread).follow_orders(received));
@@ -91,8 +106,7 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         }
         access_log.flush();
         spans.flush();
-        Ok(())
-    })
+    });
 }
 
 /// One door thread at work.
@@ -115,17 +129,26 @@ struct OpenDoor {
     door: Door,
     drain: Drain,
     accepting: RefCell<Vec<JoinHandle<()>>>,
-    /// Its listener is gone. Other threads may not know yet, and hand a connection over until then at the latest.
-    forget_at: Cell<Option<Instant>>,
+    /// Its listener is gone, and it drains.
+    is_gone: Cell<bool>,
+}
+
+/// What is accepted on for a door.
+struct OpenSockets {
+    open: Rc<OpenDoor>,
+    id: ListenerId,
+    listeners: Vec<TcpListener>,
+    queue: Queue,
 }
 
 impl Thread {
-    fn begin(self: &Rc<Self>, generation: &Generation, sockets: Vec<DoorSockets>) -> Result<()> {
+    /// Opens the doors of `generation`; accepts nothing yet.
+    fn begin(&self, generation: &Generation, sockets: Vec<DoorSockets>) -> Result<Vec<OpenSockets>> {
         self.parts.go_by(generation);
         for plan in &generation.doors {
             self.open(plan, &generation.limits);
         }
-        sockets.into_iter().try_for_each(|sockets| self.accept_on(sockets))
+        sockets.into_iter().map(|sockets| self.registered(sockets)).collect()
     }
 
     fn drain_time(&self) -> Duration {
@@ -143,19 +166,27 @@ impl Thread {
             door,
             drain: self.drain.child(),
             accepting: RefCell::default(),
-            forget_at: Cell::new(None),
+            is_gone: Cell::new(false),
         };
         self.doors.borrow_mut().insert(plan.id, Rc::new(open));
     }
 
-    /// Accepts on `sockets` until their door drains, and closes them then.
-    fn accept_on(self: &Rc<Self>, sockets: DoorSockets) -> Result<()> {
-        let DoorSockets { id, sockets } = sockets;
+    /// Has this thread's runtime watch `sockets`.
+    fn registered(&self, sockets: DoorSockets) -> Result<OpenSockets> {
+        let DoorSockets { id, sockets, queue } = sockets;
         let open = self.door(id).context("there is no such door")?;
-        for socket in sockets {
+        let listeners = sockets.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?;
+        Ok(OpenSockets { open, id, listeners, queue })
+    }
+
+    /// Accepts on `sockets` until their door drains, and closes them then.
+    fn accept_on(self: &Rc<Self>, sockets: OpenSockets) {
+        let OpenSockets { open, id, listeners, queue } = sockets;
+        for listener in listeners {
             let thread = Rc::clone(self);
             let accepting = accept_connections(
-                TcpListener::from_std(socket)?,
+                listener,
+                queue,
                 Arc::clone(&self.slots),
                 AcceptedAt { listener: id, thread: self.number },
                 open.drain.clone(),
@@ -163,7 +194,6 @@ impl Thread {
             );
             open.accepting.borrow_mut().push(self.accepting.spawn_local(accepting));
         }
-        Ok(())
     }
 
     /// Serves a connection that was accepted here, or hands it to the thread that has room for it.
@@ -254,8 +284,9 @@ impl Thread {
             }
         }
         for sockets in new {
-            if let Err(error) = self.accept_on(sockets) {
-                tracing::error!(%error, "a listener is not served by one of the threads");
+            match self.registered(sockets) {
+                Ok(sockets) => self.accept_on(sockets),
+                Err(error) => tracing::error!(%error, "a listener is not served by one of the threads"),
             }
         }
         self.close_doors_beside(generation).await;
@@ -269,16 +300,18 @@ impl Thread {
     }
 
     /// Drains the doors that `generation` does not have; completes when their sockets are closed.
-    async fn close_doors_beside(&self, generation: &Generation) {
+    async fn close_doors_beside(self: &Rc<Self>, generation: &Generation) {
         let now = Instant::now();
         let gone: Vec<_> = {
-            let mut doors = self.doors.borrow_mut();
-            doors.retain(|_, open| open.forget_at.get().is_none_or(|at| at > now));
-            let is_gone = |id: &ListenerId| !generation.doors.iter().any(|plan| plan.id == *id);
-            doors.iter().filter(|(id, _)| is_gone(id)).map(|(_, open)| Rc::clone(open)).collect()
+            let is_gone = |(id, open): &(&ListenerId, &Rc<OpenDoor>)| {
+                !open.is_gone.get() && !generation.doors.iter().any(|plan| plan.id == **id)
+            };
+            let doors = self.doors.borrow();
+            doors.iter().filter(is_gone).map(|(id, open)| (*id, Rc::clone(open))).collect()
         };
-        for open in gone.iter().filter(|open| open.forget_at.get().is_none()) {
-            open.forget_at.set(Some(now + self.drain_time() + FAREWELL));
+        for (id, open) in gone {
+            open.is_gone.set(true);
+            tokio::task::spawn_local(Rc::clone(self).forget(id, now + self.drain_time() + FAREWELL));
             // What is asked in the first half of the time has the second one to be answered in.
             open.drain.begin_gently(now + self.drain_time() / 2);
             for accepting in open.accepting.take() {
@@ -286,6 +319,13 @@ impl Thread {
                 let _ = accepting.await;
             }
         }
+    }
+
+    /// Forgets the door `id` at that moment. Other threads may not know yet that its listener is gone, and hand a connection
+    /// over until then at the latest; longer, it would hold upstreams that nobody asks.
+    async fn forget(self: Rc<Self>, id: ListenerId, at: Instant) {
+        sleep_until(at).await;
+        self.doors.borrow_mut().remove(&id);
     }
 }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 
 use crate::app::sockets::Held;
-use crate::net::{BoundListener, ListenerLock};
+use crate::net::{BoundListener, ListenerLock, Queue};
 
 /// The longest message: a listener takes some hundred bytes.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
@@ -58,6 +58,9 @@ pub(super) struct Described {
     asked: SocketAddr,
     address: SocketAddr,
     sockets: usize,
+    /// Does systemd hold them, too?
+    #[serde(default)]
+    kept: bool,
 }
 
 impl Channel {
@@ -100,6 +103,7 @@ impl Channel {
             asked: held.asked,
             address: held.bound.address,
             sockets: held.bound.sockets.len(),
+            kept: held.bound.queue == Queue::Kept,
         };
         self.send(&Message::Sockets { listeners: held.iter().map(described).collect() }, &[])?;
         let descriptors: Vec<_> = held.iter().flat_map(|held| descriptors_of(&held.bound)).collect();
@@ -157,10 +161,11 @@ impl Channel {
             descriptors.extend(some);
         }
         let mut descriptors = descriptors.into_iter();
-        let held = |Described { name, asked, address, sockets }| {
+        let held = |Described { name, asked, address, sockets, kept }| {
+            let queue = if kept { Queue::Kept } else { Queue::Ours };
             let sockets = descriptors.by_ref().take(sockets).map(TcpListener::from).collect();
             let lock = Arc::new(ListenerLock::from(descriptors.next().ok_or_else(unexpected)?));
-            Ok(Held { name, asked, bound: Arc::new(BoundListener { address, sockets, lock }) })
+            Ok(Held { name, asked, bound: Arc::new(BoundListener { address, sockets, lock, queue }) })
         };
         listeners.into_iter().map(held).collect()
     }
@@ -193,11 +198,12 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
-    use crate::net::listen;
+    use crate::net::bind;
 
     fn held(name: &str, sockets: usize) -> Held {
         let asked = "127.0.0.1:0".parse().unwrap();
-        let bound = listen(asked, NonZeroUsize::new(sockets).unwrap()).unwrap();
+        let bound = bind(asked, NonZeroUsize::new(sockets).unwrap()).unwrap();
+        bound.listen().unwrap();
         Held { name: name.to_owned(), asked, bound: Arc::new(bound) }
     }
 
@@ -205,7 +211,8 @@ mod tests {
     fn every_socket_and_lock_arrives_and_what_queues_there_with_it() {
         let (ours, theirs) = Channel::pair().unwrap();
         // More than go with one message.
-        let given = vec![held("api", 40), held("ops", 1), held("isproxy", 40)];
+        let mut given = vec![held("api", 40), held("ops", 1), held("isproxy", 40)];
+        Arc::get_mut(&mut given[1].bound).unwrap().queue = Queue::Kept;
         let address = given[1].bound.address;
         let mut waiting = TcpStream::connect(address).unwrap();
         ours.send_sockets(&given).unwrap();
@@ -214,9 +221,11 @@ mod tests {
         let counts: Vec<_> =
             taken.iter().map(|held| (held.name.as_str(), held.bound.sockets.len())).collect();
         assert_eq!(counts, [("api", 40), ("ops", 1), ("isproxy", 40)]);
+        let queues: Vec<_> = taken.iter().map(|held| held.bound.queue).collect();
+        assert_eq!(queues, [Queue::Ours, Queue::Kept, Queue::Ours]);
         for held in &taken {
             assert_eq!(held.bound.sockets[0].local_addr().unwrap(), held.bound.address);
-            let again = listen(held.bound.address, NonZeroUsize::MIN).unwrap_err();
+            let again = bind(held.bound.address, NonZeroUsize::MIN).unwrap_err();
             assert!(again.to_string().contains("already served"), "{again}");
         }
         let (mut accepted, _) = taken[1].bound.sockets[0].accept().unwrap();

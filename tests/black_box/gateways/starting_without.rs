@@ -95,3 +95,33 @@ fn s80_without_its_database_and_a_snapshot_a_gateway_does_not_start() {
         assert!(refused.stderr.contains(part), "{refused:?}");
     }
 }
+
+#[test]
+fn s80_no_process_that_would_know_less_takes_over_while_the_database_is_away() {
+    let mut fleet = Fleet::start(1);
+    let mut gateway = fleet.gateways.pop().unwrap();
+    gateway.create_customer("acme");
+    let key = gateway.create_key("acme/admin");
+    wait_for("a snapshot", || snapshot_of(&gateway));
+    let swaps = "latchkey_binary_swaps_total{outcome=\"failed\"}";
+    fleet.server.stop();
+    wait_for("the absence to be noticed", || {
+        gateway.ask_ops("/readyz").text().starts_with("degraded").then_some(())
+    });
+    gateway.process().ask_for_successor();
+    wait_for("the end of the new process", || (gateway.metric(swaps) == Some(1)).then_some(()));
+    gateway.process().wait_for_log("the reason", |lines| {
+        lines.iter().find(|line| line.contains("goes on with what it knows")).map(drop)
+    });
+    // The key came after the snapshot.
+    assert_eq!(gateway.api_get("/", &key.authorization()).status, 200);
+    fleet.server.start_again();
+    wait_for("readiness", || gateway.ask_ops("/readyz").text().starts_with("ready").then_some(()));
+
+    // One that fails after it has opened the store takes the snapshot with it, and the old one writes another.
+    let before = snapshot_of(&gateway);
+    gateway.rewrite(|config| config["access_log"]["path"] = "latchkey.yaml/access.jsonl".into());
+    gateway.process().ask_for_successor();
+    wait_for("the end of the second", || (gateway.metric(swaps) == Some(2)).then_some(()));
+    wait_for("another snapshot", || snapshot_of(&gateway).filter(|written| Some(*written) != before));
+}

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::harness::{FrameClient, Http2Frame, Key, LineReply, PATIENCE, Request, TestGateway, wait_for};
 
@@ -133,4 +134,31 @@ fn what_has_not_ended_by_the_deadline_is_cut_and_the_exit_code_is_0() {
     assert_eq!(stream.read_chunk(), None, "a stream that is cut has no last chunk");
     session.expect_closed();
     silent.expect_closed();
+}
+
+#[test]
+fn no_address_stays_open_unserved_behind_a_reload_that_waits_for_the_store() {
+    let (mut gateway, key) = gateway_with_key();
+    let open = answer_in_two_halves(&gateway);
+    let mut wire = gateway.connect("api");
+    wire.send(Request::get("/").authorization(&key.authorization()).to_bytes());
+    assert_eq!(wire.read_answer_head().status, 200);
+    assert_eq!(wire.read_exactly(5), b"first");
+    // A reload is in force when its row in the audit trail is to be written, which another program puts off.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = format!("sqlite:{}?mode=rw", gateway.path("data/latchkey.db").display());
+    let mut other = runtime.block_on(SqliteConnection::connect(&store)).unwrap();
+    runtime.block_on(sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other)).unwrap();
+    gateway.reload_by_log(|config| config["limits"]["http_target_bytes"] = json!(64));
+    let asked = Instant::now();
+    gateway.process().terminate();
+    let address = gateway.address("api");
+    wait_for("the address to be given up", || TcpStream::connect(address).is_err().then_some(()));
+    // A write waits for ten.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    runtime.block_on(other.close()).unwrap();
+    open.send(()).unwrap();
+    assert_eq!(wire.read_exactly(5), b"other");
+    let (status, log, _) = gateway.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 }

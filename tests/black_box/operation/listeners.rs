@@ -213,3 +213,23 @@ fn a_listener_that_moves_to_and_fro_under_kept_alive_clients_fails_no_request() 
     });
     assert_eq!(crossed, 0, "every client was told before its connection ended");
 }
+
+#[test]
+fn series_of_an_upstream_go_with_its_listener_once_that_has_drained() {
+    let (mut gateway, _) = gateway_with_key();
+    let server = format!("http://{}", free_address());
+    let series = format!("latchkey_upstream_healthy{{upstream=\"extra\",server=\"{server}\"}}");
+    let extra = free_address();
+    gateway.reload(|config| {
+        let upstream = json!({ "name": "extra", "protocol": "http", "servers": [server] });
+        config["upstreams"].as_array_mut().unwrap().push(upstream);
+        add_listener(config, API, "extra", extra);
+        config["listeners"][CONSOLE + 1]["routes"][0]["upstream"] = json!("extra");
+    });
+    assert_eq!(gateway.metric(&series), Some(1));
+    gateway.reload(|config| {
+        config["upstreams"].as_array_mut().unwrap().pop();
+        config["listeners"].as_array_mut().unwrap().pop();
+    });
+    wait_for("the series to go without another reload", || gateway.metric(&series).is_none().then_some(()));
+}

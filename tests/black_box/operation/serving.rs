@@ -23,6 +23,9 @@ fn a_second_serve_on_the_same_address_is_refused_with_what_to_do() {
     let third = Installation::configured(|config| config["listeners"][0]["address"] = json!(address));
     let stderr = third.cli(&["serve"]).expect_failure(1);
     assert!(stderr.contains(&address) && stderr.contains("in use"), "{stderr}");
+    for refused in [second, third] {
+        assert!(!refused.path("master.key").exists(), "nothing was opened or made");
+    }
 }
 
 #[test]

@@ -182,3 +182,46 @@ fn clients_that_keep_their_connections_notice_nothing_but_that_they_are_asked_to
     session.ask("IS example.com", "example.com available");
     assert_eq!((client.told, client.crossed, session.begun), (2, 0, 2));
 }
+
+#[test]
+fn security_events_are_told_once_while_two_processes_share_the_store() {
+    let mut installation = short_drains();
+    // Slow, so that each process would find what the other has not told yet.
+    let script = format!("sleep 1; cat >> '{0}'; echo >> '{0}'", installation.path("told").display());
+    installation.reconfigure(|config| {
+        config["limits"]["drain_seconds"] = json!(60);
+        config["security_events"] = json!({ "command": ["sh", "-c", script] });
+    });
+    let (gateway, key) = with_key(installation.serve());
+    // It may ask once more, and keeps the old process for so long.
+    let mut kept = gateway.connect("api");
+    assert_eq!(kept.exchange(&get(&key)).status, 200);
+    gateway.process().swap();
+    let reset = || gateway.cli(&["user", "reset-mfa", "acme/admin", "--yes"]).expect_success();
+    let told = || {
+        let told = fs::read_to_string(gateway.path("told")).unwrap_or_default();
+        told.matches("\"mfa.reset\"").count()
+    };
+    for _ in 0..3 {
+        reset();
+    }
+    wait_for("three events", || (told() >= 3).then_some(()));
+    reset();
+    wait_for("the last event", || (told() >= 4).then_some(()));
+    assert_eq!(told(), 4);
+    assert_eq!(kept.exchange(&get(&key)).field("connection"), Some("close"), "the old one was there");
+}
+
+#[test]
+fn a_new_process_that_cannot_be_had_has_not_touched_the_store() {
+    let (mut gateway, key) = with_key(short_drains().serve());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    gateway.rewrite(|config| {
+        config["store"]["url"] = json!("sqlite:elsewhere/latchkey.db");
+        config["listeners"][0]["address"] = json!(taken.local_addr().unwrap().to_string());
+    });
+    gateway.process().ask_for_successor();
+    wait_for("its end", || (swaps(&gateway, "failed") == Some(1)).then_some(()));
+    assert!(!gateway.path("elsewhere").exists());
+    assert_eq!(gateway.api_get("/v2/x", &key.authorization()).status, 200);
+}

@@ -19,7 +19,9 @@ use crate::gateway::http::{
 };
 use crate::model::{AllowList, Service};
 use crate::net::upstream::UpstreamServers;
-use crate::net::{AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, accept_connections};
+use crate::net::{
+    AcceptedAt, ConnectionLimits, ConnectionSlots, Drain, ListenerId, Queue, accept_connections,
+};
 use crate::telemetry::{AccessLog, Metrics, RefusalRecorder, RequestIds, UnkeptRefusals};
 
 /// Runs a test as a door thread runs.
@@ -132,6 +134,7 @@ impl TestDoor {
         let draining = drain.clone();
         let accepting = tokio::task::spawn_local(accept_connections(
             socket,
+            Queue::Ours,
             ConnectionSlots::new(ConnectionLimits { total: 100, per_address: 0 }, Vec::new()),
             AcceptedAt { listener: ListenerId(0), thread: 0 },
             Drain::default(),
