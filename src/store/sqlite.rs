@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::AnyConnection;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::engine::Dialect;
@@ -17,6 +19,10 @@ use super::new_file::with_ending;
 use super::open::Task;
 use super::schema::{NEWEST_MIGRATION, Schema};
 use crate::config::StoreLocation;
+
+/// How long another process is waited for, as in [`preparation`].
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The file of an open store.
 #[derive(Debug)]
@@ -83,6 +89,23 @@ async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, StoreE
     Ok(sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(connection).await?)
 }
 
+/// Tells a connection what it is for, which makes a new store one with a log. The engine does not wait for whoever does the
+/// same at this moment.
+async fn prepare_first(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    const SQLITE_BUSY: &str = "5";
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match sqlx::raw_sql(preparation(Task::Writing)).execute(&mut *connection).await {
+            Err(sqlx::Error::Database(error))
+                if error.code().is_some_and(|code| code == SQLITE_BUSY) && Instant::now() < give_up =>
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            prepared => return Ok(prepared.map(drop)?),
+        }
+    }
+}
+
 /// Carries out the migrations that were not. Whoever opens the store at the same moment waits for the end of it.
 async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<Schema, StoreError> {
     let found = schema_version(connection).await?;
@@ -125,7 +148,7 @@ impl StoreFile {
         let options =
             SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
         let mut connection = options.connect().await?;
-        sqlx::raw_sql(preparation(Task::Writing)).execute(&mut connection).await?;
+        prepare_first(&mut connection).await?;
         let schema = bring_up_to_date(&mut connection).await?;
         connection.close().await?;
         let source = |source| StoreError::File { path: path.to_owned(), source };
