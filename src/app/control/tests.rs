@@ -1,3 +1,5 @@
+//! What a gateway knows before it opens its doors, and what becomes of it when following fails.
+
 use std::num::NonZeroU32;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Door threads that begin, and one that cannot.
+
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
