@@ -307,7 +307,7 @@ impl ControlPlane {
                     customers.get(handle).ok_or_else(|| ControlError::UnknownCustomer(handle.clone()))?;
                 let login = user.name.login.clone();
                 let administrator = login == admin && made_customers.contains(customer);
-                rows.push(ImportedUser { customer: *customer, login, administrator });
+                rows.push(ImportedUser { customer: *customer, login, administrator, has_key: true });
             }
             made.extend(import.add_users(&rows).await?);
         }
@@ -316,7 +316,12 @@ impl ControlPlane {
         let unnamed: Vec<ImportedUser> = customers
             .iter()
             .filter(|(handle, id)| made_customers.contains(id) && !named.contains(handle))
-            .map(|(_, id)| ImportedUser { customer: *id, login: admin.clone(), administrator: true })
+            .map(|(_, id)| ImportedUser {
+                customer: *id,
+                login: admin.clone(),
+                administrator: true,
+                has_key: false,
+            })
             .collect();
         for batch in unnamed.chunks(ROWS_PER_BATCH) {
             import.add_users(batch).await?;

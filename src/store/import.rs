@@ -36,6 +36,8 @@ pub struct ImportedUser {
     pub login: Login,
     /// Holds every permission.
     pub administrator: bool,
+    /// The import brings a key of this user, by which no password opens the API any more.
+    pub has_key: bool,
 }
 
 /// A key that an import adds.
@@ -161,18 +163,23 @@ impl KeyImport {
     }
 
     /// Stages users without a password, for whom every entrance is open; answers their ids in order.
+    ///
+    /// Who has a key is told here already, so that the end of an import need not write all of them once more: a million at
+    /// once take a shared database longer than any statement may.
     pub async fn add_users(&self, users: &[ImportedUser]) -> Result<Vec<UserId>, StoreError> {
-        let given =
-            users.iter().map(|user| json!([user.customer.0, user.login.as_str(), user.administrator]));
+        let given = users
+            .iter()
+            .map(|user| json!([user.customer.0, user.login.as_str(), user.administrator, user.has_key]));
         let statement = format!(
             "{}INSERT INTO users (customer_id, login, administrator, full_name, email, permissions, access_points, active, \
              password_hash, password_version, password_off_by_key, mfa_forced, mfa_active, allow_list, created_at, import_id) \
-             SELECT customer_id, login, administrator, '', '', 0, $4, TRUE, NULL, 1, FALSE, FALSE, FALSE, '', $2, $3 \
+             SELECT customer_id, login, administrator, '', '', 0, $4, TRUE, NULL, 1, has_key, FALSE, FALSE, '', $2, $3 \
              FROM given ORDER BY place RETURNING id",
             self.store.dialect().given(&[
                 ("customer_id", Kind::Integer),
                 ("login", Kind::Text),
                 ("administrator", Kind::Flag),
+                ("has_key", Kind::Flag),
             ])
         );
         let mut transaction = self.store.begin_write().await?;
@@ -312,6 +319,7 @@ mod tests {
             customer,
             login: login.parse().unwrap(),
             administrator: login == "admin",
+            has_key: login != "admin",
         });
         let ids = import.add_users(&users).await.unwrap();
         let keys = [key(1, ids[1]), key(2, ids[2])];
@@ -370,6 +378,7 @@ mod tests {
             customer: users[0].customer,
             login: "late".parse().unwrap(),
             administrator: false,
+            has_key: true,
         };
         let late = import.add_users(&[late]).await.unwrap()[0];
         let keys = [key(40, users[0].id), key(41, late)];

@@ -517,7 +517,8 @@ mod tests {
         let [customer] = import.add_customers(&["beta".parse().unwrap()]).await.unwrap()[..] else {
             panic!()
         };
-        let new = crate::store::ImportedUser { customer, login: "bo".parse().unwrap(), administrator: false };
+        let login = "bo".parse().unwrap();
+        let new = crate::store::ImportedUser { customer, login, administrator: false, has_key: true };
         let [bo] = import.add_users(&[new]).await.unwrap()[..] else { panic!() };
         let keys: Vec<_> = [(21, user), (22, bo)]
             .map(|(number, user)| crate::store::ImportedKey {
