@@ -15,6 +15,7 @@ pub async fn import_users(import: &KeyImport, count: usize) -> Vec<UserId> {
             customer: customers[n / 10],
             login: format!("user{n}").parse().unwrap(),
             administrator: false,
+            has_key: true,
         })
         .collect();
     let mut users = Vec::new();

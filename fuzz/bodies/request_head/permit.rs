@@ -77,7 +77,7 @@ async fn import(store: &Store, key_ring: &KeyRing, key: &KeyText) {
     let handle = "acme".parse().expect("a handle");
     let customers = import.add_customers(&[handle]).await.expect("a customer");
     let login = "alex".parse().expect("a login name");
-    let user = ImportedUser { customer: customers[0], login, administrator: false };
+    let user = ImportedUser { customer: customers[0], login, administrator: false, has_key: true };
     let users = import.add_users(&[user]).await.expect("a user");
     let row = ImportedKey {
         id: KeyId::from_random(7),
