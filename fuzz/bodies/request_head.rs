@@ -77,7 +77,6 @@ fn judge<B: Body>(mut request: Request<B>) -> Option<(B, UploadFraming)> {
         forwarded_for: HeaderValue::from_static("192.0.2.7"),
         forwarded_proto: HeaderValue::from_static("https"),
     };
-    let request_id = HeaderValue::from_static("00000000000000ab");
     let mut framing = UploadFraming::Ended;
     let mut body = Some(body);
     for rules in all_rules() {
@@ -89,7 +88,7 @@ fn judge<B: Body>(mut request: Request<B>) -> Option<(B, UploadFraming)> {
             permit: permit::permit(),
             rules: &rules,
             facts: &facts,
-            request_id: &request_id,
+            request_id: b"00000000000000ab",
             traceparent: None,
             received,
         };

@@ -72,7 +72,7 @@ pub fn forward_request(
             permit,
             rules: upstream.identity_rules(),
             facts: &origin.forwarded,
-            request_id: &id,
+            request_id: id.as_bytes(),
             traceparent: traceparent.as_ref().map(<[u8; _]>::as_slice),
             received,
         };

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::HttpDoor;
 use super::authorization::parse_authorization;
@@ -87,7 +88,7 @@ async fn judge(
     let credential = authorization.credential();
     let attempt = Attempt { credential, service: Service::Api, client_ip };
     let decision = door.authenticator.authenticate(attempt).await;
-    record.judged();
+    record.judged(Instant::now());
     match decision {
         Decision::Allow(permit) => Ok(permit),
         Decision::Deny(denial) => Err(denial.into()),

@@ -85,10 +85,9 @@ impl IdentityRules {
         Self { names, set, spelled, has_collisions }
     }
 
-    /// Must `name` not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any mark, for
-    /// `-`; so every spelling that could be read as one of the fields is meant (S12).
-    fn forbids(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
+    /// Must `name`, in lower case, not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any
+    /// mark, for `-`; so every spelling that could be read as one of the fields is meant (S12).
+    pub fn forbids(&self, name: &str) -> bool {
         let reads_as = |other: &str| name.len() == other.len() && unmarked(name).eq(other.chars());
         let starts_as = |prefix: &str| {
             name.len() >= prefix.len() && unmarked(name).zip(prefix.chars()).all(|(a, b)| a == b)
@@ -186,7 +185,7 @@ fn takes_trailers(value: &HeaderValue) -> bool {
 /// Removes the credential and whatever could pass for the gateway's word.
 pub fn strip_claims(headers: &mut HeaderMap, rules: &IdentityRules) {
     headers.remove(AUTHORIZATION);
-    remove_where(headers, |name| rules.forbids(name));
+    remove_where(headers, |name| rules.forbids(name.as_str()));
 }
 
 /// What the upstream is told of a request beside what its client says: who calls, through what, and under which name
@@ -199,7 +198,7 @@ pub struct Told<'a> {
     /// How the request came.
     pub facts: &'a ForwardedFacts,
     /// Its name, as `X-Request-Id` has it.
-    pub request_id: &'a HeaderValue,
+    pub request_id: &'a [u8],
     /// Its place in a trace, as `traceparent` has it; `None`: what the client said of that, if anything, stays as it is.
     pub traceparent: Option<&'a [u8]>,
     /// The version of the client's request, for `Via` (RFC 9110 §7.6.3).
@@ -207,14 +206,19 @@ pub struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Calls `put` with each field that is to stand behind `headers`, which must have been stripped, and hold the
-    /// `Host` that was settled on. `None`: some take the place of others, so that [`Self::insert_into`] has to sort
-    /// them out.
-    pub fn each_behind(&self, headers: &HeaderMap, mut put: impl FnMut(&HeaderName, &[u8])) -> Option<()> {
+    /// Calls `put` with each field that is to stand behind those of the client's head, which must have been stripped.
+    /// `host` is the `Host` that was settled on, and `has_te` whether a `TE` was left. `None`: some take the place of
+    /// others, so that [`Self::insert_into`] has to sort them out.
+    pub fn each_behind(
+        &self,
+        host: Option<&[u8]>,
+        has_te: bool,
+        mut put: impl FnMut(&HeaderName, &[u8]),
+    ) -> Option<()> {
         if self.rules.has_collisions {
             return None;
         }
-        self.each_of_ours(headers.get(HOST), has_field(headers, &TE), &mut put);
+        self.each_of_ours(host, has_te, &mut put);
         self.rules.set.0.iter().for_each(|(name, value)| put(name, value.as_bytes()));
         Some(())
     }
@@ -223,7 +227,7 @@ impl Told<'_> {
     pub fn insert_into(&self, headers: &mut HeaderMap) {
         headers.reserve(ADDED_FIELDS);
         let (host, has_te) = (headers.get(HOST).cloned(), has_field(headers, &TE));
-        self.each_of_ours(host.as_ref(), has_te, |name, value| {
+        self.each_of_ours(host.as_ref().map(HeaderValue::as_bytes), has_te, |name, value| {
             // Whatever stands in a field is a value; were it none, the field would be left out rather than lie.
             match HeaderValue::from_bytes(value) {
                 Ok(value) if *name == VIA => drop(headers.append(name, value)),
@@ -239,17 +243,17 @@ impl Told<'_> {
     /// All but what the configuration sets.
     fn each_of_ours(
         &self,
-        host: Option<&HeaderValue>,
+        host: Option<&[u8]>,
         has_te: bool,
         mut put: impl FnMut(&HeaderName, &[u8]),
     ) {
         each_of_identity(self.permit, &self.rules.names, &mut put);
         if let Some(host) = host {
-            put(&X_FORWARDED_HOST, host.as_bytes());
+            put(&X_FORWARDED_HOST, host);
         }
         put(&X_FORWARDED_FOR, self.facts.forwarded_for.as_bytes());
         put(&X_FORWARDED_PROTO, self.facts.forwarded_proto.as_bytes());
-        put(&X_REQUEST_ID, self.request_id.as_bytes());
+        put(&X_REQUEST_ID, self.request_id);
         if let Some(traceparent) = self.traceparent {
             put(&TRACEPARENT, traceparent);
         }
@@ -377,12 +381,12 @@ mod tests {
             forwarded_for: HeaderValue::from_static("192.0.2.7"),
             forwarded_proto: HeaderValue::from_static("https"),
         };
-        let id = HeaderValue::from_static("00000000000000ab");
-        let told =
-            Told { permit, rules, facts: &facts, request_id: &id, traceparent, received: Version::HTTP_11 };
+        let request_id = b"00000000000000ab";
+        let told = Told { permit, rules, facts: &facts, request_id, traceparent, received: Version::HTTP_11 };
         // Both ways of telling say the same.
         let mut behind = headers.clone();
-        let plain = told.each_behind(headers, |name, value| {
+        let host = headers.get(HOST).map(HeaderValue::as_bytes);
+        let plain = told.each_behind(host, has_field(headers, &TE), |name, value| {
             behind.append(name, HeaderValue::from_bytes(value).unwrap());
         });
         told.insert_into(headers);

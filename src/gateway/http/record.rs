@@ -33,7 +33,8 @@ pub struct RequestRecord {
     began: Instant,
     spoken: Spoken,
     method: Method,
-    target: Option<PathAndQuery>,
+    /// Without the query; `None`: the target holds none.
+    path: Option<Box<str>>,
     permit: Option<Permit>,
     upstream: Option<Rc<HttpUpstream>>,
     status: u16,
@@ -47,9 +48,27 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Begins with the head of `request`.
+    pub fn begin<B>(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, request: &Request<B>) -> Box<Self> {
+        let spoken = match request.version() {
+            http::Version::HTTP_2 => Spoken::Http2,
+            _ => Spoken::Http1,
+        };
+        let path = request.uri().path_and_query().map(|target| target.path().into());
+        let trace = begin_trace(door, client, request.headers());
+        Self::begin_with(door, client, spoken, request.method().clone(), path, trace)
+    }
+
+    /// Begins with what is known of a request.
     ///
     /// Boxed, because it goes from hand to hand until the answer's last byte.
-    pub fn begin<B>(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, request: &Request<B>) -> Box<Self> {
+    pub fn begin_with(
+        door: &Rc<HttpDoor>,
+        client: &Rc<ClientConnection>,
+        spoken: Spoken,
+        method: Method,
+        path: Option<Box<str>>,
+        trace: Option<Box<Trace>>,
+    ) -> Box<Self> {
         client.watch.request_began();
         Box::new(Self {
             door: Rc::clone(door),
@@ -58,19 +77,16 @@ impl RequestRecord {
             id: door.request_ids.next_id(),
             at: door.clock.now(),
             began: Instant::now(),
-            spoken: match request.version() {
-                http::Version::HTTP_2 => Spoken::Http2,
-                _ => Spoken::Http1,
-            },
-            method: request.method().clone(),
-            target: request.uri().path_and_query().cloned(),
+            spoken,
+            method,
+            path,
             permit: None,
             upstream: None,
             status: 0,
             reason: None,
             recognised: None,
             response_bytes: 0,
-            trace: begin_trace(door, client, request.headers()),
+            trace,
         })
     }
 
@@ -105,8 +121,8 @@ impl RequestRecord {
         if let Some(method) = method {
             self.method = method;
         }
-        if target.is_some() {
-            self.target = target;
+        if let Some(target) = target {
+            self.path = Some(target.path().into());
         }
     }
 
@@ -134,9 +150,9 @@ impl RequestRecord {
         self.permit.insert(permit)
     }
 
-    /// The request's credential was judged, for it or against it.
-    pub fn judged(&mut self) {
-        self.door.metrics.decided(self.began.elapsed());
+    /// The request's credential was judged by `now`, for it or against it.
+    pub fn judged(&mut self, now: Instant) {
+        self.door.metrics.decided(now.duration_since(self.began));
         if let Some(trace) = &mut self.trace {
             trace.decided();
         }
@@ -245,7 +261,7 @@ impl Drop for RequestRecord {
             request_id: self.id,
             client_ip: self.client_ip,
             method: self.method.as_str(),
-            target: self.target.as_ref().map_or("", PathAndQuery::path),
+            target: self.path.as_deref().unwrap_or_default(),
             status: self.status,
             reason: self.reason,
             customer: permit.map(Permit::customer),

@@ -242,7 +242,7 @@ fn handle_request(
         let credential = authorization.credential();
         let attempt = Attempt { credential, service: Service::Api, client_ip };
         let decision = door.authenticator.authenticate(attempt).await;
-        record.judged();
+        record.judged(Instant::now());
         match decision {
             // Boxed: its state is large, and needed only while an upstream is asked.
             Decision::Allow(permit) => {

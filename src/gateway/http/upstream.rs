@@ -115,12 +115,11 @@ impl HttpUpstream {
     }
 
     /// Sends what is `unsent` and what is `told` beside it, and waits for the head of the answer. The permit in it is the
-    /// leave to do so (invariant 1): there is no other way to an upstream, and only `auth` makes permits.
+    /// leave to do so (invariant 1): without one there is no way to an upstream, and only `auth` makes permits.
     ///
-    /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
-    /// and a server to which none comes about by another server, once. A request that a server says it did nothing
-    /// with (HTTP/2) goes to it again, once, on another connection; nothing else is ever sent twice (S73). Dropping the
-    /// future closes the connection or resets the stream that it uses (S72).
+    /// A request is tried at servers as [`Self::ask`] says. One that a server says it did nothing with (HTTP/2) goes to it
+    /// again, once, on another connection. Dropping the future closes the connection or resets the stream that it uses
+    /// (S72).
     ///
     /// Counts in `waited` what of the time was spent on connecting and on waiting for the answer.
     pub async fn send(
@@ -130,41 +129,56 @@ impl HttpUpstream {
         progress: Option<Rc<SendProgress>>,
         waited: &mut Waited,
     ) -> Result<Response<UpstreamBody>, Fault> {
+        let exchange = async |connection, total_due, waited: &mut Waited| {
+            if matches!(connection, Connection::Http1(_)) {
+                end_of_turn().await;
+            }
+            let asking = Asking { progress: progress.as_ref(), began: Instant::now(), total_due };
+            let outcome = match connection {
+                Connection::Http1(connection) => connection.exchange(self, told, unsent, asking).await,
+                Connection::Http2(place) => Box::pin(place.exchange(self, told, unsent, asking)).await,
+            };
+            waited.count(asking.began);
+            outcome
+        };
+        self.ask(ServerPool::take_kept, ServerPool::connect, exchange, waited).await
+    }
+
+    /// Asks a server: on a connection that it takes or, where there is none, connects, by `exchange`, which is also told
+    /// until when all must be over.
+    ///
+    /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
+    /// and a server to which none comes about by another server, once; nothing else is ever sent twice (S73), but for
+    /// what a server says it did nothing with.
+    async fn ask<C, T>(
+        &self,
+        take_kept: impl Fn(&Rc<ServerPool>) -> Option<C>,
+        connect: impl AsyncFn(&Rc<ServerPool>) -> Result<C, Fault>,
+        mut exchange: impl AsyncFnMut(C, Option<Instant>, &mut Waited) -> Outcome<T>,
+        waited: &mut Waited,
+    ) -> Result<T, Fault> {
         let total_due = self.total_due();
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let mut second = Some(());
         loop {
-            let kept = pool.take_kept();
+            let kept = take_kept(pool);
             let origin = if kept.is_some() { Origin::Kept } else { Origin::Fresh };
             let connection = if let Some(kept) = kept {
                 Ok(kept)
             } else {
                 let began = Instant::now();
                 // Boxed, so that the many requests that find one have no room to keep for it.
-                let connection = Box::pin(pool.connect()).await;
+                let connection = Box::pin(connect(pool)).await;
                 waited.count(began);
                 connection
             };
             let fault = match connection {
                 Err(fault) => fault,
                 Ok(connection) => {
-                    if matches!(connection, Connection::Http1(_)) {
-                        end_of_turn().await;
-                    }
-                    let asking = Asking { progress: progress.as_ref(), began: Instant::now(), total_due };
-                    let outcome = match connection {
-                        Connection::Http1(connection) => {
-                            connection.exchange(self, told, unsent, asking).await
-                        }
-                        Connection::Http2(place) => {
-                            Box::pin(place.exchange(self, told, unsent, asking)).await
-                        }
-                    };
-                    waited.count(asking.began);
-                    match outcome {
-                        Outcome::Answered(response) => {
+                    match exchange(connection, total_due, waited).await {
+                        Outcome::Answered(answer) => {
                             pool.note_head();
-                            return Ok(response);
+                            return Ok(answer);
                         }
                         Outcome::Failed(fault) => {
                             if is_servers(fault, total_due) {

@@ -45,10 +45,10 @@ impl Waited {
     }
 }
 
-/// How an exchange began.
-pub enum Outcome {
+/// How an exchange began; `T` is what came of an answer.
+pub enum Outcome<T = Response<UpstreamBody>> {
     /// The answer's head is here.
-    Answered(Response<UpstreamBody>),
+    Answered(T),
     /// The server switched protocols, as it was asked to.
     Switched(Box<Switched>),
     /// It failed; perhaps a part of the request was sent.

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
@@ -251,7 +251,8 @@ pub fn write_head<B: Body>(out: &mut Vec<u8>, request: &Request<B>, told: &Told<
     let beginning = out.len();
     write_fields(out, request.headers());
     let put = |name: &HeaderName, value: &[u8]| write_field(out, name.as_str(), value);
-    if told.each_behind(request.headers(), put).is_none() {
+    let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    if told.each_behind(host, has_field(request.headers(), &TE), put).is_none() {
         let mut headers = request.headers().clone();
         told.insert_into(&mut headers);
         out.truncate(beginning);
