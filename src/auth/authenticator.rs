@@ -188,25 +188,34 @@ impl Authenticator {
 
     /// Judges one attempt. For an API key or session it never waits.
     pub async fn authenticate(&self, attempt: Attempt<'_>) -> Decision {
-        if self.index_age() == IndexAge::TooOld {
-            return Decision::Deny(STALE);
-        }
         let Attempt { credential, service, client_ip } = attempt;
-        let decision = match credential {
-            Credential::ApiKey(key) => {
-                let decision = self.authenticate_key(key, service, client_ip);
-                decision.map_err(|denial| self.count_failure(denial, client_ip))
-            }
+        let judged = match credential {
+            Credential::ApiKey(key) => return self.authenticate_key(key, service, client_ip),
+            _ if self.index_age() == IndexAge::TooOld => return Decision::Deny(STALE),
             Credential::Session(key) => {
-                let decision = self.authenticate_session(key, service, client_ip);
-                decision.map_err(|denial| self.count_failure(denial, client_ip))
+                let judged = self.authenticate_session(key, service, client_ip);
+                judged.map_err(|denial| self.count_failure(denial, client_ip))
             }
             Credential::Password { user, password } => {
                 // Boxed, so that a key, which never waits, has no room to keep for it.
                 Box::pin(self.authenticate_password(user, password, service, client_ip)).await
             }
         };
-        match decision.and_then(|permit| self.take_from_quotas(permit)) {
+        self.decide(judged, service)
+    }
+
+    /// Judges an attempt with an API key, at once.
+    pub fn authenticate_key(&self, key: PresentedKey<'_>, service: Service, client_ip: ClientIp) -> Decision {
+        if self.index_age() == IndexAge::TooOld {
+            return Decision::Deny(STALE);
+        }
+        let judged = self.judge_presented(key, service, client_ip);
+        self.decide(judged.map_err(|denial| self.count_failure(denial, client_ip)), service)
+    }
+
+    /// Takes who was let in from quotas, and counts the use.
+    fn decide(&self, judged: Result<Permit, Denial>, service: Service) -> Decision {
+        match judged.and_then(|permit| self.take_from_quotas(permit)) {
             Ok(permit) => {
                 self.usage.count_admission(&permit);
                 Decision::Allow(permit)
@@ -292,7 +301,7 @@ impl Authenticator {
         self.live_sessions.count_of(whose)
     }
 
-    fn authenticate_key(
+    fn judge_presented(
         &self,
         PresentedKey(text): PresentedKey<'_>,
         service: Service,

@@ -17,6 +17,7 @@ mod denial;
 mod door_body;
 mod doorway;
 mod drive;
+mod fast_path;
 mod forward;
 mod forward_auth;
 mod headers;

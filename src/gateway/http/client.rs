@@ -4,14 +4,17 @@
 //! is the configuration's matter, how a chain is read `net::client_ip`'s.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::header::GetAll;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::deadlines::ConnectionWatch;
 use super::denial::Fault;
+use super::door_body::DoorBody;
 use super::headers::{ForwardedFacts, X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use super::upgrade::Tunnels;
 use crate::model::{ClientIp, TrustedProxies};
@@ -27,7 +30,6 @@ pub enum Transport {
 }
 
 /// One client's connection.
-#[derive(Debug)]
 pub struct ClientConnection {
     /// Who holds the other end.
     peer: ClientIp,
@@ -43,6 +45,8 @@ pub struct ClientConnection {
     pub drain: Drain,
     /// What became of upgraded requests.
     pub tunnels: Tunnels,
+    /// The answer to the request that comes next, which was asked for already.
+    carried: Cell<Option<Box<Response<DoorBody>>>>,
 }
 
 /// From whom a request is.
@@ -52,6 +56,12 @@ pub struct Origin {
     pub client_ip: ClientIp,
     /// What the upstream is told about it.
     pub forwarded: ForwardedFacts,
+}
+
+impl fmt::Debug for ClientConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConnection").field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 impl ClientConnection {
@@ -75,8 +85,31 @@ impl ClientConnection {
                 forwarded_proto: HeaderValue::from_static(proto),
             },
         };
-        let tunnels = Tunnels::default();
-        Rc::new(Self { peer: ClientIp::new(peer), source, direct, transport, watch, drain, tunnels })
+        Rc::new(Self {
+            peer: ClientIp::new(peer),
+            source,
+            direct,
+            transport,
+            watch,
+            drain,
+            tunnels: Tunnels::default(),
+            carried: Cell::default(),
+        })
+    }
+
+    /// Keeps the answer to a request that hyper will read once more.
+    pub fn carry(&self, answer: Response<DoorBody>) {
+        self.carried.set(Some(Box::new(answer)));
+    }
+
+    /// Takes out the answer to the request that hyper has just read, if there is one already.
+    pub fn take_carried(&self) -> Option<Response<DoorBody>> {
+        self.carried.take().map(|answer| *answer)
+    }
+
+    /// From whom its requests are, if nobody else is believed.
+    pub const fn direct(&self) -> &Origin {
+        &self.direct
     }
 
     /// The proxy or balancer from which we have it that a request is `client`'s; `None`: the client is the peer.

@@ -31,7 +31,7 @@ pub fn join_cookie_crumbs(headers: &mut HeaderMap) {
 /// Takes fields that would set the product's cookies out of an answer.
 pub fn strip_own_set_cookies(headers: &mut HeaderMap) {
     if has_field(headers, &SET_COOKIE) {
-        replace_values(headers, &SET_COOKIE, |field| (!sets_own(&field)).then_some(field));
+        replace_values(headers, &SET_COOKIE, |field| (!sets_own(field.as_bytes())).then_some(field));
     }
 }
 
@@ -48,16 +48,22 @@ fn replace_values(
     }
 }
 
-fn sets_own(field: &HeaderValue) -> bool {
-    is_own_cookie(name_of(field.as_bytes()))
+/// Does the value of a `Set-Cookie` set one of the product's cookies?
+pub fn sets_own(value: &[u8]) -> bool {
+    is_own_cookie(name_of(value))
+}
+
+/// Is one of the product's cookies in the value of a `Cookie`?
+pub fn holds_own(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b';').any(|pair| is_own_cookie(name_of(pair)))
 }
 
 /// A `Cookie` field without the product's pairs; `None`: nothing is left of it.
 fn without_own(field: HeaderValue) -> Option<HeaderValue> {
-    let pairs = || field.as_bytes().split(|byte| *byte == b';');
-    if !pairs().any(|pair| is_own_cookie(name_of(pair))) {
+    if !holds_own(field.as_bytes()) {
         return Some(field);
     }
+    let pairs = || field.as_bytes().split(|byte| *byte == b';');
     let others: Vec<&[u8]> =
         pairs().filter(|pair| !is_own_cookie(name_of(pair))).map(<[u8]>::trim_ascii).collect();
     // Parts of a value are a value; were they none, the field would go rather than pass.

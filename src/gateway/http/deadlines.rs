@@ -263,6 +263,8 @@ impl ConnectionWatch {
 #[derive(Debug)]
 pub struct WatchedIo<S> {
     read_ahead: Bytes,
+    /// So many bytes of these are of a request that has begun already.
+    of_begun: usize,
     stream: S,
     watch: Rc<ConnectionWatch>,
 }
@@ -270,7 +272,7 @@ pub struct WatchedIo<S> {
 impl<S> WatchedIo<S> {
     /// `read_ahead` was already read from `stream`, and comes first.
     pub const fn new(stream: S, read_ahead: Bytes, watch: Rc<ConnectionWatch>) -> Self {
-        Self { read_ahead, stream, watch }
+        Self { read_ahead, of_begun: 0, stream, watch }
     }
 }
 
@@ -282,6 +284,12 @@ impl<S: AsyncRead + Unpin> WatchedIo<S> {
         } else if !bytes.is_empty() {
             self.read_ahead = [bytes, std::mem::take(&mut self.read_ahead)].concat().into();
         }
+    }
+
+    /// Puts the whole head of a request that is being answered back in front, to be read once more.
+    pub fn put_back_begun(&mut self, head: Bytes) {
+        self.of_begun = head.len();
+        self.put_back(head);
     }
 
     /// Waits until there is something to read, or an end, with no buffer meanwhile.
@@ -308,7 +316,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
         if self.read_ahead.has_remaining() {
             let count = self.read_ahead.remaining().min(buf.remaining());
             let read_ahead = self.read_ahead.split_to(count);
-            self.watch.bytes_came(&read_ahead);
+            let (_, new) = read_ahead.split_at(self.of_begun.min(count));
+            if !new.is_empty() {
+                self.watch.bytes_came(new);
+            }
+            self.of_begun = self.of_begun.saturating_sub(count);
             buf.put_slice(&read_ahead);
             return Poll::Ready(Ok(()));
         }

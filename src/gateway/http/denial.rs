@@ -306,13 +306,23 @@ pub fn render_fault(fault: Fault, request_id: RequestId) -> Response<Bytes> {
 /// Tells a key's client what it has left (draft-ietf-httpapi-ratelimit-headers-03 §3), in place of what an upstream
 /// may have said of a limit of its own.
 pub fn put_quota(headers: &mut HeaderMap, quota: Quota) {
-    for (name, value) in [
-        (RATELIMIT_LIMIT, quota.limit),
-        (RATELIMIT_REMAINING, quota.remaining),
-        (RATELIMIT_RESET, quota.reset_seconds),
-    ] {
+    each_of_quota(quota, |name, value| {
         headers.insert(name, HeaderValue::from(value));
-    }
+    });
+}
+
+/// Calls `put` with each field that tells of `quota`.
+pub fn each_of_quota(quota: Quota, mut put: impl FnMut(HeaderName, u32)) {
+    put(RATELIMIT_LIMIT, quota.limit);
+    put(RATELIMIT_REMAINING, quota.remaining);
+    put(RATELIMIT_RESET, quota.reset_seconds);
+}
+
+/// Is `name`, in any case, one of those fields?
+pub fn is_of_quota(name: &[u8]) -> bool {
+    [RATELIMIT_LIMIT, RATELIMIT_REMAINING, RATELIMIT_RESET]
+        .iter()
+        .any(|field| name.eq_ignore_ascii_case(field.as_str().as_bytes()))
 }
 
 #[cfg(test)]

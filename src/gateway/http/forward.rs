@@ -195,7 +195,7 @@ fn count_hop(method: &Method, headers: &mut HeaderMap) {
 }
 
 /// Makes the upstream's answer, which the request waited for, the client's.
-fn pass_back(
+pub fn pass_back(
     response: Response<UpstreamBody>,
     id: HeaderValue,
     mut record: Box<RequestRecord>,

@@ -85,6 +85,11 @@ impl IdentityRules {
         Self { names, set, spelled, has_collisions }
     }
 
+    /// Is one field meant twice, so that of two the last meaning counts?
+    pub const fn have_collisions(&self) -> bool {
+        self.has_collisions
+    }
+
     /// Must `name`, in lower case, not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any
     /// mark, for `-`; so every spelling that could be read as one of the fields is meant (S12).
     pub fn forbids(&self, name: &str) -> bool {
@@ -213,14 +218,20 @@ impl Told<'_> {
         &self,
         host: Option<&[u8]>,
         has_te: bool,
-        mut put: impl FnMut(&HeaderName, &[u8]),
+        put: impl FnMut(&HeaderName, &[u8]),
     ) -> Option<()> {
-        if self.rules.has_collisions {
-            return None;
-        }
+        (!self.rules.has_collisions).then(|| self.each_behind_unsorted(host, has_te, put))
+    }
+
+    /// The same whatever the rules are: for those without collisions.
+    pub fn each_behind_unsorted(
+        &self,
+        host: Option<&[u8]>,
+        has_te: bool,
+        mut put: impl FnMut(&HeaderName, &[u8]),
+    ) {
         self.each_of_ours(host, has_te, &mut put);
         self.rules.set.0.iter().for_each(|(name, value)| put(name, value.as_bytes()));
-        Some(())
     }
 
     /// The same, and where a field is meant twice, the last meaning counts.
@@ -290,7 +301,8 @@ pub fn append_via(headers: &mut HeaderMap, received: Version) {
     headers.append(VIA, via(received));
 }
 
-fn via(received: Version) -> HeaderValue {
+/// What this gateway adds to `Via`.
+pub fn via(received: Version) -> HeaderValue {
     const HTTP_10: HeaderValue = HeaderValue::from_static("1.0 latchkey");
     const HTTP_11: HeaderValue = HeaderValue::from_static("1.1 latchkey");
     const HTTP_2: HeaderValue = HeaderValue::from_static("2.0 latchkey");

@@ -95,6 +95,11 @@ impl RequestRecord {
         self.id
     }
 
+    /// When it came.
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// The request's name as the value of `X-Request-Id`.
     pub fn id_value(&self) -> HeaderValue {
         // Hexadecimal digits are always a header's value.

@@ -1,6 +1,6 @@
 //! A client's connection from its beginning to its last byte: its deadlines, its requests, its end.
 //!
-//! hyper reads and writes the protocol. What is decided about a request stands in [`handle_request`] and below it.
+//! The fast path and hyper read and write the protocol. What is decided about a request stands in [`handle_request`] and below it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -30,6 +31,7 @@ use super::denial::{Fault, put_quota, render_fault};
 use super::door_body::DoorBody;
 use super::doorway::HttpDoorway;
 use super::drive::{Driven, drive};
+use super::fast_path::{FastPath, Left};
 use super::forward::{discard, forward_request};
 use super::forward_auth::answer_asker;
 use super::headers::X_REQUEST_ID;
@@ -141,21 +143,32 @@ fn say_if_last(
     answer
 }
 
-/// Serves HTTP/1 until the connection comes to its end, of which it answers what is left, or is cut off. While it
-/// rests, hyper's part of it, and with it some 16 KiB of buffers, is gone.
+/// Serves HTTP/1 until the connection comes to its end, of which it answers what hyper has left, or is cut off: on the
+/// fast path as long as that can, and by hyper from then on until the connection rests. While it does, both are gone, and
+/// with them their buffers.
 async fn serve_http1<S, V>(
     mut io: WatchedIo<S>,
     mut service: V,
     builder: &http1::Builder,
-    client: &ClientConnection,
+    client: &Rc<ClientConnection>,
     doorway: &HttpDoorway,
 ) -> Option<http1::Parts<TokioIo<WatchedIo<S>>, V>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     V: HttpService<Incoming, ResBody = DoorBody, Error = Infallible>,
 {
-    let ClientConnection { watch, drain, .. } = client;
+    let ClientConnection { watch, drain, .. } = &**client;
     loop {
+        let path = Box::pin(FastPath::new(&mut io, client, doorway));
+        let rests = match drive(path, watch, drain, doorway).await {
+            Driven::Ended(path) if path.left() == Some(Left::ForHyper) => false,
+            Driven::Ended(_) | Driven::CutOff => return None,
+            Driven::Rests(_) => true,
+        };
+        if rests {
+            rest(&mut io, watch, drain).await;
+            continue;
+        }
         let connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
         match drive(connection, watch, drain, doorway).await {
             Driven::Ended(connection) => return Some(Pin::into_inner(connection).into_parts()),
@@ -164,14 +177,18 @@ where
                 let left = Pin::into_inner(connection).into_parts();
                 (io, service) = (left.io.into_inner(), left.service);
                 io.put_back(left.read_buf);
-                // Whatever it is, the next round sees to it.
-                tokio::select! {
-                    () = io.readable() => {}
-                    () = sleep_until(watch.due().unwrap_or_else(Instant::now)) => {}
-                    () = drain.begun() => {}
-                }
+                rest(&mut io, watch, drain).await;
             }
         }
+    }
+}
+
+/// Waits for whatever comes, which the next round sees to.
+async fn rest<S: AsyncRead + Unpin>(io: &mut WatchedIo<S>, watch: &ConnectionWatch, drain: &Drain) {
+    tokio::select! {
+        () = io.readable() => {}
+        () = sleep_until(watch.due().unwrap_or_else(Instant::now)) => {}
+        () = drain.begun() => {}
     }
 }
 
@@ -216,6 +233,9 @@ fn handle_request(
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<DoorBody>, Infallible>> {
     async move {
+        if let Some(answer) = client.take_carried() {
+            return Ok(answer);
+        }
         let mut record = RequestRecord::begin(&door, &client, &request);
         let routes = match &door.purpose {
             Purpose::Forward(routes) => routes,
@@ -323,9 +343,13 @@ impl HttpDoor {
 
 /// The gateway's own answer.
 pub fn render_refusal(fault: Fault, mut record: Box<RequestRecord>) -> Response<DoorBody> {
+    refusal(fault, &mut record).map(|body| DoorBody::own(body, record))
+}
+
+/// The gateway's own answer as it is sent, noted in `record`.
+pub fn refusal(fault: Fault, record: &mut RequestRecord) -> Response<Bytes> {
     record.refused(fault);
-    let id = record.id_value();
-    let mut response = render_fault(fault, record.id()).map(|body| DoorBody::own(body, record));
-    response.headers_mut().insert(X_REQUEST_ID, id);
+    let mut response = render_fault(fault, record.id());
+    response.headers_mut().insert(X_REQUEST_ID, record.id_value());
     response
 }

@@ -11,6 +11,8 @@ mod http1_answer;
 mod http1_body;
 mod http1_connection;
 mod http1_exchange;
+mod http1_plain;
+mod http1_plain_answer;
 mod http1_upload;
 mod http2_connection;
 mod http2_exchange;
@@ -32,6 +34,8 @@ use self::exchange::{Asking, Outcome, Unsent};
 pub use self::health_check::health_checks;
 pub use self::http1_answer::{AnswerHead, Framing, HeadReader, UnreadableHead};
 pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
+pub use self::http1_plain::Came;
+pub use self::http1_plain_answer::OurWord;
 pub use self::http1_upload::{UploadFraming, write_head};
 pub use self::http2_head::http2_head;
 pub use self::server_pool::InFlight;
@@ -42,7 +46,7 @@ use super::request_body::{RequestBody, SendProgress};
 use super::upgrade::Answer;
 use crate::config::Limits;
 use crate::net::turn::end_of_turn;
-use crate::net::upstream::{Draws, UpstreamServers};
+use crate::net::upstream::{Draws, HttpVersion, ServerState, UpstreamServers};
 use crate::telemetry::UpstreamTimer;
 
 /// One upstream with its connections, for one thread.
@@ -55,6 +59,7 @@ pub struct HttpUpstream {
     pools: Box<[Rc<ServerPool>]>,
     draws: Draws,
     timer: UpstreamTimer,
+    takes_plain: bool,
 }
 
 /// Where a connection came from, and with it who is to blame if it turns out closed.
@@ -73,10 +78,13 @@ impl HttpUpstream {
         limits: Arc<Limits>,
         seed: u64,
     ) -> Rc<Self> {
+        let identity = IdentityRules::new(config.identity_headers.clone(), config.set_headers.clone());
+        let is_http1 = |state: &Arc<ServerState>| state.target().settled_version() == Some(HttpVersion::Http1);
         Rc::new(Self {
+            takes_plain: servers.all().iter().all(is_http1) && !identity.have_collisions(),
             pools: servers.all().iter().map(|state| ServerPool::new(servers, state, &limits)).collect(),
             servers: Arc::clone(servers),
-            identity: IdentityRules::new(config.identity_headers.clone(), config.set_headers.clone()),
+            identity,
             limits,
             draws: Draws::new(seed),
             timer: servers.timer(),

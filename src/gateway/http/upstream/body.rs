@@ -45,10 +45,8 @@ pub enum Source {
 
 /// May a body of this kind be silent for long? Events come when they come, and so do the messages of gRPC streams,
 /// whose deadlines are the client's (`grpc-timeout`).
-fn is_of_events(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes().starts_with(b"text/event-stream") || kind.as_bytes().starts_with(b"application/grpc")
-    })
+pub fn is_of_events(content_type: &[u8]) -> bool {
+    content_type.starts_with(b"text/event-stream") || content_type.starts_with(b"application/grpc")
 }
 
 impl UpstreamBody {
@@ -60,11 +58,12 @@ impl UpstreamBody {
         total_due: Option<Instant>,
     ) -> Self {
         let idle = Duration::from_secs(upstream.limits().http_body_idle_seconds.into());
+        let is_of_events = headers.get(CONTENT_TYPE).is_some_and(|kind| is_of_events(kind.as_bytes()));
         Self {
             source,
             upstream: Rc::clone(upstream),
             timer: None,
-            idle_limit: (!is_of_events(headers)).then_some(idle),
+            idle_limit: (!is_of_events).then_some(idle),
             total_due,
             ended: false,
         }

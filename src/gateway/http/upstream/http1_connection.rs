@@ -12,14 +12,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
-use super::http1_answer::{AnswerHead, HeadReader};
+use super::http1_answer::{AnswerHead, Framing, HeadReader};
 use super::http1_body::{BodyDecoder, Decoded};
 use super::http1_upload::{Upload, UploadError};
 use super::server_pool::{InFlight, ServerPool};
@@ -185,10 +185,29 @@ impl UpstreamConnection {
         }
     }
 
-    /// The body behind `head` comes next.
-    pub fn expect_body(&mut self, head: &AnswerHead) {
-        self.answer = BodyDecoder::new(head.framing);
-        self.keeps_alive &= head.keeps_alive;
+    /// A body that is framed so comes next.
+    pub const fn expect_framed(&mut self, framing: Framing) {
+        self.answer = BodyDecoder::new(framing);
+    }
+
+    /// Another request may follow only if `keeps_alive`.
+    pub const fn keep_if(&mut self, keeps_alive: bool) {
+        self.keeps_alive &= keeps_alive;
+    }
+
+    /// What requests are written to.
+    pub const fn stream(&mut self) -> &mut UpstreamStream {
+        &mut self.stream
+    }
+
+    /// What came and was not taken.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Takes so many bytes of what came.
+    pub fn skip(&mut self, bytes: usize) {
+        self.received.advance(bytes);
     }
 
     /// The next part of the answer's body; none: it has ended.
@@ -223,7 +242,7 @@ impl UpstreamConnection {
     }
 
     /// Reads once; 0: the server has ended.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.received.capacity() - self.received.len() < self.read_bytes / 2 {
             self.received.reserve(self.read_bytes);
         }

@@ -25,10 +25,13 @@ enum Switch {
     Asked,
 }
 
-/// What came instead of an answer's head, or the head.
-enum Waited {
+/// The head of an answer, or what came instead.
+pub enum HeadWait {
+    /// It is here.
     Head(AnswerHead),
+    /// Nothing of the request was sent.
     NothingSent,
+    /// None comes.
     Failed(Fault),
 }
 
@@ -71,8 +74,8 @@ impl UpstreamConnection {
         let method = request.method().clone();
         self.begin(request, told);
         let wait = AnswerWait::new(upstream, asking);
-        match wait_for_head(&mut self, &method, &wait).await {
-            Waited::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+        match self.wait_for_head(&method, &wait).await {
+            HeadWait::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
                 match (switch, self.into_parts()) {
                     (Switch::Asked, (stream, read_ahead, Some(in_flight))) => {
                         let head = head.parts;
@@ -81,53 +84,59 @@ impl UpstreamConnection {
                     _ => Outcome::Failed(Fault::UpstreamUpgraded),
                 }
             }
-            Waited::Head(head) => {
-                self.expect_body(&head);
-                let head = head.parts;
-                let body =
-                    UpstreamBody::new(Source::Http1(Some(self)), upstream, &head.headers, asking.total_due);
-                Outcome::Answered(Response::from_parts(head, body))
-            }
-            Waited::NothingSent => {
+            HeadWait::Head(head) => Outcome::Answered(self.answered(head, upstream, asking.total_due)),
+            HeadWait::NothingSent => {
                 *unsent = self.take_unsent();
                 Outcome::NothingSent
             }
-            Waited::Failed(fault) => Outcome::Failed(fault),
+            HeadWait::Failed(fault) => Outcome::Failed(fault),
         }
     }
-}
 
-/// Sends what was begun on `connection`, a request of `method`, and waits for the head of its final answer, or of the
-/// one that switches protocols.
-async fn wait_for_head(
-    connection: &mut UpstreamConnection,
-    method: &Method,
-    wait: &AnswerWait<'_>,
-) -> Waited {
-    let mut timer = wait.timer(connection.timer.take());
-    let waited = std::future::poll_fn(|cx| {
-        loop {
-            match connection.poll_send(cx) {
-                Sent::SoFar => {}
-                Sent::Nothing => return Poll::Ready(Waited::NothingSent),
-                Sent::ClientFailed(fault) => return Poll::Ready(Waited::Failed(fault)),
+    /// The answer with this `head`, whose body comes over this connection.
+    pub fn answered(
+        mut self: Box<Self>,
+        head: AnswerHead,
+        upstream: &Rc<HttpUpstream>,
+        total_due: Option<Instant>,
+    ) -> Response<UpstreamBody> {
+        self.keep_if(head.keeps_alive);
+        self.expect_framed(head.framing);
+        let body = UpstreamBody::new(Source::Http1(Some(self)), upstream, &head.parts.headers, total_due);
+        Response::from_parts(head.parts, body)
+    }
+
+    /// Sends what was begun, a request of `method`, and waits for the head of its final answer, or of the one that
+    /// switches protocols.
+    pub async fn wait_for_head(&mut self, method: &Method, wait: &AnswerWait<'_>) -> HeadWait {
+        let mut timer = wait.timer(self.timer.take());
+        let waited = std::future::poll_fn(|cx| {
+            loop {
+                match self.poll_send(cx) {
+                    Sent::SoFar => {}
+                    Sent::Nothing => return Poll::Ready(HeadWait::NothingSent),
+                    Sent::ClientFailed(fault) => return Poll::Ready(HeadWait::Failed(fault)),
+                }
+                match self.poll_head(method, cx) {
+                    Poll::Ready(Ok(head)) if head.parts.status == StatusCode::CONTINUE => wait.open_gate(),
+                    // Others inform of what a client of ours is not told (RFC 9110 §15.2 lets a proxy keep some to
+                    // itself).
+                    Poll::Ready(Ok(head)) if is_information(head.parts.status) => {}
+                    Poll::Ready(head) => {
+                        return Poll::Ready(head.map_or_else(HeadWait::Failed, HeadWait::Head));
+                    }
+                    Poll::Pending => match wait.look(timer.as_mut(), cx) {
+                        Look::Wait => return Poll::Pending,
+                        Look::Again => {}
+                        Look::Over(fault) => return Poll::Ready(HeadWait::Failed(fault)),
+                    },
+                }
             }
-            match connection.poll_head(method, cx) {
-                Poll::Ready(Ok(head)) if head.parts.status == StatusCode::CONTINUE => wait.open_gate(),
-                // Others inform of what a client of ours is not told (RFC 9110 §15.2 lets a proxy keep some to itself).
-                Poll::Ready(Ok(head)) if is_information(head.parts.status) => {}
-                Poll::Ready(head) => return Poll::Ready(head.map_or_else(Waited::Failed, Waited::Head)),
-                Poll::Pending => match wait.look(timer.as_mut(), cx) {
-                    Look::Wait => return Poll::Pending,
-                    Look::Again => {}
-                    Look::Over(fault) => return Poll::Ready(Waited::Failed(fault)),
-                },
-            }
-        }
-    })
-    .await;
-    connection.timer = Some(timer);
-    waited
+        })
+        .await;
+        self.timer = Some(timer);
+        waited
+    }
 }
 
 fn is_information(status: StatusCode) -> bool {

@@ -97,12 +97,17 @@ impl ServerPool {
         if let Some(place) = self.http2.take(|| InFlight::new(self)) {
             return Some(Connection::Http2(place));
         }
+        self.take_idle().map(Connection::Http1)
+    }
+
+    /// The connection of HTTP/1.1 used last that is still open and young enough.
+    pub fn take_idle(self: &Rc<Self>) -> Option<Box<UpstreamConnection>> {
         let idle_limit = self.idle_limit();
         loop {
             let mut kept = self.idle.borrow_mut().pop_back()?;
             if kept.idle_for() < idle_limit {
                 kept.take_up(InFlight::new(self));
-                return Some(Connection::Http1(kept));
+                return Some(kept);
             }
         }
     }
@@ -129,7 +134,7 @@ impl ServerPool {
         }
     }
 
-    /// A new connection that speaks HTTP/1.1, whatever others do, and carries one request only. Where none comes about,
+    /// A new connection that speaks HTTP/1.1, whatever others do. Where none comes about,
     /// that counts against the server.
     pub async fn connect_http1(self: &Rc<Self>) -> Result<Box<UpstreamConnection>, Fault> {
         let in_flight = InFlight::new(self);

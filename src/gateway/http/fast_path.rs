@@ -1,0 +1,467 @@
+//! The fast path: plain requests of HTTP/1.1, from the bytes that come to the bytes that go, with no map of fields between.
+//!
+//! A request is plain if it came as a whole, with nothing behind it, has no body, a key as its credential, and nothing
+//! in its head that a proxy has to translate (`request_head`): nearly all that an API's clients ask. Whatever else comes
+//! on a connection, its bytes go to hyper, untouched and before anything was decided, and the connection stays there until
+//! it rests. Decision, telling, choice of a server, deadlines and records are the same for both; and where a plain
+//! request gets another answer than a plain one, hyper reads the request once more, and finds the answer waiting.
+//!
+//! Driven by `server`.
+
+mod request_head;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Buf, Bytes};
+use http::{Response, Version};
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+pub use self::request_head::{ComposedRequest, PlainRequest, no_fields};
+use super::authorization::{Authorization, parse_credential};
+use super::client::{ClientConnection, Transport};
+use super::deadlines::{Spoken, WatchedIo};
+use super::denial::{Fault, put_quota};
+use super::door_body::DoorBody;
+use super::doorway::HttpDoorway;
+use super::drive::Drainable;
+use super::forward::pass_back;
+use super::headers::Told;
+use super::record::RequestRecord;
+use super::server::refusal;
+use super::upstream::{Came, HttpUpstream, OurWord, Waited};
+use super::{HttpDoor, Purpose};
+use crate::auth::{Decision, Quota};
+use crate::config::PlaintextCredentials;
+use crate::model::{Service, Timestamp};
+
+/// What is read at once. A head that fills it is not taken.
+const READ_BYTES: usize = 4 * 1024;
+/// What a client may send while it waits for an answer, before nothing more is read of it.
+const EARLY_BYTES: usize = 16 * 1024;
+/// What is read of that at once.
+const EARLY_AT_ONCE: usize = 512;
+/// The room for answers that a busy connection keeps.
+const KEPT_BYTES: usize = 16 * 1024;
+
+/// Why the fast path is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// What comes next is hyper's.
+    ForHyper,
+    /// The connection has come to its end.
+    Ended,
+}
+
+/// A client's connection on the fast path.
+pub struct FastPath<'c> {
+    served: Pin<Box<dyn Future<Output = Left> + 'c>>,
+    ends: Rc<Cell<bool>>,
+    left: Option<Left>,
+}
+
+impl<'c> FastPath<'c> {
+    /// Serves the plain requests that come over `io`.
+    pub fn new<S: AsyncRead + AsyncWrite + Unpin>(
+        io: &'c mut WatchedIo<S>,
+        client: &'c Rc<ClientConnection>,
+        doorway: &'c HttpDoorway,
+    ) -> Self {
+        let ends = Rc::new(Cell::new(false));
+        let lane = Lane {
+            io,
+            client,
+            doorway,
+            ends: Rc::clone(&ends),
+            received: Vec::new(),
+            early: Vec::new(),
+            up: Vec::new(),
+            down: Vec::new(),
+            date: WrittenDate::default(),
+        };
+        Self { served: Box::pin(lane.serve()), ends, left: None }
+    }
+
+    /// Why it was left, once it was.
+    pub const fn left(&self) -> Option<Left> {
+        self.left
+    }
+}
+
+impl Future for FastPath<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.served.as_mut().poll(cx).map(|left| self.left = Some(left))
+    }
+}
+
+impl Drainable for FastPath<'_> {
+    /// HTTP/1 says it by closing.
+    const FAREWELL: Duration = Duration::ZERO;
+    const CAN_REST: bool = true;
+    const LOSES_WHAT_CROSSES: bool = true;
+
+    fn end_gently(self: Pin<&mut Self>) {
+        self.ends.set(true);
+    }
+}
+
+/// What serves one request after the other.
+struct Lane<'c, S> {
+    io: &'c mut WatchedIo<S>,
+    client: &'c Rc<ClientConnection>,
+    doorway: &'c HttpDoorway,
+    /// No further request is taken.
+    ends: Rc<Cell<bool>>,
+    /// The request that is answered.
+    received: Vec<u8>,
+    /// What came behind it.
+    early: Vec<u8>,
+    /// Room for what goes upstream.
+    up: Vec<u8>,
+    /// What goes to the client.
+    down: Vec<u8>,
+    date: WrittenDate,
+}
+
+/// What was decided about what came.
+enum Judged {
+    /// Nothing: it is hyper's.
+    NotPlain,
+    /// It is answered here.
+    Refused(Fault, Box<RequestRecord>),
+    /// It goes upstream.
+    Admitted(Admitted),
+}
+
+/// A request that was let in.
+struct Admitted {
+    request: ComposedRequest,
+    upstream: Rc<HttpUpstream>,
+    quota: Option<Quota>,
+    record: Box<RequestRecord>,
+}
+
+/// Where a connection stands behind an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    /// The client has it.
+    Here,
+    /// hyper will find it.
+    Carried,
+}
+
+/// The connection can carry nothing more: its client is gone, or must see that an answer broke off.
+struct Broken;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
+    async fn serve(mut self) -> Left {
+        loop {
+            if self.received.is_empty() && !matches!(self.read().await, Ok(1..)) {
+                return self.end().await;
+            }
+            let door = self.doorway.present();
+            let answered = match judge(&door, self.client, &self.received, &mut self.up) {
+                Judged::NotPlain => {
+                    self.io.put_back(Bytes::from(self.received));
+                    return Left::ForHyper;
+                }
+                Judged::Refused(fault, record) => self.refuse(fault, record).await,
+                Judged::Admitted(admitted) => self.ask(admitted).await,
+            };
+            match answered {
+                Ok(Answered::Here) if self.is_last() => return self.end().await,
+                Ok(Answered::Here) => {}
+                Ok(Answered::Carried) => {
+                    self.io.put_back(Bytes::from(self.early));
+                    self.io.put_back_begun(Bytes::from(self.received));
+                    return Left::ForHyper;
+                }
+                Err(Broken) => return Left::Ended,
+            }
+            self.received.clear();
+            std::mem::swap(&mut self.received, &mut self.early);
+        }
+    }
+
+    /// Waits for what comes next; 0: nothing does, or is taken.
+    async fn read(&mut self) -> io::Result<usize> {
+        self.received.reserve(READ_BYTES);
+        poll_fn(|cx| {
+            if self.ends.get() {
+                return Poll::Ready(Ok(0));
+            }
+            poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.received)
+        })
+        .await
+    }
+
+    /// Is the answer that is written now the last one?
+    fn is_last(&self) -> bool {
+        self.ends.get() || self.client.watch.answers_last()
+    }
+
+    async fn end(&mut self) -> Left {
+        // Whether the other side hears of it or not, this is the end.
+        let _ = poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx)).await;
+        Left::Ended
+    }
+
+    /// Answers for the gateway.
+    async fn refuse(&mut self, fault: Fault, mut record: Box<RequestRecord>) -> Result<Answered, Broken> {
+        let answer = refusal(fault, &mut record);
+        let is_last = self.is_last();
+        write_answer(&mut self.down, &answer, self.date.at(record.at()), is_last);
+        record.sent(answer.body().len());
+        drop(record);
+        self.write(Bytes::new()).await?;
+        Ok(Answered::Here)
+    }
+
+    /// Passes a request on, and its answer back.
+    async fn ask(&mut self, admitted: Admitted) -> Result<Answered, Broken> {
+        let Admitted { request, upstream, quota, mut record } = admitted;
+        let request_id = record.id().to_ascii();
+        let (ends, watch) = (&self.ends, &self.client.watch);
+        let ours = || OurWord { request_id, quota, is_last: ends.get() || watch.answers_last() };
+        let mut waited = Waited::default();
+        let answer = upstream.send_plain(&request, &mut self.down, ours, &mut waited);
+        let answer = unless_client_goes(self.io, &mut self.early, answer).await.ok_or(Broken)?;
+        self.up = request.into_room();
+        match answer {
+            Ok(Came::Whole { status, body_bytes }) => {
+                record.answered(status);
+                record.passed_on(&waited, Ok(status));
+                record.sent(usize::try_from(body_bytes).unwrap_or(usize::MAX));
+                drop(record);
+                self.write(Bytes::new()).await?;
+                Ok(Answered::Here)
+            }
+            Ok(Came::Begun { status, body }) => {
+                record.answered(status);
+                record.passed_on(&waited, Ok(status));
+                self.pass_body(DoorBody::upstream(body, record)).await?;
+                Ok(Answered::Here)
+            }
+            Ok(Came::Other(response)) => {
+                let id = record.id_value();
+                let mut answer = pass_back(response, id, record, &waited);
+                if let Some(quota) = quota {
+                    put_quota(answer.headers_mut(), quota);
+                }
+                self.client.carry(answer);
+                Ok(Answered::Carried)
+            }
+            Err(fault) => {
+                record.passed_on(&waited, Err(fault));
+                self.refuse(fault, record).await
+            }
+        }
+    }
+
+    /// Passes a body on behind the head that is written already, part by part.
+    async fn pass_body(&mut self, mut body: DoorBody) -> Result<(), Broken> {
+        loop {
+            let mut next = pin!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+            // What is there already leaves together with the head; that does not wait for what is not.
+            let frame = match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    self.write(Bytes::new()).await?;
+                    unless_client_goes(self.io, &mut self.early, next).await.ok_or(Broken)?
+                }
+            };
+            match frame {
+                None => return self.write(Bytes::new()).await,
+                Some(Ok(frame)) => {
+                    if let Ok(part) = frame.into_data() {
+                        self.write(part).await?;
+                    }
+                }
+                Some(Err(_)) => return Err(Broken),
+            }
+        }
+    }
+
+    /// Writes what goes to the client, and `part` behind it.
+    async fn write(&mut self, mut part: Bytes) -> Result<(), Broken> {
+        let mut head = self.down.as_slice();
+        let written: io::Result<()> = poll_fn(|cx| {
+            while !(head.is_empty() && part.is_empty()) {
+                let io = Pin::new(&mut *self.io);
+                let count = match (head, &part[..]) {
+                    (one, []) | ([], one) => ready!(io.poll_write(cx, one))?,
+                    (one, other) => {
+                        ready!(io.poll_write_vectored(cx, &[IoSlice::new(one), IoSlice::new(other)]))?
+                    }
+                };
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                let of_head = count.min(head.len());
+                head = head.get(of_head..).unwrap_or_default();
+                part.advance((count - of_head).min(part.len()));
+            }
+            Pin::new(&mut *self.io).poll_flush(cx)
+        })
+        .await;
+        self.down.clear();
+        self.down.shrink_to(KEPT_BYTES);
+        written.map_err(|_| Broken)
+    }
+}
+
+/// Reads `received` as a plain request and, if it is one, judges it; `up` is room for what goes upstream.
+fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up: &mut Vec<u8>) -> Judged {
+    let Purpose::Forward(routes) = &door.purpose else { return Judged::NotPlain };
+    let client_ip = client.source_ip();
+    // Whose word about the client counts, what a trace needs, and refusals before a credential: all that is hyper's.
+    let is_usual = door.tracer.is_none()
+        && !client.is_from(&door.entrance.client_address.trusted_proxies)
+        && door.entrance.allow_list.admits(client_ip)
+        && (client.transport == Transport::Tls
+            || door.entrance.plaintext_credentials == PlaintextCredentials::Allow);
+    let mut fields = no_fields();
+    let request = is_usual.then(|| PlainRequest::read(received, &mut fields, &door.limits)).flatten();
+    let Some(request) = request else { return Judged::NotPlain };
+    let Some(Authorization::ApiKey(key)) = parse_credential(request.authorization()) else {
+        return Judged::NotPlain;
+    };
+    let route = routes.find(|| request.host_name(), request.path());
+    if route.is_some_and(|route| !route.upstream.takes_plain()) {
+        return Judged::NotPlain;
+    }
+    // From here on the request is this path's.
+    let path = Some(request.path().into());
+    let mut record =
+        RequestRecord::begin_with(door, client, Spoken::Http1, request.method.clone(), path, None);
+    let decision = door.authenticator.authenticate_key(key, Service::Api, client_ip);
+    record.judged(Instant::now());
+    let permit = match decision {
+        Decision::Allow(permit) => permit,
+        Decision::Deny(denial) => return Judged::Refused(denial.into(), record),
+    };
+    let quota = permit.quota();
+    let request_id = record.id().to_ascii();
+    let permit = record.admitted(permit, route);
+    let Some(route) = route else { return Judged::Refused(Fault::NoRoute, record) };
+    let upstream = Rc::clone(&route.upstream);
+    let told = Told {
+        permit,
+        rules: upstream.identity_rules(),
+        facts: &client.direct().forwarded,
+        request_id: &request_id,
+        traceparent: None,
+        received: Version::HTTP_11,
+    };
+    let request = request.compose(std::mem::take(up), &told);
+    Judged::Admitted(Admitted { request, upstream, quota, record })
+}
+
+/// What `awaited` comes to; `None`: the client is gone meanwhile. What it sends is kept in `early`.
+async fn unless_client_goes<S: AsyncRead + Unpin, T>(
+    io: &mut WatchedIo<S>,
+    early: &mut Vec<u8>,
+    awaited: impl Future<Output = T>,
+) -> Option<T> {
+    let mut awaited = pin!(awaited);
+    poll_fn(|cx| {
+        if let Poll::Ready(it) = awaited.as_mut().poll(cx) {
+            return Poll::Ready(Some(it));
+        }
+        while early.len() < EARLY_BYTES {
+            let mut room = [const { MaybeUninit::uninit() }; EARLY_AT_ONCE];
+            let mut read = ReadBuf::uninit(&mut room);
+            match ready!(Pin::new(&mut *io).poll_read(cx, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => early.extend_from_slice(read.filled()),
+                Ok(()) | Err(_) => return Poll::Ready(None),
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Appends an answer of the gateway's own.
+fn write_answer(out: &mut Vec<u8>, answer: &Response<Bytes>, date: &str, is_last: bool) {
+    let status = answer.status();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in answer.headers() {
+        write_field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    let length = itoa::Buffer::new().format(answer.body().len()).to_owned();
+    write_field(out, b"content-length", length.as_bytes());
+    if is_last {
+        write_field(out, b"connection", b"close");
+    }
+    write_field(out, b"date", date.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(answer.body());
+}
+
+/// Appends a field. Neither name nor value can hold what would end the line: their reader, or their types, see to it.
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Does a field of this name, in any case, concern one connection, or the framing of what comes over it? A message with
+/// one is not plain, unless whoever reads it knows better.
+pub fn is_special(name: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    // By length first: nearly every name is passed by it.
+    match name.len() {
+        2 => is("te"),
+        7 => is("upgrade") || is("trailer"),
+        8 => is("alt-used"),
+        10 => is("connection") || is("keep-alive"),
+        14 => is("http2-settings"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        18 => is("proxy-authenticate"),
+        19 => is("proxy-authorization"),
+        25 => is("proxy-authentication-info"),
+        _ => false,
+    }
+}
+
+/// Has a name the letters that nearly all have? Other marks are allowed, and could be read as something else.
+pub fn is_plain_name(name: &[u8]) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
+    !name.is_empty() && name.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
+}
+
+/// The second of the last answer as text (RFC 9110 §5.6.7).
+#[derive(Debug, Default)]
+struct WrittenDate {
+    unix_seconds: i64,
+    text: String,
+}
+
+impl WrittenDate {
+    fn at(&mut self, now: Timestamp) -> &str {
+        let unix_seconds = now.unix_seconds();
+        if self.text.is_empty() || self.unix_seconds != unix_seconds {
+            self.unix_seconds = unix_seconds;
+            let since = Duration::from_secs(u64::try_from(unix_seconds).unwrap_or(0));
+            self.text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since);
+        }
+        &self.text
+    }
+}
