@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 pub use authorization::{Authorization, parse_authorization, parse_credential};
 pub use doorway::HttpDoorway;
+pub use fast_path::{PlainRequest, no_fields};
 pub use forward::prepare_head;
 pub use headers::{ForwardedFacts, IdentityRules, Told, strip_hop_by_hop};
 pub use open_bodies::OpenBodies;

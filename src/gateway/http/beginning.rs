@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::HttpDoor;
-use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
+use super::deadlines::{ConnectionWatch, FIRST_READ_BYTES, Spoken, WatchedIo};
 use crate::net::proxy_protocol::read_source;
 use crate::net::shake_hands;
 
@@ -62,19 +62,19 @@ async fn begin_http(door: &HttpDoor, mut stream: TcpStream, watch: &Rc<Connectio
     Some(Begun::Tls(Box::new(WatchedIo::new(stream, Bytes::new(), Rc::clone(watch))), spoken))
 }
 
-/// Reads as much as tells the two apart without TLS (HTTP/2 with prior knowledge, RFC 9113 §3.3).
+/// Reads until the two can be told apart without TLS (HTTP/2 with prior knowledge, RFC 9113 §3.3): once, as a rule, and
+/// then all of a first request is here.
 async fn read_preface(stream: &mut TcpStream) -> io::Result<(Bytes, Spoken)> {
-    let mut read = Vec::with_capacity(PREFACE.len());
+    let mut read = Vec::with_capacity(FIRST_READ_BYTES);
     loop {
-        let wanted = PREFACE.len().saturating_sub(read.len()) as u64;
-        if (&mut *stream).take(wanted).read_buf(&mut read).await? == 0 {
+        if stream.read_buf(&mut read).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if read.starts_with(PREFACE) {
+            return Ok((read.into(), Spoken::Http2));
         }
         if !PREFACE.starts_with(&read) {
             return Ok((read.into(), Spoken::Http1));
-        }
-        if read.len() == PREFACE.len() {
-            return Ok((read.into(), Spoken::Http2));
         }
     }
 }

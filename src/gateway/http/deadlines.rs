@@ -31,8 +31,8 @@ const MOST_ABANDONED: u32 = 100;
 /// After so long without a request a connection gives its buffers back: soon, as what is freed late, among what was
 /// allocated meanwhile, the allocator cannot give back.
 const REST_AFTER: Duration = Duration::from_millis(250);
-/// What is read at once when it goes on; most heads are shorter.
-const FIRST_READ_BYTES: usize = 4 * 1024;
+/// What is read at once when a connection begins, or goes on; most heads are shorter.
+pub const FIRST_READ_BYTES: usize = 4 * 1024;
 /// As many bytes of several parts are copied into one, for less than several cost the kernel.
 const COPIED_BYTES: usize = 4 * 1024;
 

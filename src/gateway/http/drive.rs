@@ -1,4 +1,4 @@
-//! Drives hyper's part of a client's connection to where it ends, is cut off, or rests.
+//! Drives the fast path's or hyper's part of a client's connection to where it ends, is cut off, or rests.
 //!
 //! Deadlines are `deadlines`' to say, and what is cut off `cut_off`'s; this polls, and keeps the one timer. Called by
 //! `server`.
@@ -118,9 +118,13 @@ pub async fn drive<C: Drainable>(
             let limit = doorway.present().limits.drain_seconds;
             drain_end = Some(Instant::now() + Duration::from_secs(limit.into()));
             last_request_until = drain.idle_until().filter(|_| C::LOSES_WHAT_CROSSES);
-            match last_request_until {
-                Some(_) => watch.note_last_answer(),
-                None => connection.as_mut().end_gently(),
+            if last_request_until.is_some() {
+                watch.note_last_answer();
+            } else if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Stop::Ended);
+            } else {
+                // What was here already was taken still: hyper would close on a request that waits for it.
+                connection.as_mut().end_gently();
             }
         }
         loop {

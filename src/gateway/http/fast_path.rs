@@ -138,8 +138,8 @@ struct Lane<'c, S> {
 enum Judged {
     /// Nothing: it is hyper's.
     NotPlain,
-    /// It is answered here.
-    Refused(Fault, Box<RequestRecord>),
+    /// It is answered here, and its key, if it was right, has so much left.
+    Refused(Fault, Option<Quota>, Box<RequestRecord>),
     /// It goes upstream.
     Admitted(Admitted),
 }
@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                     self.io.put_back(Bytes::from(self.received));
                     return Left::ForHyper;
                 }
-                Judged::Refused(fault, record) => self.refuse(fault, record).await,
+                Judged::Refused(fault, quota, record) => self.refuse(fault, quota, record).await,
                 Judged::Admitted(admitted) => self.ask(admitted).await,
             };
             match answered {
@@ -218,8 +218,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
     }
 
     /// Answers for the gateway.
-    async fn refuse(&mut self, fault: Fault, mut record: Box<RequestRecord>) -> Result<Answered, Broken> {
-        let answer = refusal(fault, &mut record);
+    async fn refuse(
+        &mut self,
+        fault: Fault,
+        quota: Option<Quota>,
+        mut record: Box<RequestRecord>,
+    ) -> Result<Answered, Broken> {
+        let mut answer = refusal(fault, &mut record);
+        if let Some(quota) = quota {
+            put_quota(answer.headers_mut(), quota);
+        }
         let is_last = self.is_last();
         write_answer(&mut self.down, &answer, self.date.at(record.at()), is_last);
         record.sent(answer.body().len());
@@ -233,7 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
         let Admitted { request, upstream, quota, mut record } = admitted;
         let request_id = record.id().to_ascii();
         let (ends, watch) = (&self.ends, &self.client.watch);
-        let ours = || OurWord { request_id, quota, is_last: ends.get() || watch.answers_last() };
+        let date = self.date.at(record.at());
+        let ours = || OurWord { request_id, date, quota, is_last: ends.get() || watch.answers_last() };
         let mut waited = Waited::default();
         let answer = upstream.send_plain(&request, &mut self.down, ours, &mut waited);
         let answer = unless_client_goes(self.io, &mut self.early, answer).await.ok_or(Broken)?;
@@ -260,11 +269,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                     put_quota(answer.headers_mut(), quota);
                 }
                 self.client.carry(answer);
+                if self.is_last() {
+                    self.client.watch.note_last_answer();
+                }
                 Ok(Answered::Carried)
             }
             Err(fault) => {
                 record.passed_on(&waited, Err(fault));
-                self.refuse(fault, record).await
+                self.refuse(fault, quota, record).await
             }
         }
     }
@@ -337,7 +349,7 @@ fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up
     let Some(Authorization::ApiKey(key)) = parse_credential(request.authorization()) else {
         return Judged::NotPlain;
     };
-    let route = routes.find(|| request.host_name(), request.path());
+    let route = routes.find(|| Some(request.host_name()), request.path());
     if route.is_some_and(|route| !route.upstream.takes_plain()) {
         return Judged::NotPlain;
     }
@@ -349,12 +361,12 @@ fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up
     record.judged(Instant::now());
     let permit = match decision {
         Decision::Allow(permit) => permit,
-        Decision::Deny(denial) => return Judged::Refused(denial.into(), record),
+        Decision::Deny(denial) => return Judged::Refused(denial.into(), None, record),
     };
     let quota = permit.quota();
     let request_id = record.id().to_ascii();
     let permit = record.admitted(permit, route);
-    let Some(route) = route else { return Judged::Refused(Fault::NoRoute, record) };
+    let Some(route) = route else { return Judged::Refused(Fault::NoRoute, quota, record) };
     let upstream = Rc::clone(&route.upstream);
     let told = Told {
         permit,

@@ -46,7 +46,7 @@ const ADDED_FIELDS: usize = 11;
 pub struct IdentityRules {
     names: IdentityHeaders,
     set: SetHeaders,
-    spelled: Box<[Box<str>]>,
+    spelled: Box<[Box<[u8]>]>,
     /// Is a field meant twice, or `Host` to be replaced? The last meaning counts.
     has_collisions: bool,
 }
@@ -66,7 +66,8 @@ impl IdentityRules {
     pub fn new(names: IdentityHeaders, set: SetHeaders) -> Self {
         // `Host` is the client's until it has been told in `X-Forwarded-Host`; then it is replaced.
         let replaced = set.0.iter().map(|(name, _)| name).filter(|name| *name != HOST);
-        let spelled = names.names().chain(replaced).map(|name| unmarked(name.as_str()).collect()).collect();
+        let spelled =
+            names.names().chain(replaced).map(|name| unmarked(name.as_str().as_bytes()).collect()).collect();
         let own = [
             X_FORWARDED_HOST,
             X_FORWARDED_FOR,
@@ -92,22 +93,24 @@ impl IdentityRules {
 
     /// Must `name`, in lower case, not come from a client? Servers behind CGI, WSGI and the like take `_`, and some any
     /// mark, for `-`; so every spelling that could be read as one of the fields is meant (S12).
-    pub fn forbids(&self, name: &str) -> bool {
-        let reads_as = |other: &str| name.len() == other.len() && unmarked(name).eq(other.chars());
-        let starts_as = |prefix: &str| {
-            name.len() >= prefix.len() && unmarked(name).zip(prefix.chars()).all(|(a, b)| a == b)
-        };
+    pub fn forbids(&self, name: &[u8]) -> bool {
+        let reads_as = |other: &[u8]| name.len() == other.len() && unmarked(name).eq(other.iter().copied());
+        let starts_as =
+            |prefix: &[u8]| name.len() >= prefix.len() && unmarked(name).zip(prefix).all(|(a, b)| a == *b);
+        let first = name.first().copied().unwrap_or_default();
         // Nearly every field of a real request is passed by its first letter.
-        (name.starts_with('x') && (starts_as("x-auth-") || starts_as("x-forwarded")))
-            || (name.starts_with(['x', 'f', 't']) && FORWARDING.into_iter().any(reads_as))
+        (first == b'x' && (starts_as(b"x-auth-") || starts_as(b"x-forwarded")))
+            || (matches!(first, b'x' | b'f' | b't')
+                && FORWARDING.into_iter().any(|own| reads_as(own.as_bytes())))
             || self.spelled.iter().any(|own| reads_as(own))
-            || (name.starts_with(['c', 't']) && FRAMING.into_iter().any(|own| reads_as(own) && name != own))
+            || (matches!(first, b'c' | b't')
+                && FRAMING.into_iter().any(|own| reads_as(own.as_bytes()) && name != own.as_bytes()))
     }
 }
 
-/// `name` with every mark as `-`. Names are lower case already: the parser sees to it.
-fn unmarked(name: &str) -> impl Iterator<Item = char> + '_ {
-    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+/// `name` with every mark as `-`. Names are lower case already: their reader sees to it.
+fn unmarked(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    name.iter().map(|letter| if letter.is_ascii_alphanumeric() { *letter } else { b'-' })
 }
 
 /// Is there a field of this `name`? A head has few fields, so that a look at each costs less than the hash of a name.
@@ -190,7 +193,7 @@ fn takes_trailers(value: &HeaderValue) -> bool {
 /// Removes the credential and whatever could pass for the gateway's word.
 pub fn strip_claims(headers: &mut HeaderMap, rules: &IdentityRules) {
     headers.remove(AUTHORIZATION);
-    remove_where(headers, |name| rules.forbids(name.as_str()));
+    remove_where(headers, |name| rules.forbids(name.as_str().as_bytes()));
 }
 
 /// What the upstream is told of a request beside what its client says: who calls, through what, and under which name
@@ -252,12 +255,7 @@ impl Told<'_> {
     }
 
     /// All but what the configuration sets.
-    fn each_of_ours(
-        &self,
-        host: Option<&[u8]>,
-        has_te: bool,
-        mut put: impl FnMut(&HeaderName, &[u8]),
-    ) {
+    fn each_of_ours(&self, host: Option<&[u8]>, has_te: bool, mut put: impl FnMut(&HeaderName, &[u8])) {
         each_of_identity(self.permit, &self.rules.names, &mut put);
         if let Some(host) = host {
             put(&X_FORWARDED_HOST, host);

@@ -3,6 +3,7 @@
 mod admission;
 mod balancing;
 mod clients;
+mod fast_path;
 mod forward_auth;
 mod framing;
 pub(super) mod harness;

@@ -79,7 +79,8 @@ impl HttpUpstream {
         seed: u64,
     ) -> Rc<Self> {
         let identity = IdentityRules::new(config.identity_headers.clone(), config.set_headers.clone());
-        let is_http1 = |state: &Arc<ServerState>| state.target().settled_version() == Some(HttpVersion::Http1);
+        let is_http1 =
+            |state: &Arc<ServerState>| state.target().settled_version() == Some(HttpVersion::Http1);
         Rc::new(Self {
             takes_plain: servers.all().iter().all(is_http1) && !identity.have_collisions(),
             pools: servers.all().iter().map(|state| ServerPool::new(servers, state, &limits)).collect(),

@@ -35,9 +35,13 @@ pub struct PlainRequest<'s, 'b> {
     /// GET or DELETE.
     pub method: Method,
     target: &'b str,
+    path: &'b str,
     host: &'b [u8],
+    host_name: &'b str,
     authorization: &'b [u8],
     fields: &'s [httparse::Header<'b>],
+    /// A bit for each field that goes on, unless it could pass for the gateway's word.
+    goes_on: u32,
 }
 
 /// A plain request as it goes upstream, with what is told beside it. There is none without a
@@ -79,31 +83,43 @@ impl<'s, 'b> PlainRequest<'s, 'b> {
             _ => return None,
         };
         let target = parsed.path.filter(|target| is_plain_target(target, limits))?;
+        let path = match memchr::memchr(b'?', target.as_bytes()) {
+            Some(end) => target.get(..end)?,
+            None => target,
+        };
+        if is_session_path(path) {
+            return None;
+        }
         let fields: &'s [httparse::Header<'b>] = parsed.headers;
         if u32::try_from(fields.len()).ok()? > limits.http_header_fields {
             return None;
         }
-        let (mut host, mut authorization) = (None, None);
-        for field in fields {
+        let (mut host, mut authorization, mut goes_on) = (None, None, 0_u32);
+        for (field, place) in fields.iter().zip(0_u32..) {
             match Fate::of(field) {
-                Fate::Passed | Fate::Dropped => {}
-                Fate::Host if host.is_none() => host = Some(field.value),
+                Fate::Passed => goes_on |= 1_u32.checked_shl(place)?,
+                Fate::Dropped => {}
+                Fate::Host if host.is_none() => {
+                    host = Some(field.value);
+                    goes_on |= 1_u32.checked_shl(place)?;
+                }
                 Fate::Credential if authorization.is_none() => authorization = Some(field.value),
                 Fate::Host | Fate::Credential | Fate::Special => return None,
             }
         }
-        let host = host.filter(|host| host_name(host).is_some())?;
-        Some(Self { method, target, host, authorization: authorization?, fields })
+        let (host, authorization) = (host?, authorization?);
+        let host_name = host_name(host)?;
+        Some(Self { method, target, path, host, host_name, authorization, fields, goes_on })
     }
 
     /// The target without its query.
-    pub fn path(&self) -> &'b str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    pub const fn path(&self) -> &'b str {
+        self.path
     }
 
-    /// The host that it is for, without a port.
-    pub fn host_name(&self) -> Option<&'b str> {
-        host_name(self.host)
+    /// The host that it is for, without its port.
+    pub const fn host_name(&self) -> &'b str {
+        self.host_name
     }
 
     /// The value of its `Authorization`.
@@ -118,8 +134,8 @@ impl<'s, 'b> PlainRequest<'s, 'b> {
         out.push(b' ');
         out.extend_from_slice(self.target.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        for field in self.fields {
-            if matches!(Fate::of(field), Fate::Passed | Fate::Host) {
+        for (field, place) in self.fields.iter().zip(0..) {
+            if self.goes_on & (1 << place) != 0 {
                 write_passed(out, field, told);
             }
         }
@@ -179,16 +195,18 @@ impl Fate {
 }
 
 /// Is it a path, perhaps with a query, of characters that stand for themselves everywhere (RFC 3986 §3.3), within
-/// `limits`, and not the sessions' own?
+/// `limits`?
 fn is_plain_target(target: &str, limits: &Limits) -> bool {
     let is_plain = |byte: u8| {
         byte.is_ascii_alphanumeric()
-            | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'/' | b'?' | b'=' | b'&' | b'+' | b',' | b':' | b'@')
+            | matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b'%' | b'/' | b'?' | b'=' | b'&' | b'+' | b',' | b':' | b'@'
+            )
     };
     target.starts_with('/')
         && usize::try_from(limits.http_target_bytes).is_ok_and(|limit| target.len() <= limit)
         && target.bytes().fold(true, |so_far, byte| so_far & is_plain(byte))
-        && !is_session_path(target.split_once('?').map_or(target, |(path, _)| path))
 }
 
 /// Appends a field with its name in lower case, unless only the gateway may say such a thing.
@@ -198,7 +216,7 @@ fn write_passed(out: &mut Vec<u8>, field: &httparse::Header<'_>, told: &Told<'_>
     let Some(name) = room.get_mut(..field.name.len()) else { return };
     name.copy_from_slice(field.name.as_bytes());
     name.make_ascii_lowercase();
-    if std::str::from_utf8(name).is_ok_and(|name| !told.rules.forbids(name)) {
+    if !told.rules.forbids(name) {
         write_field(out, name, field.value);
     }
 }

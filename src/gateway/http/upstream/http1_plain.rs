@@ -62,11 +62,11 @@ impl HttpUpstream {
 
     /// Sends `request`, waits for the answer's head, and appends to `out` what the client gets of it, with what `ours`
     /// says by then; a short body too. Everything said of [`Self::send`] holds.
-    pub async fn send_plain(
+    pub async fn send_plain<'o>(
         self: &Rc<Self>,
         request: &ComposedRequest,
         out: &mut Vec<u8>,
-        ours: impl Fn() -> OurWord,
+        ours: impl Fn() -> OurWord<'o>,
         waited: &mut Waited,
     ) -> Result<Came, Fault> {
         let exchange = async |connection: Box<UpstreamConnection>, total_due, waited: &mut Waited| {
@@ -81,12 +81,12 @@ impl HttpUpstream {
 }
 
 impl UpstreamConnection {
-    async fn exchange_plain(
+    async fn exchange_plain<'o>(
         mut self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
         request: &ComposedRequest,
         out: &mut Vec<u8>,
-        ours: &impl Fn() -> OurWord,
+        ours: &impl Fn() -> OurWord<'o>,
         asking: Asking<'_>,
     ) -> Outcome<Came> {
         if !self.is_ready() {
@@ -124,7 +124,9 @@ impl UpstreamConnection {
         match stand {
             Stand::NothingSent => Outcome::NothingSent,
             Stand::Failed(fault) => Outcome::Failed(fault),
-            Stand::Plain(answer) => Outcome::Answered(self.take_plain(answer, upstream, out, asking.total_due)),
+            Stand::Plain(answer) => {
+                Outcome::Answered(self.take_plain(answer, upstream, out, asking.total_due))
+            }
             Stand::Other => match self.wait_for_head(request.method(), &wait).await {
                 HeadWait::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
                     Outcome::Failed(Fault::UpstreamUpgraded)
@@ -155,10 +157,10 @@ impl UpstreamConnection {
         self.keep_if(false);
     }
 
-    fn poll_plain_head(
+    fn poll_plain_head<'o>(
         &mut self,
         out: &mut Vec<u8>,
-        ours: &impl Fn() -> OurWord,
+        ours: &impl Fn() -> OurWord<'o>,
         cx: &mut Context<'_>,
     ) -> Poll<Stand> {
         loop {

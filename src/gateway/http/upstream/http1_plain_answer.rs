@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 
-use http::header::VIA;
+use http::header::{DATE, VIA};
 use http::{StatusCode, Version};
 
 use super::body::is_of_events;
@@ -23,9 +23,11 @@ const MOST_BYTES: usize = 8 * 1024;
 
 /// What the gateway says in every answer that it passes on.
 #[derive(Clone, Copy, Debug)]
-pub struct OurWord {
+pub struct OurWord<'a> {
     /// The request's name.
     pub request_id: [u8; 16],
+    /// When it came, for an answer that does not say when it was made (RFC 9110 §6.6.1).
+    pub date: &'a str,
     /// What the client's key has left.
     pub quota: Option<Quota>,
     /// The connection closes behind it.
@@ -72,10 +74,14 @@ enum Fate {
 }
 
 /// Reads the head at the front of `received` and appends to `out` what the client gets of it, with `ours`.
-pub fn pass_head(received: &[u8], out: &mut Vec<u8>, ours: &OurWord) -> AnswerRead {
+pub fn pass_head(received: &[u8], out: &mut Vec<u8>, ours: &OurWord<'_>) -> AnswerRead {
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
-    let read = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, received, &mut slots);
+    let read = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut parsed,
+        received,
+        &mut slots,
+    );
     let head_bytes = match read {
         Ok(httparse::Status::Complete(bytes)) => bytes,
         // What is too long for this way may be right for the other one.
@@ -94,7 +100,7 @@ fn pass_parsed(
     parsed: &httparse::Response<'_, '_>,
     head_bytes: usize,
     out: &mut Vec<u8>,
-    ours: &OurWord,
+    ours: &OurWord<'_>,
 ) -> Option<PlainAnswer> {
     let code = parsed.code.filter(|code| (200..600).contains(code) && !matches!(code, 204 | 205 | 304))?;
     let status = StatusCode::from_u16(code).ok()?;
@@ -121,7 +127,10 @@ fn pass_parsed(
         write_field(out, field.name.as_bytes(), field.value);
         out.get_mut(start..start + field.name.len())?.make_ascii_lowercase();
     }
-    let body_bytes = body_bytes.filter(|_| has_date)?;
+    let body_bytes = body_bytes?;
+    if !has_date {
+        write_field(out, DATE.as_str().as_bytes(), ours.date.as_bytes());
+    }
     if let Some(quota) = ours.quota {
         each_of_quota(quota, |name, value| {
             write_field(out, name.as_str().as_bytes(), itoa::Buffer::new().format(value).as_bytes());
@@ -138,7 +147,7 @@ fn pass_parsed(
 
 impl Fate {
     /// By length first: nearly every field is passed by it.
-    fn of(field: &httparse::Header<'_>, ours: &OurWord) -> Self {
+    fn of(field: &httparse::Header<'_>, ours: &OurWord<'_>) -> Self {
         let (name, value) = (field.name.as_bytes(), field.value);
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
@@ -160,5 +169,9 @@ impl Fate {
 
 /// The number of a `Content-Length`: digits and nothing else.
 fn read_length(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?
+        .parse()
+        .ok()
 }
