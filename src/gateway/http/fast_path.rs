@@ -82,6 +82,7 @@ impl<'c> FastPath<'c> {
             client,
             doorway,
             ends: Rc::clone(&ends),
+            has_said_so: Cell::new(false),
             received: Vec::new(),
             early: Vec::new(),
             up: Vec::new(),
@@ -123,6 +124,8 @@ struct Lane<'c, S> {
     doorway: &'c HttpDoorway,
     /// No further request is taken.
     ends: Rc<Cell<bool>>,
+    /// Did the last answer's head say that it is the connection's last? Who was not told may have sent another request.
+    has_said_so: Cell<bool>,
     /// The request that is answered.
     received: Vec<u8>,
     /// What came behind it.
@@ -180,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                 Judged::Admitted(admitted) => self.ask(admitted).await,
             };
             match answered {
-                Ok(Answered::Here) if self.is_last() => return self.end().await,
+                Ok(Answered::Here) if self.has_said_so.get() || self.ends.get() => return self.end().await,
                 Ok(Answered::Here) => {}
                 Ok(Answered::Carried) => {
                     self.io.put_back(Bytes::from(self.early));
@@ -206,9 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
         .await
     }
 
-    /// Is the answer that is written now the last one?
+    /// Is the answer whose head is written now the connection's last?
     fn is_last(&self) -> bool {
-        self.ends.get() || self.client.watch.answers_last()
+        self.has_said_so.set(self.ends.get() || self.client.watch.answers_last());
+        self.has_said_so.get()
     }
 
     async fn end(&mut self) -> Left {
@@ -240,9 +244,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
     async fn ask(&mut self, admitted: Admitted) -> Result<Answered, Broken> {
         let Admitted { request, upstream, quota, mut record } = admitted;
         let request_id = record.id().to_ascii();
-        let (ends, watch) = (&self.ends, &self.client.watch);
+        let (ends, watch, has_said_so) = (&self.ends, &self.client.watch, &self.has_said_so);
         let date = self.date.at(record.at());
-        let ours = || OurWord { request_id, date, quota, is_last: ends.get() || watch.answers_last() };
+        let ours = || {
+            has_said_so.set(ends.get() || watch.answers_last());
+            OurWord { request_id, date, quota, is_last: has_said_so.get() }
+        };
         let mut waited = Waited::default();
         let answer = upstream.send_plain(&request, &mut self.down, ours, &mut waited);
         let answer = unless_client_goes(self.io, &mut self.early, answer).await.ok_or(Broken)?;

@@ -1,6 +1,10 @@
 //! The fast path and hyper, side by side: what one upstream gets and what one client gets is the same by both; and what of a
 //! connection goes from one to the other. A request with another one behind it is hyper's.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::harness::{Answer, Client, RawUpstream, Session, TestDoor, on_door_thread};
 use crate::config::Limits;
 use crate::gateway::http::fast_path::{PlainRequest, no_fields};
@@ -250,6 +254,36 @@ fn s74_a_head_that_comes_in_parts_has_its_time_and_its_fragment_is_seen() {
         client.send(GET).await;
         assert_eq!(client.answer().await.status, 200);
         client.send("GET /v2/x HT").await;
+        assert_eq!(client.rest().await, "");
+    });
+}
+
+#[test]
+fn a_client_that_was_not_told_that_an_answer_was_the_last_is_answered_once_more() {
+    on_door_thread(async {
+        let (go, went) = tokio::sync::watch::channel(false);
+        let upstream = RawUpstream::start(async move |mut session: Session| {
+            let mut went = went.clone();
+            while session.request().await.is_some() {
+                session.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok").await;
+                went.wait_for(|went| *went).await.unwrap();
+                session.say("ok").await;
+            }
+        })
+        .await;
+        let door = TestDoor::before(&upstream).await;
+        let mut client = door.connect().await;
+        client.send(GET).await;
+        assert!(!client.head().await.contains("connection"));
+        // From here on the next answer is the last, and says so.
+        door.drain.begin_gently(Instant::now() + Duration::from_secs(60));
+        go.send(true).unwrap();
+        let mut body = [0; 4];
+        client.fill(&mut body).await;
+        assert_eq!(&body, b"okok");
+        client.send(GET).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
         assert_eq!(client.rest().await, "");
     });
 }

@@ -257,6 +257,15 @@ impl Client {
         }
     }
 
+    /// So many bytes of what comes next.
+    pub async fn fill(&mut self, bytes: &mut [u8]) {
+        while self.buffer.len() < bytes.len() {
+            assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "the connection has ended");
+        }
+        let rest = self.buffer.split_off(bytes.len());
+        bytes.copy_from_slice(&std::mem::replace(&mut self.buffer, rest));
+    }
+
     /// Whatever comes until the connection ends.
     pub async fn rest(&mut self) -> String {
         let mut rest = std::mem::take(&mut self.buffer);
