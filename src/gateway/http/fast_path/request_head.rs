@@ -16,9 +16,11 @@ use crate::gateway::http::cookies::holds_own;
 use crate::gateway::http::headers::Told;
 use crate::gateway::http::target::host_name;
 
-/// A plain request has as many fields at most.
+/// A plain request has as many bytes at most, fewer than any limit of a configuration lets through.
+const HEAD_BYTES: usize = 4 * 1024;
+/// And as many fields.
 const FIELDS: usize = 32;
-/// The name of a field is as long at most.
+/// The name of a field has as many bytes.
 const NAME_BYTES: usize = 64;
 
 /// Where the fields of a head are noted while it is read.
@@ -69,7 +71,7 @@ enum Fate {
 impl<'s, 'b> PlainRequest<'s, 'b> {
     /// Reads `bytes`, all that came; `None`: they are not one plain request that ends with them.
     pub fn read(bytes: &'b [u8], slots: &'s mut Slots<'b>, limits: &Limits) -> Option<Self> {
-        if !bytes.ends_with(b"\r\n\r\n") {
+        if bytes.len() > HEAD_BYTES || !bytes.ends_with(b"\r\n\r\n") {
             return None;
         }
         let mut parsed = httparse::Request::new(&mut []);
