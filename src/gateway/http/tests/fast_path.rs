@@ -279,7 +279,7 @@ fn a_client_that_was_not_told_that_an_answer_was_the_last_is_answered_once_more(
         client.send(GET).await;
         assert!(!client.head().await.contains("connection"));
         // From here on the next answer is the last, and says so.
-        door.drain.begin_gently(Instant::now() + Duration::from_secs(60));
+        door.drain.begin_gently(Instant::now() + Duration::from_mins(1));
         go.send(true).unwrap();
         let mut body = [0; 4];
         client.fill(&mut body).await;
