@@ -58,6 +58,13 @@ impl Clock {
     }
 }
 
+/// `at` as the standard library has it, within the years 1970 to 9999, which is all that some formats can tell.
+pub fn system_time(at: Timestamp) -> SystemTime {
+    const LAST_SECOND: u64 = 253_402_300_799;
+    let seconds = u64::try_from(at.unix_seconds()).unwrap_or(0).min(LAST_SECOND);
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

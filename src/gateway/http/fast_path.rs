@@ -17,7 +17,7 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Response, Version};
@@ -41,6 +41,7 @@ use super::server::refusal;
 use super::upstream::{Came, HttpUpstream, OurWord, Waited};
 use super::{HttpDoor, Purpose};
 use crate::auth::{Decision, Quota};
+use crate::clock::system_time;
 use crate::config::PlaintextCredentials;
 use crate::model::{Service, Timestamp};
 
@@ -478,8 +479,7 @@ impl WrittenDate {
         let unix_seconds = now.unix_seconds();
         if self.text.is_empty() || self.unix_seconds != unix_seconds {
             self.unix_seconds = unix_seconds;
-            let since = Duration::from_secs(u64::try_from(unix_seconds).unwrap_or(0));
-            self.text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since);
+            self.text = httpdate::fmt_http_date(system_time(now));
         }
         &self.text
     }
