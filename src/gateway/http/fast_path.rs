@@ -8,7 +8,9 @@
 //!
 //! Driven by `server`.
 
+mod fields;
 mod request_head;
+mod written_date;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -26,7 +28,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
+pub use self::fields::{is_plain_name, is_special, write_field};
 pub use self::request_head::{ComposedRequest, PlainRequest, no_fields};
+use self::written_date::WrittenDate;
 use super::authorization::{Authorization, parse_credential};
 use super::client::{ClientConnection, Transport};
 use super::deadlines::{Spoken, WatchedIo};
@@ -41,11 +45,10 @@ use super::server::refusal;
 use super::upstream::{Came, HttpUpstream, OurWord, Waited};
 use super::{HttpDoor, Purpose};
 use crate::auth::{Decision, Quota};
-use crate::clock::system_time;
 use crate::config::PlaintextCredentials;
-use crate::model::{Service, Timestamp};
+use crate::model::Service;
 
-/// What is read at once. A head that fills it is not taken.
+/// What is read at once: as much as the head of a plain request may have.
 const READ_BYTES: usize = 4 * 1024;
 /// What a client may send while it waits for an answer, before nothing more is read of it.
 const EARLY_BYTES: usize = 16 * 1024;
@@ -431,56 +434,4 @@ fn write_answer(out: &mut Vec<u8>, answer: &Response<Bytes>, date: &str, is_last
     write_field(out, b"date", date.as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(answer.body());
-}
-
-/// Appends a field. Neither name nor value can hold what would end the line: their reader, or their types, see to it.
-pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Does a field of this name, in any case, concern one connection, or the framing of what comes over it? A message with
-/// one is not plain, unless whoever reads it knows better.
-pub fn is_special(name: &[u8]) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    // By length first: nearly every name is passed by it.
-    match name.len() {
-        2 => is("te"),
-        7 => is("upgrade") || is("trailer"),
-        8 => is("alt-used"),
-        10 => is("connection") || is("keep-alive"),
-        14 => is("http2-settings"),
-        16 => is("proxy-connection"),
-        17 => is("transfer-encoding"),
-        18 => is("proxy-authenticate"),
-        19 => is("proxy-authorization"),
-        25 => is("proxy-authentication-info"),
-        _ => false,
-    }
-}
-
-/// Has a name the letters that nearly all have? Other marks are allowed, and could be read as something else.
-pub fn is_plain_name(name: &[u8]) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
-    !name.is_empty() && name.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
-}
-
-/// The second of the last answer as text (RFC 9110 §5.6.7).
-#[derive(Debug, Default)]
-struct WrittenDate {
-    unix_seconds: i64,
-    text: String,
-}
-
-impl WrittenDate {
-    fn at(&mut self, now: Timestamp) -> &str {
-        let unix_seconds = now.unix_seconds();
-        if self.text.is_empty() || self.unix_seconds != unix_seconds {
-            self.unix_seconds = unix_seconds;
-            self.text = httpdate::fmt_http_date(system_time(now));
-        }
-        &self.text
-    }
 }

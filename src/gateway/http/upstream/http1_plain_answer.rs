@@ -2,7 +2,7 @@
 //!
 //! A plain answer is a final one of HTTP/1.1 whose body has a length, with nothing in its head that a proxy has to
 //! translate. Any other goes the way for all answers; what is taken here reaches the client as that way would send
-//! it; a test compares both. Called by `upstream`'s exchange for plain requests, and by `fuzz`.
+//! it; a test compares both. Called by `http1_plain`.
 
 use std::mem::MaybeUninit;
 

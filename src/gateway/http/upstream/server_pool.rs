@@ -134,8 +134,8 @@ impl ServerPool {
         }
     }
 
-    /// A new connection that speaks HTTP/1.1, whatever others do. Where none comes about,
-    /// that counts against the server.
+    /// A new connection that speaks HTTP/1.1, whatever others do. Where none comes about, that counts against
+    /// the server.
     pub async fn connect_http1(self: &Rc<Self>) -> Result<Box<UpstreamConnection>, Fault> {
         let in_flight = InFlight::new(self);
         let deadline = Duration::from_millis(self.limits.upstream_connect_milliseconds.into());
