@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +96,8 @@ pub(super) struct Reloader {
     pub(super) outdated: Arc<Notify>,
     /// The process before this one has ended.
     pub(super) predecessor: Arc<Notify>,
+    /// What is on its way into the audit trail.
+    pub(super) recording: JoinSet<()>,
     /// What takes this process's place some day.
     pub(super) program: Option<OwnProgram>,
     pub(super) supervisor: Supervisor,
@@ -182,6 +184,7 @@ impl Reloader {
             }
         };
         self.sockets.close();
+        self.recording.join_all().await;
         drained.cancelled().await;
         successor
     }
@@ -266,7 +269,7 @@ impl Reloader {
         }
     }
 
-    async fn refuse(&self, faults: &[String], asked_by: &'static str) {
+    async fn refuse(&mut self, faults: &[String], asked_by: &'static str) {
         self.shared.metrics.config_reloaded(ReloadOutcome::Refused);
         self.config_refused.send_if_modified(|since| {
             let is_first = since.is_none();
@@ -333,10 +336,19 @@ impl Reloader {
         self.record(Event::new(EventKind::ConfigurationApplied).with("changed", changed), asked_by).await;
     }
 
-    /// Writes into the audit trail. A configuration is in force without the store, so that one that is away keeps none.
-    async fn record(&self, event: Event, asked_by: &'static str) {
-        if let Err(error) = self.plane.record(event.with("asked_by", asked_by)).await {
-            tracing::warn!(%error, "the reload could not be written into the audit trail");
+    /// Writes into the audit trail, also where the process drains meanwhile; then nothing waits for it here. A
+    /// configuration is in force without the store, so that one that is away keeps none.
+    async fn record(&mut self, event: Event, asked_by: &'static str) {
+        let plane = self.plane.clone();
+        self.recording.spawn(async move {
+            if let Err(error) = plane.record(event.with("asked_by", asked_by)).await {
+                tracing::warn!(%error, "the reload could not be written into the audit trail");
+            }
+        });
+        tokio::select! {
+            biased;
+            () = self.drain.begun() => {}
+            _ = self.recording.join_next() => {}
         }
     }
 }

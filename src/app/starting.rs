@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::{Result, anyhow};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -215,6 +216,7 @@ fn open_doors(
         outdated: Arc::clone(&ends.outdated),
         predecessor: Arc::clone(&ends.predecessor),
         config_refused,
+        recording: JoinSet::new(),
         program,
     };
     reloader.serve_first(&ends.readiness, new_consoles, new_ops);

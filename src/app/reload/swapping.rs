@@ -41,12 +41,7 @@ impl Reloader {
         };
         metrics.binary_swapped(outcome);
         tracing::error!(%fault, "no new process takes over; this one goes on");
-        let recording = self.record(Event::new(EventKind::BinarySwapFailed).with("reason", fault), "SIGUSR2");
-        tokio::select! {
-            biased;
-            () = self.drain.begun() => {}
-            () = recording => {}
-        }
+        self.record(Event::new(EventKind::BinarySwapFailed).with("reason", fault), "SIGUSR2").await;
         None
     }
 
