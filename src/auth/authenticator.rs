@@ -190,7 +190,9 @@ impl Authenticator {
     pub async fn authenticate(&self, attempt: Attempt<'_>) -> Decision {
         let Attempt { credential, service, client_ip } = attempt;
         let judged = match credential {
-            Credential::ApiKey(key) => return self.authenticate_key(key, service, client_ip),
+            Credential::ApiKey(key) => {
+                return self.authenticate_key(key, service, client_ip, self.clock.now());
+            }
             _ if self.index_age() == IndexAge::TooOld => return Decision::Deny(STALE),
             Credential::Session(key) => {
                 let judged = self.authenticate_session(key, service, client_ip);
@@ -204,12 +206,18 @@ impl Authenticator {
         self.decide(judged, service)
     }
 
-    /// Judges an attempt with an API key, at once.
-    pub fn authenticate_key(&self, key: PresentedKey<'_>, service: Service, client_ip: ClientIp) -> Decision {
+    /// Judges an attempt with an API key, at once; it came at `now`.
+    pub fn authenticate_key(
+        &self,
+        key: PresentedKey<'_>,
+        service: Service,
+        client_ip: ClientIp,
+        now: Timestamp,
+    ) -> Decision {
         if self.index_age() == IndexAge::TooOld {
             return Decision::Deny(STALE);
         }
-        let judged = self.judge_presented(key, service, client_ip);
+        let judged = self.judge_presented(key, service, client_ip, now);
         self.decide(judged.map_err(|denial| self.count_failure(denial, client_ip)), service)
     }
 
@@ -306,12 +314,12 @@ impl Authenticator {
         PresentedKey(text): PresentedKey<'_>,
         service: Service,
         client_ip: ClientIp,
+        now: Timestamp,
     ) -> Result<Permit, Denial> {
         let unknown = |reason| Denial::new(Refusal::Unauthenticated, reason);
         recognise_key(text, &self.key_ring.tag).map_err(|_| unknown(DenialReason::MalformedKey))?;
         let digest = self.key_ring.digest.digest(text);
         let key = self.index.lookup_key(&digest).ok_or(unknown(DenialReason::UnknownKey))?;
-        let now = self.clock.now();
         let recognised = Recognised::Key(key.id);
         let metering = self
             .judge_key(&key, service, Circumstances { client_ip: Some(client_ip), now })

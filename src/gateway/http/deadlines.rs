@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
+use tokio_util::io::poll_read_buf;
 
 use super::cut_off::CutOff;
 use crate::config::Limits;
@@ -290,6 +291,17 @@ impl<S: AsyncRead + Unpin> WatchedIo<S> {
     pub fn put_back_begun(&mut self, head: Bytes) {
         self.of_begun = head.len();
         self.put_back(head);
+    }
+
+    /// Reads what comes next into `room`, and tells the watch nothing: for who tells it right away what that was, or puts
+    /// it back. 0: nothing comes any more.
+    pub fn poll_read_untold(&mut self, cx: &mut Context<'_>, room: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        if self.read_ahead.is_empty() {
+            return poll_read_buf(Pin::new(&mut self.stream), cx, room);
+        }
+        let read_ahead = std::mem::take(&mut self.read_ahead);
+        room.extend_from_slice(&read_ahead);
+        Poll::Ready(Ok(read_ahead.len()))
     }
 
     /// Waits until there is something to read, or an end, with no buffer meanwhile.

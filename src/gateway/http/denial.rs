@@ -244,6 +244,14 @@ impl Fault {
         }
     }
 
+    /// What is left of the limit that a key is over.
+    pub const fn quota(self) -> Option<Quota> {
+        match self {
+            Self::Denied(Denial { refusal: Refusal::TooManyRequests { quota, .. }, .. }) => Some(quota),
+            _ => None,
+        }
+    }
+
     /// Seconds for `Retry-After`, on 429 and 503.
     const fn retry_after_seconds(self) -> Option<NonZeroU32> {
         match self {
@@ -269,38 +277,63 @@ impl From<Denial> for Fault {
     }
 }
 
+/// What a field of the gateway's own answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A text that is always the same.
+    Text(&'static str),
+    /// A number.
+    Number(u32),
+}
+
+impl From<Said> for HeaderValue {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Text(text) => Self::from_static(text),
+            Said::Number(number) => Self::from(number),
+        }
+    }
+}
+
 /// The whole answer but `X-Request-Id`, which every answer gets in one place.
 pub fn render_fault(fault: Fault, request_id: RequestId) -> Response<Bytes> {
-    let (status, kind, message) = fault.terms();
-    let request_id = request_id.to_ascii();
+    let mut response = Response::new(Bytes::from(body_of_fault(fault, &request_id.to_ascii()).concat()));
+    *response.status_mut() = fault.status();
+    let headers = response.headers_mut();
+    each_of_fault(fault, |name, said| drop(headers.insert(name, said.into())));
+    if let Some(quota) = fault.quota() {
+        put_quota(headers, quota);
+    }
+    response
+}
+
+/// The body of the answer to the request of this name, in parts.
+pub fn body_of_fault(fault: Fault, request_id: &[u8; 16]) -> [&[u8]; 7] {
+    let (_, kind, message) = fault.terms();
     // No text here holds a character that JSON escapes; a test over all of them keeps it so.
-    let parts: [&[u8]; 7] = [
+    [
         b"{\"type\":\"",
         kind.as_bytes(),
         b"\",\"message\":\"",
         message.as_bytes(),
         b"\",\"requestId\":\"",
-        &request_id,
+        request_id,
         b"\"}",
-    ];
-    let mut response = Response::new(Bytes::from(parts.concat()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::UNAUTHORIZED {
+    ]
+}
+
+/// Calls `put` with each field that the answer has because of `fault`, but for those that tell of a quota.
+pub fn each_of_fault(fault: Fault, mut put: impl FnMut(HeaderName, Said)) {
+    put(CONTENT_TYPE, Said::Text("application/json"));
+    match fault.status() {
         // Never `Basic`: that would tell whose password is on.
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey realm=\"latchkey\""));
-    }
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static(fault.allowed_methods()));
+        StatusCode::UNAUTHORIZED => put(WWW_AUTHENTICATE, Said::Text("ApiKey realm=\"latchkey\"")),
+        StatusCode::METHOD_NOT_ALLOWED => put(ALLOW, Said::Text(fault.allowed_methods())),
+        _ => {}
     }
     if let Some(seconds) = fault.retry_after_seconds() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
+        put(RETRY_AFTER, Said::Number(seconds.get()));
     }
-    if let Fault::Denied(Denial { refusal: Refusal::TooManyRequests { quota, .. }, .. }) = fault {
-        put_quota(headers, quota);
-    }
-    response
 }
 
 /// Tells a key's client what it has left (draft-ietf-httpapi-ratelimit-headers-03 §3), in place of what an upstream

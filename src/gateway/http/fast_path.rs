@@ -9,6 +9,7 @@
 //! Driven by `server`.
 
 mod fields;
+mod own_answer;
 mod request_head;
 mod written_date;
 
@@ -22,13 +23,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{Response, Version};
+use http::Version;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
-use tokio_util::io::poll_read_buf;
 
-pub use self::fields::{is_plain_name, is_special, write_field};
+pub use self::fields::{is_plain_name, is_special, write_field, write_read, write_status};
+pub use self::own_answer::OurWord;
 pub use self::request_head::{ComposedRequest, PlainRequest, no_fields};
 use self::written_date::WrittenDate;
 use super::authorization::{Authorization, parse_credential};
@@ -41,8 +42,7 @@ use super::drive::Drainable;
 use super::forward::pass_back;
 use super::headers::Told;
 use super::record::RequestRecord;
-use super::server::refusal;
-use super::upstream::{Came, HttpUpstream, OurWord, Waited};
+use super::upstream::{Came, HttpUpstream, Waited};
 use super::{HttpDoor, Purpose};
 use crate::auth::{Decision, Quota};
 use crate::config::PlaintextCredentials;
@@ -157,6 +157,8 @@ struct Admitted {
     upstream: Rc<HttpUpstream>,
     quota: Option<Quota>,
     record: Box<RequestRecord>,
+    /// When it was judged.
+    judged: Instant,
 }
 
 /// Where a connection stands behind an answer.
@@ -208,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
             if self.ends.get() {
                 return Poll::Ready(Ok(0));
             }
-            poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.received)
+            self.io.poll_read_untold(cx, &mut self.received)
         })
         .await
     }
@@ -232,13 +234,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
         quota: Option<Quota>,
         mut record: Box<RequestRecord>,
     ) -> Result<Answered, Broken> {
-        let mut answer = refusal(fault, &mut record);
-        if let Some(quota) = quota {
-            put_quota(answer.headers_mut(), quota);
-        }
+        record.refused(fault);
         let is_last = self.is_last();
-        write_answer(&mut self.down, &answer, self.date.at(record.at()), is_last);
-        record.sent(answer.body().len());
+        let (request_id, date) = (record.id().to_ascii(), self.date.at(record.at()));
+        let ours = OurWord { request_id, date, quota, is_last };
+        record.sent(ours.write_fault(&mut self.down, fault));
         drop(record);
         self.write(Bytes::new()).await?;
         Ok(Answered::Here)
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
 
     /// Passes a request on, and its answer back.
     async fn ask(&mut self, admitted: Admitted) -> Result<Answered, Broken> {
-        let Admitted { request, upstream, quota, mut record } = admitted;
+        let Admitted { request, upstream, quota, mut record, judged } = admitted;
         let request_id = record.id().to_ascii();
         let (ends, watch, has_said_so) = (&self.ends, &self.client.watch, &self.has_said_so);
         let date = self.date.at(record.at());
@@ -255,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
             OurWord { request_id, date, quota, is_last: has_said_so.get() }
         };
         let mut waited = Waited::default();
-        let answer = upstream.send_plain(&request, &mut self.down, ours, &mut waited);
+        let answer = upstream.send_plain(judged, &request, &mut self.down, ours, &mut waited);
         let answer = unless_client_goes(self.io, &mut self.early, answer).await.ok_or(Broken)?;
         self.up = request.into_room();
         match answer {
@@ -263,6 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                 record.answered(status);
                 record.passed_on(&waited, Ok(status));
                 record.sent(usize::try_from(body_bytes).unwrap_or(usize::MAX));
+                if let Some(now) = waited.until {
+                    record.ends_at(now);
+                }
                 drop(record);
                 self.write(Bytes::new()).await?;
                 Ok(Answered::Here)
@@ -368,8 +371,8 @@ fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up
     let path = Some(request.path().into());
     let mut record =
         RequestRecord::begin_with(door, client, Spoken::Http1, request.method.clone(), path, None);
-    let decision = door.authenticator.authenticate_key(key, Service::Api, client_ip);
-    record.judged(Instant::now());
+    let decision = door.authenticator.authenticate_key(key, Service::Api, client_ip, record.at());
+    let judged = record.judged();
     let permit = match decision {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => return Judged::Refused(denial.into(), None, record),
@@ -388,7 +391,7 @@ fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up
         received: Version::HTTP_11,
     };
     let request = request.compose(std::mem::take(up), &told);
-    Judged::Admitted(Admitted { request, upstream, quota, record })
+    Judged::Admitted(Admitted { request, upstream, quota, record, judged })
 }
 
 /// What `awaited` comes to; `None`: the client is gone meanwhile. What it sends is kept in `early`.
@@ -413,25 +416,4 @@ async fn unless_client_goes<S: AsyncRead + Unpin, T>(
         Poll::Pending
     })
     .await
-}
-
-/// Appends an answer of the gateway's own.
-fn write_answer(out: &mut Vec<u8>, answer: &Response<Bytes>, date: &str, is_last: bool) {
-    let status = answer.status();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    for (name, value) in answer.headers() {
-        write_field(out, name.as_str().as_bytes(), value.as_bytes());
-    }
-    let length = itoa::Buffer::new().format(answer.body().len()).to_owned();
-    write_field(out, b"content-length", length.as_bytes());
-    if is_last {
-        write_field(out, b"connection", b"close");
-    }
-    write_field(out, b"date", date.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(answer.body());
 }

@@ -11,7 +11,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use super::HttpDoor;
 use super::authorization::parse_authorization;
@@ -88,7 +87,7 @@ async fn judge(
     let credential = authorization.credential();
     let attempt = Attempt { credential, service: Service::Api, client_ip };
     let decision = door.authenticator.authenticate(attempt).await;
-    record.judged(Instant::now());
+    record.judged();
     match decision {
         Decision::Allow(permit) => Ok(permit),
         Decision::Deny(denial) => Err(denial.into()),

@@ -42,6 +42,8 @@ pub struct RequestRecord {
     /// Whose credential was refused, where that is known.
     recognised: Option<Recognised>,
     response_bytes: u64,
+    /// When its answer was there as a whole, if that was noted; otherwise it ends when this is dropped.
+    ended: Option<Instant>,
     /// `None`: no traces are made. Boxed, so that then it takes no room.
     trace: Option<Box<Trace>>,
 }
@@ -86,6 +88,7 @@ impl RequestRecord {
             reason: None,
             recognised: None,
             response_bytes: 0,
+            ended: None,
             trace,
         })
     }
@@ -155,12 +158,14 @@ impl RequestRecord {
         self.permit.insert(permit)
     }
 
-    /// The request's credential was judged by `now`, for it or against it.
-    pub fn judged(&mut self, now: Instant) {
+    /// The request's credential was judged now, which is answered, for it or against it.
+    pub fn judged(&mut self) -> Instant {
+        let now = Instant::now();
         self.door.metrics.decided(now.duration_since(self.began));
         if let Some(trace) = &mut self.trace {
             trace.decided();
         }
+        now
     }
 
     /// The head of the upstream's answer is there, with this status, or it is known why none comes. The time that the
@@ -229,6 +234,11 @@ impl RequestRecord {
         }
     }
 
+    /// The answer is there as a whole: all of it leaves at once.
+    pub const fn ends_at(&mut self, now: Instant) {
+        self.ended = Some(now);
+    }
+
     /// Bytes of the answer's body that were handed to the client's connection.
     pub const fn sent(&mut self, bytes: usize) {
         self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
@@ -245,7 +255,7 @@ fn begin_trace(door: &HttpDoor, client: &ClientConnection, headers: &HeaderMap) 
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let now = Instant::now();
+        let now = self.ended.unwrap_or_else(Instant::now);
         self.client.watch.request_ended(self.spoken, now);
         if self.status == 0 {
             // Nothing was answered: only the client's going away drops a request that early.

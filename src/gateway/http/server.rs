@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -262,7 +261,7 @@ fn handle_request(
         let credential = authorization.credential();
         let attempt = Attempt { credential, service: Service::Api, client_ip };
         let decision = door.authenticator.authenticate(attempt).await;
-        record.judged(Instant::now());
+        record.judged();
         match decision {
             // Boxed: its state is large, and needed only while an upstream is asked.
             Decision::Allow(permit) => {
@@ -343,13 +342,8 @@ impl HttpDoor {
 
 /// The gateway's own answer.
 pub fn render_refusal(fault: Fault, mut record: Box<RequestRecord>) -> Response<DoorBody> {
-    refusal(fault, &mut record).map(|body| DoorBody::own(body, record))
-}
-
-/// The gateway's own answer as it is sent, noted in `record`.
-pub fn refusal(fault: Fault, record: &mut RequestRecord) -> Response<Bytes> {
     record.refused(fault);
     let mut response = render_fault(fault, record.id());
     response.headers_mut().insert(X_REQUEST_ID, record.id_value());
-    response
+    response.map(|body| DoorBody::own(body, record))
 }

@@ -35,7 +35,6 @@ pub use self::health_check::health_checks;
 pub use self::http1_answer::{AnswerHead, Framing, HeadReader, UnreadableHead};
 pub use self::http1_body::{BodyDecoder, BrokenBody, Decoded};
 pub use self::http1_plain::Came;
-pub use self::http1_plain_answer::OurWord;
 pub use self::http1_upload::{UploadFraming, write_head};
 pub use self::http2_head::http2_head;
 pub use self::server_pool::InFlight;
@@ -150,27 +149,28 @@ impl HttpUpstream {
             waited.count(asking.began);
             outcome
         };
-        self.ask(ServerPool::take_kept, ServerPool::connect, exchange, waited).await
+        self.ask(Instant::now(), ServerPool::take_kept, ServerPool::connect, exchange, waited).await
     }
 
-    /// Asks a server: on a connection that it takes or, where there is none, connects, by `exchange`, which is also told
-    /// until when all must be over.
+    /// Asks a server, from `now` on: on a connection that it takes or, where there is none, connects, by `exchange`, which
+    /// is also told until when all must be over.
     ///
     /// A kept connection that turns out closed before a byte of the request was written is replaced by a fresh one,
     /// and a server to which none comes about by another server, once; nothing else is ever sent twice (S73), but for
     /// what a server says it did nothing with.
     async fn ask<C, T>(
         &self,
-        take_kept: impl Fn(&Rc<ServerPool>) -> Option<C>,
+        now: Instant,
+        take_kept: impl Fn(&Rc<ServerPool>, Instant) -> Option<C>,
         connect: impl AsyncFn(&Rc<ServerPool>) -> Result<C, Fault>,
         mut exchange: impl AsyncFnMut(C, Option<Instant>, &mut Waited) -> Outcome<T>,
         waited: &mut Waited,
     ) -> Result<T, Fault> {
-        let total_due = self.total_due();
+        let total_due = self.total_due(now);
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let mut second = Some(());
         loop {
-            let kept = take_kept(pool);
+            let kept = take_kept(pool, now);
             let origin = if kept.is_some() { Origin::Kept } else { Origin::Fresh };
             let connection = if let Some(kept) = kept {
                 Ok(kept)
@@ -223,7 +223,7 @@ impl HttpUpstream {
         request: Request<RequestBody>,
     ) -> Result<Answer, Fault> {
         let mut unsent = Some(request);
-        let total_due = self.total_due();
+        let total_due = self.total_due(Instant::now());
         let mut pool = self.choose().ok_or_else(|| self.nobody())?;
         let connection = match pool.connect_http1().await {
             Ok(connection) => connection,
@@ -246,10 +246,10 @@ impl HttpUpstream {
         answer
     }
 
-    /// When an exchange that begins now must be over.
-    fn total_due(&self) -> Option<Instant> {
+    /// When an exchange that begins `now` must be over.
+    fn total_due(&self, now: Instant) -> Option<Instant> {
         let total = Duration::from_secs(self.limits.upstream_total_seconds.into());
-        (!total.is_zero()).then(|| Instant::now() + total)
+        (!total.is_zero()).then(|| now + total)
     }
 
     /// The health check finds every server unhealthy.

@@ -1,12 +1,47 @@
 //! Header fields as bytes: how one is written, and which of them a plain message may have. Pure.
 //!
-//! Called for requests (`request_head`) and for answers (`upstream::http1_plain_answer`).
+//! Called for requests (`request_head`) and for answers (`own_answer`, `upstream::http1_plain_answer`).
+
+use http::StatusCode;
 
 /// Appends a field. Neither name nor value can hold what would end the line: their reader, or their types, see to it.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a field that was read from `source`, with its name in lower case; answers where in `out` it begins.
+pub fn write_read(out: &mut Vec<u8>, source: &[u8], field: &httparse::Header<'_>) -> usize {
+    let start = out.len();
+    match line_of(source, field) {
+        Some(line) => out.extend_from_slice(line),
+        None => write_field(out, field.name.as_bytes(), field.value),
+    }
+    if let Some(name) = out.get_mut(start..start + field.name.len()) {
+        name.make_ascii_lowercase();
+    }
+    start
+}
+
+/// The whole line of `field` in `source`, if it stands there as [`write_field`] would write it. Nearly every one does.
+fn line_of<'s>(source: &'s [u8], field: &httparse::Header<'_>) -> Option<&'s [u8]> {
+    let place_of = |part: &[u8]| part.as_ptr().addr().checked_sub(source.as_ptr().addr());
+    let (name, value) = (field.name.as_bytes(), field.value);
+    let start = place_of(name)?;
+    let colon = start + name.len();
+    let is_usual = source.get(colon..colon + 2)? == b": " && place_of(value)? == colon + 2;
+    let end = colon + 2 + value.len();
+    (is_usual && source.get(end..end + 2)? == b"\r\n").then(|| source.get(start..end + 2)).flatten()
+}
+
+/// Appends an answer's first line.
+pub fn write_status(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -34,4 +69,34 @@ pub fn is_special(name: &[u8]) -> bool {
 pub fn is_plain_name(name: &[u8]) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
     !name.is_empty() && name.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_written_alike_however_it_stood_where_it_was_read() {
+        for line in
+            ["Name: value\r\n", "NAME:value\r\n", "name:  value \r\n", "name: value\n", "name:\tvalue\r\n"]
+        {
+            let source = [line, "Other: one\r\n\r\n"].concat();
+            let mut slots = [httparse::EMPTY_HEADER; 2];
+            httparse::parse_headers(source.as_bytes(), &mut slots).unwrap();
+            let mut out = b"before\r\n".to_vec();
+            let starts = slots.each_ref().map(|field| write_read(&mut out, source.as_bytes(), field));
+            assert_eq!(out, b"before\r\nname: value\r\nother: one\r\n", "{line:?}");
+            assert_eq!(starts, [8, 21], "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_stands_elsewhere_is_written_as_it_is() {
+        let (here, elsewhere) = (b"Name: value\r\n".to_vec(), b"Name: value\r\n\r\n".to_vec());
+        let mut slots = [httparse::EMPTY_HEADER; 1];
+        httparse::parse_headers(&elsewhere, &mut slots).unwrap();
+        let mut out = Vec::new();
+        write_read(&mut out, &here, &slots[0]);
+        assert_eq!(out, b"name: value\r\n");
+    }
 }

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use http::{HeaderName, Method};
 
-use super::{is_plain_name, is_special, write_field};
+use super::fields::{is_plain_name, is_special, write_field, write_read};
 use crate::config::Limits;
 use crate::gateway::http::api_session::is_session_path;
 use crate::gateway::http::cookies::holds_own;
@@ -20,8 +20,6 @@ use crate::gateway::http::target::host_name;
 const HEAD_BYTES: usize = 4 * 1024;
 /// And as many fields.
 const FIELDS: usize = 32;
-/// The name of a field has as many bytes.
-const NAME_BYTES: usize = 64;
 
 /// Where the fields of a head are noted while it is read.
 pub type Slots<'b> = [MaybeUninit<httparse::Header<'b>>; FIELDS];
@@ -41,6 +39,8 @@ pub struct PlainRequest<'s, 'b> {
     host: &'b [u8],
     host_name: &'b str,
     authorization: &'b [u8],
+    /// All of it.
+    bytes: &'b [u8],
     fields: &'s [httparse::Header<'b>],
     /// A bit for each field that goes on, unless it could pass for the gateway's word.
     goes_on: u32,
@@ -111,7 +111,7 @@ impl<'s, 'b> PlainRequest<'s, 'b> {
         }
         let (host, authorization) = (host?, authorization?);
         let host_name = host_name(host)?;
-        Some(Self { method, target, path, host, host_name, authorization, fields, goes_on })
+        Some(Self { method, target, path, host, host_name, authorization, bytes, fields, goes_on })
     }
 
     /// The target without its query.
@@ -138,12 +138,21 @@ impl<'s, 'b> PlainRequest<'s, 'b> {
         out.extend_from_slice(b" HTTP/1.1\r\n");
         for (field, place) in self.fields.iter().zip(0..) {
             if self.goes_on & (1 << place) != 0 {
-                write_passed(out, field, told);
+                self.write_passed(out, field, told);
             }
         }
         let put = |name: &HeaderName, value: &[u8]| write_field(out, name.as_str().as_bytes(), value);
         told.each_behind_unsorted(Some(self.host), false, put);
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends a field, unless only the gateway may say such a thing.
+    fn write_passed(&self, out: &mut Vec<u8>, field: &httparse::Header<'b>, told: &Told<'_>) {
+        let start = write_read(out, self.bytes, field);
+        let name = out.get(start..start + field.name.len());
+        if name.is_none_or(|name| told.rules.forbids(name)) {
+            out.truncate(start);
+        }
     }
 
     /// The same, in place of what is in `room`, as what may be sent.
@@ -190,7 +199,7 @@ impl Fate {
             6 if is("cookie") && !holds_own(field.value) => Self::Passed,
             6 if is("cookie") || is("expect") => Self::Special,
             14 if is("content-length") => Self::Special,
-            1..=NAME_BYTES if !is_special(name) && is_plain_name(name) => Self::Passed,
+            _ if !is_special(name) && is_plain_name(name) => Self::Passed,
             _ => Self::Special,
         }
     }
@@ -209,16 +218,4 @@ fn is_plain_target(target: &str, limits: &Limits) -> bool {
     target.starts_with('/')
         && usize::try_from(limits.http_target_bytes).is_ok_and(|limit| target.len() <= limit)
         && target.bytes().fold(true, |so_far, byte| so_far & is_plain(byte))
-}
-
-/// Appends a field with its name in lower case, unless only the gateway may say such a thing.
-fn write_passed(out: &mut Vec<u8>, field: &httparse::Header<'_>, told: &Told<'_>) {
-    let mut room = [0; NAME_BYTES];
-    // `Fate` sees to it that there is room.
-    let Some(name) = room.get_mut(..field.name.len()) else { return };
-    name.copy_from_slice(field.name.as_bytes());
-    name.make_ascii_lowercase();
-    if !told.rules.forbids(name) {
-        write_field(out, name, field.value);
-    }
 }

@@ -148,7 +148,7 @@ impl UpstreamBody {
         match &mut self.source {
             Source::Http1(connection) => {
                 if let Some(connection) = connection.take() {
-                    connection.give_back();
+                    connection.give_back(Instant::now());
                 }
             }
             Source::Http2(body) => body.end(),

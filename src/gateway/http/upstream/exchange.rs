@@ -39,7 +39,11 @@ pub struct Waited {
 impl Waited {
     /// Counts what has passed since `began`.
     pub fn count(&mut self, began: Instant) {
-        let now = Instant::now();
+        self.count_until(Instant::now(), began);
+    }
+
+    /// Counts what has passed since `began` until `now`.
+    pub fn count_until(&mut self, now: Instant, began: Instant) {
         self.time += now - began;
         self.until = Some(now);
     }

@@ -91,9 +91,9 @@ impl UpstreamConnection {
         self.in_flight = Some(in_flight);
     }
 
-    /// How long it has been without a request.
-    pub fn idle_for(&self) -> Duration {
-        self.idle_since.elapsed()
+    /// How long it has been without a request by `now`.
+    pub fn idle_for(&self, now: Instant) -> Duration {
+        now.duration_since(self.idle_since)
     }
 
     /// Is it open still, with nothing on it? Bytes that nobody asked for count as closed, so that they are nobody's
@@ -115,17 +115,18 @@ impl UpstreamConnection {
         (self.stream, self.received.freeze(), self.in_flight)
     }
 
-    /// Keeps it for another request, if the exchange on it came to its end, both ways, and nothing came behind it.
-    pub fn give_back(self: Box<Self>) {
+    /// Keeps it for another request, if the exchange on it came to its end by `now`, both ways, and nothing came behind
+    /// it.
+    pub fn give_back(self: Box<Self>, now: Instant) {
         let is_clean = self.answer.has_ended() && self.upload.has_ended() && self.received.is_empty();
         if self.keeps_alive && is_clean {
-            self.put_aside();
+            self.put_aside(now);
         }
     }
 
-    /// Waits for another request.
-    pub fn put_aside(mut self: Box<Self>) {
-        self.idle_since = Instant::now();
+    /// Waits for another request from `now` on.
+    pub fn put_aside(mut self: Box<Self>, now: Instant) {
+        self.idle_since = now;
         if self.received.capacity() > KEPT_BYTES {
             self.received = BytesMut::new();
         }

@@ -18,10 +18,10 @@ use super::exchange::{Asking, Outcome, Waited};
 use super::http1_answer::Framing;
 use super::http1_connection::UpstreamConnection;
 use super::http1_exchange::HeadWait;
-use super::http1_plain_answer::{AnswerRead, OurWord, PlainAnswer, pass_head};
+use super::http1_plain_answer::{AnswerRead, PlainAnswer, pass_head};
 use super::server_pool::ServerPool;
 use crate::gateway::http::denial::Fault;
-use crate::gateway::http::fast_path::ComposedRequest;
+use crate::gateway::http::fast_path::{ComposedRequest, OurWord};
 use crate::net::turn::end_of_turn;
 
 /// What came of a plain request.
@@ -60,10 +60,11 @@ impl HttpUpstream {
         self.takes_plain
     }
 
-    /// Sends `request`, waits for the answer's head, and appends to `out` what the client gets of it, with what `ours`
-    /// says by then; a short body too. Everything said of [`Self::send`] holds.
+    /// Sends `request`, which was judged by `now`, waits for the answer's head, and appends to `out` what the client gets
+    /// of it, with what `ours` says by then; a short body too. Everything said of [`Self::send`] holds.
     pub async fn send_plain<'o>(
         self: &Rc<Self>,
+        now: Instant,
         request: &ComposedRequest,
         out: &mut Vec<u8>,
         ours: impl Fn() -> OurWord<'o>,
@@ -72,15 +73,16 @@ impl HttpUpstream {
         let exchange = async |connection: Box<UpstreamConnection>, total_due, waited: &mut Waited| {
             end_of_turn().await;
             let asking = Asking { progress: None, began: Instant::now(), total_due };
-            let outcome = connection.exchange_plain(self, request, out, &ours, asking).await;
-            waited.count(asking.began);
+            let (outcome, ended) = connection.exchange_plain(self, request, out, &ours, asking).await;
+            waited.count_until(ended, asking.began);
             outcome
         };
-        self.ask(ServerPool::take_idle, ServerPool::connect_http1, exchange, waited).await
+        self.ask(now, ServerPool::take_idle, ServerPool::connect_http1, exchange, waited).await
     }
 }
 
 impl UpstreamConnection {
+    /// Also answers when it was over.
     async fn exchange_plain<'o>(
         mut self: Box<Self>,
         upstream: &Rc<HttpUpstream>,
@@ -88,9 +90,9 @@ impl UpstreamConnection {
         out: &mut Vec<u8>,
         ours: &impl Fn() -> OurWord<'o>,
         asking: Asking<'_>,
-    ) -> Outcome<Came> {
+    ) -> (Outcome<Came>, Instant) {
         if !self.is_ready() {
-            return Outcome::NothingSent;
+            return (Outcome::NothingSent, asking.began);
         }
         let wait = AnswerWait::new(upstream, asking);
         let mut timer = wait.timer(self.timer.take());
@@ -121,22 +123,26 @@ impl UpstreamConnection {
             // It answered before it had all; what is left will not be sent.
             self.takes_no_more(&mut unsent);
         }
+        let now = Instant::now();
         match stand {
-            Stand::NothingSent => Outcome::NothingSent,
-            Stand::Failed(fault) => Outcome::Failed(fault),
+            Stand::NothingSent => (Outcome::NothingSent, now),
+            Stand::Failed(fault) => (Outcome::Failed(fault), now),
             Stand::Plain(answer) => {
-                Outcome::Answered(self.take_plain(answer, upstream, out, asking.total_due))
+                (Outcome::Answered(self.take_plain(answer, now, upstream, out, asking.total_due)), now)
             }
-            Stand::Other => match self.wait_for_head(request.method(), &wait).await {
-                HeadWait::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
-                    Outcome::Failed(Fault::UpstreamUpgraded)
-                }
-                HeadWait::Head(head) => {
-                    Outcome::Answered(Came::Other(self.answered(head, upstream, asking.total_due)))
-                }
-                HeadWait::NothingSent => Outcome::Failed(Fault::UpstreamBroke),
-                HeadWait::Failed(fault) => Outcome::Failed(fault),
-            },
+            Stand::Other => {
+                let outcome = match self.wait_for_head(request.method(), &wait).await {
+                    HeadWait::Head(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                        Outcome::Failed(Fault::UpstreamUpgraded)
+                    }
+                    HeadWait::Head(head) => {
+                        Outcome::Answered(Came::Other(self.answered(head, upstream, asking.total_due)))
+                    }
+                    HeadWait::NothingSent => Outcome::Failed(Fault::UpstreamBroke),
+                    HeadWait::Failed(fault) => Outcome::Failed(fault),
+                };
+                (outcome, Instant::now())
+            }
         }
     }
 
@@ -178,10 +184,11 @@ impl UpstreamConnection {
         }
     }
 
-    /// Takes the body behind the head of `answer`, where all of it is here; otherwise it comes by and by.
+    /// Takes the body behind the head of `answer`, where all of it is here by `now`; otherwise it comes by and by.
     fn take_plain(
         mut self: Box<Self>,
         answer: PlainAnswer,
+        now: Instant,
         upstream: &Rc<HttpUpstream>,
         out: &mut Vec<u8>,
         total_due: Option<Instant>,
@@ -197,7 +204,7 @@ impl UpstreamConnection {
             if let Some(pool) = self.pool() {
                 pool.state().note_end();
             }
-            self.give_back();
+            self.give_back(now);
             return Came::Whole { status, body_bytes };
         }
         self.skip(head_bytes);

@@ -10,29 +10,17 @@ use http::header::{DATE, VIA};
 use http::{StatusCode, Version};
 
 use super::body::is_of_events;
-use crate::auth::Quota;
 use crate::gateway::http::cookies::sets_own;
-use crate::gateway::http::denial::{each_of_quota, is_of_quota};
-use crate::gateway::http::fast_path::{is_plain_name, is_special, write_field};
-use crate::gateway::http::headers::{X_REQUEST_ID, via};
+use crate::gateway::http::denial::is_of_quota;
+use crate::gateway::http::fast_path::{
+    OurWord, is_plain_name, is_special, write_field, write_read, write_status,
+};
+use crate::gateway::http::headers::via;
 
 /// A plain answer has as many fields at most.
 const FIELDS: usize = 32;
 /// And as many bytes before its body.
 const MOST_BYTES: usize = 8 * 1024;
-
-/// What the gateway says in every answer that it passes on.
-#[derive(Clone, Copy, Debug)]
-pub struct OurWord<'a> {
-    /// The request's name.
-    pub request_id: [u8; 16],
-    /// When it came, for an answer that does not say when it was made (RFC 9110 §6.6.1).
-    pub date: &'a str,
-    /// What the client's key has left.
-    pub quota: Option<Quota>,
-    /// The connection closes behind it.
-    pub is_last: bool,
-}
 
 /// What came so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +77,7 @@ pub fn pass_head(received: &[u8], out: &mut Vec<u8>, ours: &OurWord<'_>) -> Answ
         _ => return AnswerRead::Other,
     };
     let before = out.len();
-    let plain = pass_parsed(&parsed, head_bytes, out, ours);
+    let plain = pass_parsed(&parsed, received, head_bytes, out, ours);
     if plain.is_none() {
         out.truncate(before);
     }
@@ -98,6 +86,7 @@ pub fn pass_head(received: &[u8], out: &mut Vec<u8>, ours: &OurWord<'_>) -> Answ
 
 fn pass_parsed(
     parsed: &httparse::Response<'_, '_>,
+    received: &[u8],
     head_bytes: usize,
     out: &mut Vec<u8>,
     ours: &OurWord<'_>,
@@ -105,11 +94,7 @@ fn pass_parsed(
     let code = parsed.code.filter(|code| (200..600).contains(code) && !matches!(code, 204 | 205 | 304))?;
     let status = StatusCode::from_u16(code).ok()?;
     let reason = parsed.reason.filter(|reason| parsed.version == Some(1) && !reason.is_empty())?;
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    write_status(out, status, reason);
     let (mut body_bytes, mut has_date, mut keeps_alive) = (None, false, true);
     for field in &*parsed.headers {
         match Fate::of(field, ours) {
@@ -123,25 +108,14 @@ fn pass_parsed(
             }
             Fate::Length | Fate::Special => return None,
         }
-        let start = out.len();
-        write_field(out, field.name.as_bytes(), field.value);
-        out.get_mut(start..start + field.name.len())?.make_ascii_lowercase();
+        write_read(out, received, field);
     }
     let body_bytes = body_bytes?;
     if !has_date {
         write_field(out, DATE.as_str().as_bytes(), ours.date.as_bytes());
     }
-    if let Some(quota) = ours.quota {
-        each_of_quota(quota, |name, value| {
-            write_field(out, name.as_str().as_bytes(), itoa::Buffer::new().format(value).as_bytes());
-        });
-    }
-    write_field(out, X_REQUEST_ID.as_str().as_bytes(), &ours.request_id);
     write_field(out, VIA.as_str().as_bytes(), via(Version::HTTP_11).as_bytes());
-    if ours.is_last {
-        out.extend_from_slice(b"connection: close\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
+    ours.end_head(out);
     Some(PlainAnswer { head_bytes, status, body_bytes, keeps_alive })
 }
 

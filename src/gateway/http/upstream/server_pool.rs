@@ -93,19 +93,19 @@ impl ServerPool {
     }
 
     /// A place on a connection of HTTP/2, or the connection used last that is still open and young enough.
-    pub fn take_kept(self: &Rc<Self>) -> Option<Connection> {
+    pub fn take_kept(self: &Rc<Self>, now: Instant) -> Option<Connection> {
         if let Some(place) = self.http2.take(|| InFlight::new(self)) {
             return Some(Connection::Http2(place));
         }
-        self.take_idle().map(Connection::Http1)
+        self.take_idle(now).map(Connection::Http1)
     }
 
     /// The connection of HTTP/1.1 used last that is still open and young enough.
-    pub fn take_idle(self: &Rc<Self>) -> Option<Box<UpstreamConnection>> {
+    pub fn take_idle(self: &Rc<Self>, now: Instant) -> Option<Box<UpstreamConnection>> {
         let idle_limit = self.idle_limit();
         loop {
             let mut kept = self.idle.borrow_mut().pop_back()?;
-            if kept.idle_for() < idle_limit {
+            if kept.idle_for(now) < idle_limit {
                 kept.take_up(InFlight::new(self));
                 return Some(kept);
             }
@@ -118,7 +118,7 @@ impl ServerPool {
         while self.http2.is_shared() {
             self.join_opening().await?;
             // Others who waited may have filled it.
-            if let Some(connection) = self.take_kept() {
+            if let Some(connection) = self.take_kept(Instant::now()) {
                 return Ok(connection);
             }
         }
@@ -170,7 +170,7 @@ impl ServerPool {
     fn keep_opened(self: &Rc<Self>, opened: Opened) {
         match opened {
             Opened::Http1(stream) => {
-                UpstreamConnection::new(stream, InFlight::new(self)).put_aside();
+                UpstreamConnection::new(stream, InFlight::new(self)).put_aside(Instant::now());
             }
             Opened::Http2(connection) => self.add(connection),
         }
@@ -230,8 +230,8 @@ impl ServerPool {
 
     /// Closes connections that the server closed, or that have been idle for too long.
     fn close_outlived(&self) {
-        let idle_limit = self.idle_limit();
-        self.idle.borrow_mut().retain_mut(|kept| kept.idle_for() < idle_limit && kept.is_ready());
+        let (idle_limit, now) = (self.idle_limit(), Instant::now());
+        self.idle.borrow_mut().retain_mut(|kept| kept.idle_for(now) < idle_limit && kept.is_ready());
         self.http2.close_outlived(idle_limit);
     }
 }
