@@ -9,6 +9,7 @@
 mod api_session;
 mod authorization;
 mod beginning;
+mod byte_set;
 mod client;
 mod cookies;
 mod cut_off;

@@ -7,7 +7,6 @@ mod entry;
 mod interned;
 mod keys;
 mod load;
-mod name;
 mod quotas;
 mod rows;
 mod sessions;

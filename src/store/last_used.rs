@@ -30,6 +30,9 @@ pub struct KeyUse {
 impl Store {
     /// Notes uses, oldest first; a key that was deleted meanwhile is left out. What another gateway has noted of later stays.
     pub async fn note_key_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        // Those of one key stay in order, and each page of the table is written once.
+        let mut uses = uses.to_vec();
+        uses.sort_by_key(|used| used.key.to_stored());
         for batch in uses.chunks(ROWS_PER_COMMIT) {
             // One statement a commit: a busy gateway notes thousands of keys a minute.
             let statement = format!(

@@ -274,14 +274,19 @@ impl UsageSubject {
             Self::Credential(Recognised::Password(_) | Recognised::Session(_)) => None,
         }
     }
+
+    /// Where its rows stand in the store: what is written in this order touches each page of it once.
+    pub const fn place(self) -> (&'static str, i64) {
+        match self {
+            Self::Customer(id) => ("customer", id.0),
+            Self::User(id) => ("user", id.0),
+            Self::Credential(whose) => stored_subject(whose),
+        }
+    }
 }
 
 fn count_as_row(count: &UsageCount) -> Value {
-    let (kind, id) = match count.whose {
-        UsageSubject::Customer(id) => ("customer", id.0),
-        UsageSubject::User(id) => ("user", id.0),
-        UsageSubject::Credential(whose) => stored_subject(whose),
-    };
+    let (kind, id) = count.whose.place();
     json!([kind, id, count.hour.0, count.service.as_str(), count.requests, count.refusals])
 }
 

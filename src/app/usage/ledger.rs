@@ -135,6 +135,10 @@ impl Ledger {
     pub(super) async fn write(&mut self, store: &Store, portion: Portion) -> Result<usize, StoreError> {
         let most = if portion == Portion::Rest { usize::MAX } else { ROWS_AT_ONCE };
         let (mut left, mut addresses_left, mut rows) = ([most; 3], most, 0);
+        for waiting in self.in_turn() {
+            sort_first(&mut waiting.order, most, |(subject, ..)| subject.place());
+        }
+        sort_first(&mut self.addresses, most, |seen| UsageSubject::Credential(seen.whose).place());
         loop {
             let mut counts = Vec::new();
             let mut taken = [0; 3];
@@ -168,6 +172,13 @@ impl Ledger {
     const fn in_turn(&mut self) -> [&mut Waiting; 3] {
         [&mut self.limited, &mut self.sums, &mut self.credentials]
     }
+}
+
+/// Sorts the first `count`, whose turn it is, by their places in the store. Those of one place stay in order.
+fn sort_first<T>(waiting: &mut VecDeque<T>, count: usize, place: impl Fn(&T) -> (&'static str, i64)) {
+    let count = count.min(waiting.len());
+    let (first, _) = waiting.make_contiguous().split_at_mut(count);
+    first.sort_by_key(place);
 }
 
 impl Waiting {

@@ -363,7 +363,7 @@ fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up
     let Some(Authorization::ApiKey(key)) = parse_credential(request.authorization()) else {
         return Judged::NotPlain;
     };
-    let route = routes.find(|| Some(request.host_name()), request.path());
+    let route = routes.find(|| request.host_name(), request.path());
     if route.is_some_and(|route| !route.upstream.takes_plain()) {
         return Judged::NotPlain;
     }

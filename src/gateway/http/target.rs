@@ -7,6 +7,7 @@ use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
+use super::byte_set::ByteSet;
 use super::denial::Fault;
 use super::headers::{are_sound, has_field};
 use super::upgrade::is_extended_connect;
@@ -108,13 +109,21 @@ fn settled_host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
     }
 }
 
+/// [`host_part`] as text.
+pub fn host_name(text: &[u8]) -> Option<&str> {
+    std::str::from_utf8(host_part(text)?).ok()
+}
+
 /// The host of `host[:port]` without brackets, if it is one: letters, digits, `-`, `.`, `_`, or an IPv6 address in
 /// brackets. User names (`user@`) are none.
-pub fn host_name(text: &[u8]) -> Option<&str> {
-    let named = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_');
-    // Most have no port. Without an early end, many bytes are looked at at once.
-    let is_name = text.iter().fold(true, |so_far, byte| so_far & named(byte));
-    let length = if is_name { text.len() } else { text.iter().take_while(|byte| named(byte)).count() };
+pub fn host_part(text: &[u8]) -> Option<&[u8]> {
+    static NAMED: ByteSet = ByteSet::alphanumeric_and(b"-._");
+    // Most have no port.
+    let length = if NAMED.holds_all(text) {
+        text.len()
+    } else {
+        text.iter().take_while(|byte| NAMED.holds(**byte)).count()
+    };
     let (host, rest) = text.split_at_checked(length)?;
     let (host, port) = match (host, rest) {
         ([], [b'[', rest @ ..]) => {
@@ -131,7 +140,7 @@ pub fn host_name(text: &[u8]) -> Option<&str> {
         [b':', port @ ..] => is_port(port),
         _ => false,
     };
-    std::str::from_utf8(host).ok().filter(|_| is_sound)
+    is_sound.then_some(host)
 }
 
 /// Digits of a port, or none at all (RFC 3986 §3.2.3 lets a port be empty).

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use ecow::EcoString;
 
-use super::name::Name;
 use super::quotas::Metering;
 use crate::crypto::PasswordHash;
 use crate::model::{
@@ -20,7 +20,7 @@ const MILLISECONDS_PER_SECOND: i64 = 1_000;
 #[derive(Debug)]
 pub struct CustomerEntry {
     id: CustomerId,
-    handle: Name,
+    handle: EcoString,
     state: ArcSwap<CustomerState>,
 }
 
@@ -47,7 +47,7 @@ impl CustomerEntry {
     }
 
     pub(super) fn named(id: CustomerId, handle: &str, state: Arc<CustomerState>) -> Self {
-        Self { id, handle: Name::new(handle), state: ArcSwap::new(state) }
+        Self { id, handle: EcoString::from(handle), state: ArcSwap::new(state) }
     }
 
     /// The customer's handle.
@@ -75,7 +75,7 @@ impl CustomerEntry {
 pub struct UserEntry {
     id: UserId,
     customer: Arc<CustomerEntry>,
-    login: Name,
+    login: EcoString,
     state: ArcSwap<UserState>,
 }
 
@@ -126,7 +126,7 @@ impl UserState {
 
 impl UserEntry {
     pub(super) fn new(id: UserId, customer: Arc<CustomerEntry>, login: &str, state: Arc<UserState>) -> Self {
-        Self { id, customer, login: Name::new(login), state: ArcSwap::new(state) }
+        Self { id, customer, login: EcoString::from(login), state: ArcSwap::new(state) }
     }
 
     /// The user's row.

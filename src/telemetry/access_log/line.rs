@@ -25,28 +25,31 @@ pub(super) fn write_line(
     present.write_time(buffer, record.at);
     buffer.extend_from_slice(b",\"service\":\"");
     buffer.extend_from_slice(record.service.as_str().as_bytes());
-    write_text(buffer, "\",\"listener\":\"", record.listener);
+    buffer.extend_from_slice(b"\",\"listener\":\"");
+    write_escaped(buffer, record.listener);
     buffer.extend_from_slice(b"\",\"request_id\":\"");
     buffer.extend_from_slice(&record.request_id.to_ascii());
     buffer.extend_from_slice(b"\",\"client_ip\":\"");
     write_address(buffer, record.client_ip.address());
-    write_text(buffer, "\",\"method\":\"", record.method);
-    write_text(buffer, "\",\"target\":\"", &without_credentials(record.target));
+    buffer.extend_from_slice(b"\",\"method\":\"");
+    write_escaped(buffer, record.method);
+    buffer.extend_from_slice(b"\",\"target\":\"");
+    write_escaped(buffer, &without_credentials(record.target));
     buffer.extend_from_slice(b"\",\"status\":");
     write_number(buffer, record.status);
-    write_own(buffer, ",\"reason\":", record.reason.map(str::as_bytes));
-    write_known(buffer, ",\"customer\":", record.customer);
-    write_known(buffer, ",\"user\":", record.user);
+    write_own(buffer, b",\"reason\":\"", record.reason.map(str::as_bytes));
+    write_known(buffer, b",\"customer\":\"", record.customer);
+    write_known(buffer, b",\"user\":\"", record.user);
     let key_id = record.key_id.map(KeyId::to_ascii);
-    write_own(buffer, ",\"key_id\":", key_id.as_ref().map(<[u8; _]>::as_slice));
-    write_own(buffer, ",\"auth_method\":", record.auth_method.map(str::as_bytes));
-    write_known(buffer, ",\"upstream\":", record.upstream);
+    write_own(buffer, b",\"key_id\":\"", key_id.as_ref().map(<[u8; _]>::as_slice));
+    write_own(buffer, b",\"auth_method\":\"", record.auth_method.map(str::as_bytes));
+    write_known(buffer, b",\"upstream\":\"", record.upstream);
     buffer.extend_from_slice(b",\"duration_us\":");
     write_number(buffer, record.duration_microseconds);
     buffer.extend_from_slice(b",\"response_bytes\":");
     write_number(buffer, record.response_bytes);
     let trace_id = record.trace_id.map(TraceId::to_ascii);
-    write_own(buffer, ",\"trace_id\":", trace_id.as_ref().map(<[u8; _]>::as_slice));
+    write_own(buffer, b",\"trace_id\":\"", trace_id.as_ref().map(<[u8; _]>::as_slice));
     buffer.extend_from_slice(b",\"sample_ratio\":");
     buffer.extend_from_slice(sample_ratio.as_bytes());
     buffer.extend_from_slice(b"}\n");
@@ -69,40 +72,46 @@ fn write_address(buffer: &mut Vec<u8>, address: IpAddr) {
         if place > 0 {
             buffer.push(b'.');
         }
-        write_number(buffer, octet);
+        let (hundreds, tens, ones) = (octet / 100, octet / 10 % 10, octet % 10);
+        if hundreds > 0 {
+            buffer.push(b'0' + hundreds);
+        }
+        if octet >= 10 {
+            buffer.push(b'0' + tens);
+        }
+        buffer.push(b'0' + ones);
     }
 }
 
-/// Writes a text behind `before`, which opens its quotes; they are closed with the next member.
-fn write_text(buffer: &mut Vec<u8>, before: &str, text: &str) {
-    buffer.extend_from_slice(before.as_bytes());
-    write_escaped(buffer, text);
-}
-
-/// Writes a text in quotes behind `before`, or `null`.
-fn write_known(buffer: &mut Vec<u8>, before: &str, value: Option<&str>) {
-    buffer.extend_from_slice(before.as_bytes());
-    match value {
+/// Writes a text behind `before`, which ends in its opening quote, or `null`.
+fn write_known<const N: usize>(buffer: &mut Vec<u8>, before: &[u8; N], text: Option<&str>) {
+    match text {
         Some(text) => {
-            buffer.push(b'"');
+            buffer.extend_from_slice(before);
             write_escaped(buffer, text);
             buffer.push(b'"');
         }
-        None => buffer.extend_from_slice(b"null"),
+        None => write_null(buffer, before),
     }
 }
 
 /// The same for one of our own words, which need no escape.
-fn write_own(buffer: &mut Vec<u8>, before: &str, word: Option<&[u8]>) {
-    buffer.extend_from_slice(before.as_bytes());
+fn write_own<const N: usize>(buffer: &mut Vec<u8>, before: &[u8; N], word: Option<&[u8]>) {
     match word {
         Some(word) => {
-            buffer.push(b'"');
+            buffer.extend_from_slice(before);
             buffer.extend_from_slice(word);
             buffer.push(b'"');
         }
-        None => buffer.extend_from_slice(b"null"),
+        None => write_null(buffer, before),
     }
+}
+
+/// Writes `null` behind `before`, which ends in a quote, without that.
+fn write_null<const N: usize>(buffer: &mut Vec<u8>, before: &[u8; N]) {
+    buffer.extend_from_slice(before);
+    buffer.pop();
+    buffer.extend_from_slice(b"null");
 }
 
 /// Writes the content of a JSON string (RFC 8259 §7). Beyond what JSON asks for, everything that moves a terminal's
@@ -126,23 +135,32 @@ fn write_escaped(buffer: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Is it visible ASCII without quotes and backslashes? Eight bytes at a time, as every line asks it nine times.
+/// Is it visible ASCII without quotes and backslashes? Eight bytes at a time, as every line asks it several times.
 fn is_plain(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    // The last eight bytes, of which some were looked at already; of a shorter text its bytes among plain ones.
+    let last = text.last_chunk().copied().unwrap_or_else(|| {
+        let mut word = [b'a'; 8];
+        word.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+        word
+    });
+    words.iter().fold(doubts(last), |so_far, word| so_far | doubts(*word)) == 0
+}
+
+/// A bit in each byte that is none of those, or, by a borrow, in one behind it: enough to tell whether there is one.
+const fn doubts(bytes: [u8; 8]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = ONES << 7;
-    // The high bit of each byte that is 0, or, by a borrow, of one behind it: enough to tell whether there is one.
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, rest) = text.as_chunks::<8>();
-    let doubtful = words.iter().fold(0, |bits, word| {
-        let word = u64::from_le_bytes(*word);
-        let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-        bits | (is_control & HIGHS)
-            | (word & HIGHS)
-            | has_zero(word ^ (ONES * u64::from(b'"')))
-            | has_zero(word ^ (ONES * u64::from(b'\\')))
-            | has_zero(word ^ (ONES * 0x7f))
-    });
-    doubtful == 0 && rest.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word & HIGHS
+    }
+    let word = u64::from_le_bytes(bytes);
+    let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    controls
+        | (word & HIGHS)
+        | zeros(word ^ (ONES * b'"' as u64))
+        | zeros(word ^ (ONES * b'\\' as u64))
+        | zeros(word ^ (ONES * 0x7f))
 }
 
 /// The second of the last line as text: most lines are of the same, and a calendar costs as much as a digest.

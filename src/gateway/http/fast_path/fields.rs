@@ -4,6 +4,8 @@
 
 use http::StatusCode;
 
+use crate::gateway::http::byte_set::ByteSet;
+
 /// Appends a field. Neither name nor value can hold what would end the line: their reader, or their types, see to it.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
@@ -67,8 +69,8 @@ pub fn is_special(name: &[u8]) -> bool {
 
 /// Has a name the letters that nearly all have? Other marks are allowed, and could be read as something else.
 pub fn is_plain_name(name: &[u8]) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_');
-    !name.is_empty() && name.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
+    static PLAIN: ByteSet = ByteSet::alphanumeric_and(b"-_");
+    !name.is_empty() && PLAIN.holds_all(name)
 }
 
 #[cfg(test)]

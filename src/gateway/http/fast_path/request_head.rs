@@ -12,9 +12,10 @@ use http::{HeaderName, Method};
 use super::fields::{is_plain_name, is_special, write_field, write_read};
 use crate::config::Limits;
 use crate::gateway::http::api_session::is_session_path;
+use crate::gateway::http::byte_set::ByteSet;
 use crate::gateway::http::cookies::holds_own;
 use crate::gateway::http::headers::Told;
-use crate::gateway::http::target::host_name;
+use crate::gateway::http::target::host_part;
 
 /// A plain request has as many bytes at most, fewer than any limit of a configuration lets through.
 const HEAD_BYTES: usize = 4 * 1024;
@@ -37,7 +38,7 @@ pub struct PlainRequest<'s, 'b> {
     target: &'b str,
     path: &'b str,
     host: &'b [u8],
-    host_name: &'b str,
+    host_part: &'b [u8],
     authorization: &'b [u8],
     /// All of it.
     bytes: &'b [u8],
@@ -110,8 +111,8 @@ impl<'s, 'b> PlainRequest<'s, 'b> {
             }
         }
         let (host, authorization) = (host?, authorization?);
-        let host_name = host_name(host)?;
-        Some(Self { method, target, path, host, host_name, authorization, bytes, fields, goes_on })
+        let host_part = host_part(host)?;
+        Some(Self { method, target, path, host, host_part, authorization, bytes, fields, goes_on })
     }
 
     /// The target without its query.
@@ -120,8 +121,8 @@ impl<'s, 'b> PlainRequest<'s, 'b> {
     }
 
     /// The host that it is for, without its port.
-    pub const fn host_name(&self) -> &'b str {
-        self.host_name
+    pub fn host_name(&self) -> Option<&'b str> {
+        std::str::from_utf8(self.host_part).ok()
     }
 
     /// The value of its `Authorization`.
@@ -208,14 +209,8 @@ impl Fate {
 /// Is it a path, perhaps with a query, of characters that stand for themselves everywhere (RFC 3986 §3.3), within
 /// `limits`?
 fn is_plain_target(target: &str, limits: &Limits) -> bool {
-    let is_plain = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            | matches!(
-                byte,
-                b'-' | b'.' | b'_' | b'~' | b'%' | b'/' | b'?' | b'=' | b'&' | b'+' | b',' | b':' | b'@'
-            )
-    };
+    static PLAIN: ByteSet = ByteSet::alphanumeric_and(b"-._~%/?=&+,:@");
     target.starts_with('/')
         && usize::try_from(limits.http_target_bytes).is_ok_and(|limit| target.len() <= limit)
-        && target.bytes().fold(true, |so_far, byte| so_far & is_plain(byte))
+        && PLAIN.holds_all(target.as_bytes())
 }
