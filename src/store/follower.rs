@@ -10,12 +10,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{self, Position};
+use super::log_mark::LogMark;
 use super::open::Place;
 use super::postgres::Empty;
+use super::sqlite::{StoreFile, log_path};
 use super::{Change, GatewayRegistration, Index, Store, StoreError, Subject};
 use crate::model::Timestamp;
 
-/// How often the embedded store's `data_version` is looked at (DESIGN section 2).
+/// How often it is looked whether the embedded store was written to.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// A revision that was missed for whatever reason is found after this at the latest.
 const LOOK_ANYWAY_AFTER: Duration = Duration::from_secs(1);
@@ -127,23 +129,27 @@ impl Gateway {
     async fn catch_up(&self, watch: &mut Watch, events: &mut impl FollowerEvents) -> Result<(), StoreError> {
         self.store.require_in_place()?;
         match &*self.store.place {
-            Place::File(_) => self.catch_up_with_file(watch, events).await,
+            Place::File(file) => self.catch_up_with_file(file, watch, events).await,
             Place::Server(_) => self.catch_up_with_server(watch, events).await,
         }
     }
 
     async fn catch_up_with_file(
         &self,
+        file: &StoreFile,
         watch: &mut Watch,
         events: &mut impl FollowerEvents,
     ) -> Result<(), StoreError> {
+        let is_due = watch.looked_at.is_none_or(|looked| looked.elapsed() >= LOOK_ANYWAY_AFTER);
+        if watch.log.is_as_it_was(&log_path(file.path()), Instant::now()) && !is_due {
+            return Ok(());
+        }
         let connection = match &mut watch.connection {
             Some(connection) => connection,
             none => none.insert(self.store.pinned_connection().await?),
         };
         // Outside any transaction: inside one the version would be frozen.
         let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await?;
-        let is_due = watch.looked_at.is_none_or(|looked| looked.elapsed() >= LOOK_ANYWAY_AFTER);
         if watch.seen_version == Some(version) && !is_due {
             return Ok(());
         }
@@ -220,7 +226,8 @@ impl Gateway {
 #[derive(Debug, Default)]
 struct Watch {
     connection: Option<AnyConnection>,
-    /// Of the embedded store.
+    /// Of the embedded store: what its log looked like, and its `data_version`.
+    log: LogMark,
     seen_version: Option<i64>,
     looked_at: Option<Instant>,
     /// Of a shared database.
