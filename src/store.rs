@@ -24,6 +24,7 @@ mod key_ring;
 mod last_used;
 mod leadership;
 mod links;
+mod log_mark;
 mod marks;
 mod mfa_methods;
 mod mutation;

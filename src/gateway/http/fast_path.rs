@@ -47,6 +47,7 @@ use super::{HttpDoor, Purpose};
 use crate::auth::{Decision, Quota};
 use crate::config::PlaintextCredentials;
 use crate::model::Service;
+use crate::net::turn::end_of_turn;
 
 /// What is read at once: as much as the head of a plain request may have.
 const READ_BYTES: usize = 4 * 1024;
@@ -254,6 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
             has_said_so.set(ends.get() || watch.answers_last());
             OurWord { request_id, date, quota, is_last: has_said_so.get() }
         };
+        end_of_turn().await;
         let mut waited = Waited::default();
         let answer = upstream.send_plain(judged, &request, &mut self.down, ours, &mut waited);
         let answer = unless_client_goes(self.io, &mut self.early, answer).await.ok_or(Broken)?;

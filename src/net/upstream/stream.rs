@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,6 +15,22 @@ pub enum UpstreamStream {
     Plain(TcpStream),
     /// Encrypted, the server's certificate verified.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl UpstreamStream {
+    /// Is it open still, with nothing to be read, as far as is known? What there is to be read is lost. Wakes nobody.
+    pub fn is_silent(&mut self) -> bool {
+        let mut byte = [0];
+        match self {
+            Self::Plain(stream) => {
+                stream.try_read(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
+    }
 }
 
 impl AsyncRead for UpstreamStream {

@@ -9,13 +9,12 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request};
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
@@ -99,10 +98,7 @@ impl UpstreamConnection {
     /// Is it open still, with nothing on it? Bytes that nobody asked for count as closed, so that they are nobody's
     /// answer (S71). Wakes nobody.
     pub fn is_ready(&mut self) -> bool {
-        let mut byte = [0];
-        let read = Pin::new(&mut self.stream)
-            .poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
-        read.is_pending() && self.received.is_empty()
+        self.received.is_empty() && self.stream.is_silent()
     }
 
     /// Where the request on it is counted.

@@ -22,7 +22,6 @@ use super::http1_plain_answer::{AnswerRead, PlainAnswer, pass_head};
 use super::server_pool::ServerPool;
 use crate::gateway::http::denial::Fault;
 use crate::gateway::http::fast_path::{ComposedRequest, OurWord};
-use crate::net::turn::end_of_turn;
 
 /// What came of a plain request.
 #[derive(Debug)]
@@ -71,7 +70,6 @@ impl HttpUpstream {
         waited: &mut Waited,
     ) -> Result<Came, Fault> {
         let exchange = async |connection: Box<UpstreamConnection>, total_due, waited: &mut Waited| {
-            end_of_turn().await;
             let asking = Asking { progress: None, began: Instant::now(), total_due };
             let (outcome, ended) = connection.exchange_plain(self, request, out, &ours, asking).await;
             waited.count_until(ended, asking.began);
