@@ -21,6 +21,7 @@ mod drive;
 mod fast_path;
 mod forward;
 mod forward_auth;
+mod gathering;
 mod headers;
 mod open_bodies;
 mod record;

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use tokio::io::AsyncWrite;
 use tokio::time::{Instant, sleep_until};
 
 use super::cut_off::StreamTasks;
 use super::deadlines::ConnectionWatch;
 use super::doorway::HttpDoorway;
+use super::gathering::Release;
 use crate::net::Drain;
 
 /// A connection that can be told to end after what it is doing.
@@ -48,9 +50,38 @@ where
     }
 }
 
-impl<I, S, B> Drainable for http2::Connection<I, S, StreamTasks>
+/// A connection of HTTP/2 with what it has written, which leaves each time that it has been polled.
+pub struct Gathered<C, S> {
+    connection: Pin<Box<C>>,
+    release: Release<S>,
+}
+
+impl<C, S> Gathered<C, S> {
+    /// What `connection` writes is let go by `release`.
+    pub const fn new(connection: Pin<Box<C>>, release: Release<S>) -> Self {
+        Self { connection, release }
+    }
+}
+
+impl<C: Future, S: AsyncWrite + Unpin> Future for Gathered<C, S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Whatever ended it: it has let go itself, or nobody takes it any more.
+        if self.connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match self.release.poll_release(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<I, S, B, W> Drainable for Gathered<http2::Connection<I, S, StreamTasks>, W>
 where
-    Self: Future,
+    W: AsyncWrite + Unpin,
+    http2::Connection<I, S, StreamTasks>: Future,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -65,8 +96,8 @@ where
     /// GOAWAY names the last stream that is answered.
     const LOSES_WHAT_CROSSES: bool = false;
 
-    fn end_gently(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn end_gently(mut self: Pin<&mut Self>) {
+        self.connection.as_mut().graceful_shutdown();
     }
 }
 

@@ -29,10 +29,11 @@ use super::deadlines::{ConnectionWatch, Spoken, WatchedIo};
 use super::denial::{Fault, put_quota, render_fault};
 use super::door_body::DoorBody;
 use super::doorway::HttpDoorway;
-use super::drive::{Driven, drive};
+use super::drive::{Driven, Gathered, drive};
 use super::fast_path::{FastPath, Left};
 use super::forward::{discard, forward_request};
 use super::forward_auth::answer_asker;
+use super::gathering::Gathering;
 use super::headers::X_REQUEST_ID;
 use super::record::RequestRecord;
 use super::target::settle_head;
@@ -118,9 +119,10 @@ async fn serve_protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
             }
             // Boxed, because hyper moves it several times on its way to a task of its own.
             let service = service_fn(|request| Box::pin(answer(request)));
-            let connection = builder.serve_connection(TokioIo::new(io), service);
+            let (io, release) = Gathering::new(io);
+            let connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
             tokio::select! {
-                _ = drive(Box::pin(connection), watch, drain, &doorway) => {}
+                _ = drive(Box::pin(Gathered::new(connection, release)), watch, drain, &doorway) => {}
                 () = tunnels.stuck() => {}
             }
         }
