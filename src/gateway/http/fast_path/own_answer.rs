@@ -23,8 +23,8 @@ pub struct OurWord<'a> {
 }
 
 impl OurWord<'_> {
-    /// Appends the last fields of an answer's head, and its end.
-    pub fn end_head(&self, out: &mut Vec<u8>) {
+    /// Appends the fields that every answer has.
+    pub fn write(&self, out: &mut Vec<u8>) {
         if let Some(quota) = self.quota {
             each_of_quota(quota, |name, value| write_number(out, name.as_str(), value));
         }
@@ -32,10 +32,10 @@ impl OurWord<'_> {
         if self.is_last {
             out.extend_from_slice(b"connection: close\r\n");
         }
-        out.extend_from_slice(b"\r\n");
     }
 
-    /// Appends the gateway's own answer for `fault`; answers how many bytes its body has.
+    /// Appends the gateway's own answer for `fault`, with the fields in the order that hyper would write them in: nobody
+    /// can tell a refused key from a refused password. Answers how many bytes its body has.
     pub fn write_fault(&self, out: &mut Vec<u8>, fault: Fault) -> usize {
         let body = body_of_fault(fault, &self.request_id);
         let body_bytes = body.iter().map(|part| part.len()).sum();
@@ -45,9 +45,10 @@ impl OurWord<'_> {
             Said::Text(text) => write_field(out, name.as_str().as_bytes(), text.as_bytes()),
             Said::Number(number) => write_number(out, name.as_str(), number),
         });
+        Self { quota: fault.quota().or(self.quota), ..*self }.write(out);
         write_number(out, CONTENT_LENGTH.as_str(), body_bytes);
         write_field(out, DATE.as_str().as_bytes(), self.date.as_bytes());
-        Self { quota: fault.quota().or(self.quota), ..*self }.end_head(out);
+        out.extend_from_slice(b"\r\n");
         for part in body {
             out.extend_from_slice(part);
         }

@@ -115,7 +115,8 @@ fn pass_parsed(
         write_field(out, DATE.as_str().as_bytes(), ours.date.as_bytes());
     }
     write_field(out, VIA.as_str().as_bytes(), via(Version::HTTP_11).as_bytes());
-    ours.end_head(out);
+    ours.write(out);
+    out.extend_from_slice(b"\r\n");
     Some(PlainAnswer { head_bytes, status, body_bytes, keeps_alive })
 }
 
