@@ -30,7 +30,7 @@ use super::throttle::{CountedPassword, FailureThrottle};
 use super::usage_meter::{CollectedUsage, UsageMeter};
 use crate::clock::Clock;
 use crate::config::{Limits, Policy};
-use crate::crypto::{KeyRing, recognise_key};
+use crate::crypto::{DigestKey, KeyRing, random, recognise_key};
 use crate::model::{
     ClientIp, KeyDigest, MfaState, Recognised, Revision, Secret, Service, SessionLifetime, Timestamp,
 };
@@ -120,13 +120,14 @@ pub struct AuthenticatorError(#[from] PasswordCheckerError);
 impl Authenticator {
     /// Starts the hashing threads.
     pub fn new(parts: AuthenticatorParts) -> Result<Self, AuthenticatorError> {
+        let throttle_key = DigestKey::new(random::bytes().map_err(PasswordCheckerError::from)?);
         let queue = usize::try_from(parts.limits.password_queue).unwrap_or(usize::MAX);
         let nobody = hash_of_nobody()?;
         Ok(Self {
             passwords: PasswordChecker::start(parts.password_threads, queue, Arc::clone(&nobody))?,
             console_passwords: PasswordChecker::start(1, queue, nobody)?,
             password_turns: PasswordTurns::new(queue),
-            throttle: FailureThrottle::new(&parts.limits),
+            throttle: FailureThrottle::new(&parts.limits, throttle_key),
             rate_limit: RateLimit::new(&parts.limits),
             live_sessions: LiveSessions::default(),
             usage: UsageMeter::default(),

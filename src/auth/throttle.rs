@@ -7,7 +7,7 @@
 
 mod table;
 
-use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,6 +17,7 @@ use self::table::{Rule, TICKS_PER_SECOND, Table, Tally, Tick};
 use super::decision::{Denial, DenialReason, Refusal};
 use super::shared_failures::SharedCount;
 use crate::config::Limits;
+use crate::crypto::DigestKey;
 use crate::model::ClientIp;
 use crate::store::FailureCount;
 
@@ -37,8 +38,8 @@ const NAMES_PER_SET: usize = 64;
 pub(super) struct FailureThrottle {
     addresses: Table<PerAddress>,
     names: Table<PerName>,
-    /// Random keys of `SipHash`: nobody can choose an address or a name that is counted as another's.
-    hashes: RandomState,
+    /// The process's own: nobody can choose an address or a name that is counted as another's.
+    key: DigestKey,
     began: Instant,
 }
 
@@ -54,12 +55,12 @@ pub(super) struct CountedPassword<'t> {
 }
 
 impl FailureThrottle {
-    /// Nothing counted yet; a limit of 0 counts nothing.
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// Nothing counted yet; a limit of 0 counts nothing. `key` is to be random.
+    pub(super) fn new(limits: &Limits, key: DigestKey) -> Self {
         let throttle = Self {
             addresses: Table::new(PerAddress::default(), ADDRESSES_PER_SET),
             names: Table::new(PerName::default(), NAMES_PER_SET),
-            hashes: RandomState::new(),
+            key,
             began: Instant::now(),
         };
         throttle.set_limits(limits);
@@ -125,11 +126,18 @@ impl FailureThrottle {
     }
 
     fn address_key(&self, client_ip: ClientIp) -> u64 {
-        self.hashes.hash_one(client_ip.throttle_prefix())
+        match client_ip.throttle_prefix() {
+            IpAddr::V4(address) => self.short_digest(&address.octets()),
+            IpAddr::V6(address) => self.short_digest(&address.octets()),
+        }
     }
 
     fn name_key(&self, name: &str) -> u64 {
-        self.hashes.hash_one(name)
+        self.short_digest(name.as_bytes())
+    }
+
+    fn short_digest(&self, text: &[u8]) -> u64 {
+        self.key.digest(text).0.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
     }
 
     fn now(&self) -> Tick {
@@ -298,7 +306,7 @@ mod tests {
             failed_passwords_per_user: per_user,
             ..Limits::default()
         };
-        FailureThrottle::new(&limits)
+        FailureThrottle::new(&limits, DigestKey::new([3; 32]))
     }
 
     /// Seconds to wait; 0: admitted.
