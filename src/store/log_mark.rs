@@ -1,7 +1,7 @@
 //! Whether anybody has written to the embedded store, told by a look at its write-ahead log from outside.
 //!
-//! Every commit writes there, whichever process makes it, and the file system notes when. To ask the engine costs a
-//! hundred times as much, and is asked fifty times a second. Used by `follower`.
+//! Every commit writes there, whichever process makes it, and the file system notes when. To ask the engine instead is a
+//! question to another thread, fifty times a second. Used by `follower`.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
