@@ -121,9 +121,10 @@ impl Desk {
     fn take_line(&mut self, line: &[u8], now: Instant) {
         match Command::parse(line) {
             Command::Is(IsArguments::Domain(domain)) => {
+                let domain = String::from_utf8_lossy(domain);
                 let due = now + self.draw_delay();
                 self.replies += 1;
-                let reply = format!("{domain} {}\r\n", said_of(domain, &self.enabled));
+                let reply = format!("{domain} {}\r\n", said_of(&domain, &self.enabled));
                 self.owed.insert((due, self.replies), reply);
             }
             Command::Enable(Some(function)) => {

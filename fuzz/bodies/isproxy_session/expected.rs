@@ -104,7 +104,7 @@ impl Expected {
         }
     }
 
-    fn ask(&mut self, name: &str) {
+    fn ask(&mut self, name: &[u8]) {
         if name.len() > MAX_NAME_BYTES {
             self.answers.push_back(&[Answer::LineTooLong]);
         } else {
@@ -120,7 +120,7 @@ impl Expected {
         match (verdict, &presented.one_shot) {
             (Verdict::Admitted, Some(name)) => {
                 self.entered = Entered::ForRequests;
-                self.ask(name);
+                self.ask(name.as_bytes());
             }
             (Verdict::Admitted, None) => {
                 self.entered = Entered::ForGood;

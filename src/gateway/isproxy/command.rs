@@ -1,5 +1,7 @@
 //! What a line of a client asks for, borrowed from the line. Pure; whether it may be asked now is the session's.
 
+use crate::gateway::swar::is_visible;
+
 /// One line, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -42,8 +44,8 @@ pub enum LoginArguments<'a> {
 /// What stands behind `IS`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum IsArguments<'a> {
-    /// `IS <domain>`.
-    Domain(&'a str),
+    /// `IS <domain>`: visible ASCII.
+    Domain(&'a [u8]),
     /// `IS <apikey> <domain>`.
     OneShot {
         /// The key as it was sent.
@@ -78,7 +80,7 @@ impl std::fmt::Debug for LoginArguments<'_> {
 impl std::fmt::Debug for IsArguments<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Domain(domain) => write!(f, "Domain({domain})"),
+            Self::Domain(domain) => write!(f, "Domain({})", domain.escape_ascii()),
             Self::OneShot { domain, .. } => write!(f, "OneShot(…, {domain})"),
             Self::WrongNumber => f.write_str("WrongNumber"),
         }
@@ -111,6 +113,9 @@ impl Function {
 impl<'a> Command<'a> {
     /// Reads one line without its end. Words are divided by blanks, verbs matched in any case.
     pub fn parse(line: &'a [u8]) -> Self {
+        if let Some(domain) = only_asked(line) {
+            return Self::Is(IsArguments::Domain(domain));
+        }
         let Some(text) = plain_text(line) else {
             return if is_http(line) { Self::Http } else { Self::BadBytes };
         };
@@ -119,7 +124,7 @@ impl<'a> Command<'a> {
         let Some(verb) = words.next() else { return Self::Empty };
         if verb.eq_ignore_ascii_case("IS") {
             return Self::Is(match (words.next(), words.next(), words.next()) {
-                (Some(domain), None, _) => IsArguments::Domain(domain),
+                (Some(domain), None, _) => IsArguments::Domain(domain.as_bytes()),
                 (Some(key), Some(domain), None) => IsArguments::OneShot { key, domain },
                 _ => IsArguments::WrongNumber,
             });
@@ -145,6 +150,12 @@ impl<'a> Command<'a> {
         }
         if is_http(line) { Self::Http } else { Self::Unknown }
     }
+}
+
+/// The domain, if the line is `IS`, one blank and a domain: nearly all are.
+fn only_asked(line: &[u8]) -> Option<&[u8]> {
+    let [b'I' | b'i', b'S' | b's', b' ', domain @ ..] = line else { return None };
+    (!domain.is_empty() && is_visible(domain)).then_some(domain)
 }
 
 /// The line as text, if it is visible ASCII and blanks only (S19).
@@ -192,8 +203,10 @@ mod tests {
             ),
             ("LOGIN a b c", Command::Login(LoginArguments::WrongNumber)),
             ("IS", Command::Is(IsArguments::WrongNumber)),
-            ("Is Example.COM", Command::Is(IsArguments::Domain("Example.COM"))),
-            ("IS name.com.centralnic", Command::Is(IsArguments::Domain("name.com.centralnic"))),
+            ("Is Example.COM", Command::Is(IsArguments::Domain(b"Example.COM"))),
+            ("IS name.com.centralnic", Command::Is(IsArguments::Domain(b"name.com.centralnic"))),
+            ("  is   a.com  ", Command::Is(IsArguments::Domain(b"a.com"))),
+            ("IS a.com ", Command::Is(IsArguments::Domain(b"a.com"))),
             ("IS lk1_key a.com", Command::Is(IsArguments::OneShot { key, domain: "a.com" })),
             ("IS a b c", Command::Is(IsArguments::WrongNumber)),
             ("ENABLE reason", Command::Enable(Some(Function::Reason))),

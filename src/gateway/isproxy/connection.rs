@@ -238,7 +238,7 @@ impl<'d> Connection<'d> {
                 self.tell_journal();
                 self.permit = None;
             }
-            if !self.take_upstream_line(now) && !self.take_client_line(now) {
+            if !self.take_upstream_lines(now) && !self.take_client_lines(now) {
                 match self.ending {
                     // With all that has come handed in: the session reads no more from here on.
                     Ending::BehindNextReply { cut_at, .. } if self.session.awaits_upstream() => {
@@ -267,33 +267,35 @@ impl<'d> Connection<'d> {
         [self.session.deadline(), self.ending.deadline()].into_iter().flatten().min()
     }
 
-    /// `true`: there was one.
-    fn take_upstream_line(&mut self, now: Instant) -> bool {
-        match self.upstream.next_line() {
-            NextLine::Complete(line, _) => {
-                if let Some(asked) = self.session.on_upstream_line(line, now) {
-                    self.door.upstream.count_time(now.saturating_duration_since(asked));
-                }
+    /// Hands in what the upstream said, as far as it is whole, or up to a step that is to be done. `false`: there was
+    /// nothing.
+    fn take_upstream_lines(&mut self, now: Instant) -> bool {
+        let mut took_any = false;
+        while !self.session.has_step() {
+            match self.upstream.next_line() {
+                NextLine::Complete(line, _) => self.session.on_upstream_line(line, now),
+                NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(now),
+                NextLine::Incomplete => break,
             }
-            NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(now),
-            NextLine::Incomplete => return false,
+            took_any = true;
         }
-        true
+        took_any
     }
 
-    /// `true`: there was one, or the end of all.
-    fn take_client_line(&mut self, now: Instant) -> bool {
-        if !self.session.reads_client() {
-            return false;
+    /// Hands in the client's lines, as long as they can be. `false`: there was none, nor the end of all.
+    fn take_client_lines(&mut self, now: Instant) -> bool {
+        let mut took_any = false;
+        while self.session.reads_client() {
+            match self.reader.next_line() {
+                NextLine::Complete(line, behind) => self.session.on_line(line, behind, now),
+                NextLine::TooLong(start) => self.session.on_line_fault(LineFault::TooLong(start), now),
+                NextLine::TlsHello => self.session.on_line_fault(LineFault::TlsHello, now),
+                NextLine::Incomplete if self.client_input == Input::Ended => self.session.on_end_of_input(),
+                NextLine::Incomplete => break,
+            }
+            took_any = true;
         }
-        match self.reader.next_line() {
-            NextLine::Complete(line, behind) => self.session.on_line(line, behind, now),
-            NextLine::TooLong(beginning) => self.session.on_line_fault(LineFault::TooLong(beginning), now),
-            NextLine::TlsHello => self.session.on_line_fault(LineFault::TlsHello, now),
-            NextLine::Incomplete if self.client_input == Input::Ended => self.session.on_end_of_input(),
-            NextLine::Incomplete => return false,
-        }
-        true
+        took_any
     }
 
     async fn perform(&mut self, step: Step) -> Option<Phase> {

@@ -104,8 +104,8 @@ impl Journal {
         self.facts.refused += u64::from(tally.refused);
         door.metrics.answered_times(100, tally.succeeded);
         door.metrics.answered_times(400, tally.refused);
-        for waited in &tally.unanswered {
-            door.upstream.count_time(*waited);
+        for (waited, requests) in tally.waits.each() {
+            door.upstream.count_times(waited, requests);
         }
         for refused in &tally.refusals {
             let permit = match refused.fault {

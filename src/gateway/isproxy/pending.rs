@@ -1,12 +1,15 @@
 //! The requests that wait for the upstream: a multiset by name, in the order they were asked.
 //!
 //! The same name asked twice stands in it twice, because each request gets its own reply. Replies mostly come
-//! nearly in order, so a walk from the oldest over 32-bit hashes beats a map, and adds no allocation per request.
+//! nearly in order, so a walk from the oldest over 32-bit hashes beats a map, and adds no allocation per request. A
+//! client that provokes collisions only slows its own session, by a bounded walk.
 //! It sets no bound itself; the session does.
 
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
+
+use crate::gateway::swar::caseless_hash;
 
 /// What a session without waiting requests keeps of its buffers.
 const KEPT_NAME_BYTES: usize = 4_096;
@@ -68,6 +71,12 @@ impl Pending {
         self.entries.front().map(|entry| entry.asked)
     }
 
+    /// The name of the oldest, if `line` begins with it and a blank. Names hold none.
+    pub fn oldest_named(&self, line: &[u8]) -> Option<&[u8]> {
+        let name = name_of(&self.names, self.entries.front()?);
+        line.strip_prefix(name).filter(|behind| behind.first() == Some(&b' ')).map(|_| name)
+    }
+
     /// Adds a request for `name`; `asked` must not be before that of an earlier one.
     pub fn add(&mut self, name: &[u8], asked: Instant) {
         if self.waiting == 0 {
@@ -95,22 +104,8 @@ impl Pending {
     /// Takes out the request that a reply for `name` answers, and gives it: the oldest with this very text, else the
     /// oldest that differs in case only (to the upstream they are one domain).
     pub fn take(&mut self, name: &[u8]) -> Option<Asked<'_>> {
-        let hash = caseless_hash(name);
-        let mut found = None;
-        for (position, entry) in self.entries.iter().enumerate() {
-            if entry.hash != hash || entry.state == EntryState::Answered {
-                continue;
-            }
-            let asked = name_of(&self.names, entry);
-            if asked == name {
-                found = Some(position);
-                break;
-            }
-            if found.is_none() && asked.eq_ignore_ascii_case(name) {
-                found = Some(position);
-            }
-        }
-        let entry = self.entries.get_mut(found?)?;
+        let found = self.position_of(name)?;
+        let entry = self.entries.get_mut(found)?;
         entry.state = EntryState::Answered;
         let entry = *entry;
         self.leave(&entry);
@@ -124,6 +119,28 @@ impl Pending {
             self.entries.shrink_to(KEPT_ENTRIES);
         }
         Some(self.shown(&entry))
+    }
+
+    fn position_of(&self, name: &[u8]) -> Option<usize> {
+        // The first waits: answered ones leave from both ends.
+        if self.entries.front().is_some_and(|oldest| name_of(&self.names, oldest) == name) {
+            return Some(0);
+        }
+        let hash = caseless_hash(name);
+        let mut found = None;
+        for (position, entry) in self.entries.iter().enumerate() {
+            if entry.hash != hash || entry.state == EntryState::Answered {
+                continue;
+            }
+            let asked = name_of(&self.names, entry);
+            if asked == name {
+                return Some(position);
+            }
+            if found.is_none() && asked.eq_ignore_ascii_case(name) {
+                found = Some(position);
+            }
+        }
+        found
     }
 
     /// Takes out all that were asked at `until` or before, oldest first.
@@ -179,13 +196,6 @@ impl Pending {
 
 fn name_of<'a>(names: &'a [u8], entry: &Entry) -> &'a [u8] {
     names.get(entry.start..entry.start + entry.length).unwrap_or_default()
-}
-
-/// FNV-1a over the lower-cased name. A client that provokes collisions only slows its own session, by a bounded walk.
-fn caseless_hash(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |hash: u32, byte| {
-        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
-    })
 }
 
 #[cfg(test)]

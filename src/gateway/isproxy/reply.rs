@@ -75,12 +75,13 @@ pub enum Availability {
 impl Availability {
     const ALL: [Self; 4] = [Self::Available, Self::NotAvailable, Self::InvalidDomain, Self::Error];
 
+    /// With the blank before them.
     const fn words(self) -> &'static [u8] {
         match self {
-            Self::Available => b"available",
-            Self::NotAvailable => b"not available",
-            Self::InvalidDomain => b"invalid domain",
-            Self::Error => b"error",
+            Self::Available => b" available",
+            Self::NotAvailable => b" not available",
+            Self::InvalidDomain => b" invalid domain",
+            Self::Error => b" error",
         }
     }
 }
@@ -88,9 +89,11 @@ impl Availability {
 /// Writes the one reply to a request for `name`. A `detail` (` (…)`) that would make it too long is left out.
 pub fn write_reply(to: &mut Outbox, name: &[u8], availability: Availability, detail: &[u8]) {
     let words = availability.words();
-    let length = name.len() + 1 + words.len() + detail.len() + 2;
-    let detail = if length < REPLY_BYTES { detail } else { b"" };
-    to.push(&[name, b" ", words, detail, b"\r\n"]);
+    if detail.is_empty() || name.len() + words.len() + detail.len() + 2 >= REPLY_BYTES {
+        to.push(&[name, words, b"\r\n"]);
+    } else {
+        to.push(&[name, words, detail, b"\r\n"]);
+    }
 }
 
 /// A line of an upstream.
@@ -116,10 +119,12 @@ pub enum UpstreamLine<'a> {
 impl<'a> UpstreamLine<'a> {
     /// Reads one line without its end. A name may be `100` or `400`, so replies are looked for first.
     pub fn parse(line: &'a [u8]) -> Self {
-        let Some(blank) = memchr::memchr(b' ', line) else { return Self::Garbled };
-        let (Some(name), Some(said)) = (line.get(..blank), line.get(blank + 1..)) else {
-            return Self::Garbled;
-        };
+        memchr::memchr(b' ', line).map_or(Self::Garbled, |blank| Self::parse_of(blank, line))
+    }
+
+    /// The same, where it is known that a name of so many bytes stands before the first blank.
+    pub fn parse_of(name_bytes: usize, line: &'a [u8]) -> Self {
+        let Some((name, said)) = line.split_at_checked(name_bytes) else { return Self::Garbled };
         for availability in Availability::ALL {
             let Some(detail) = said.strip_prefix(availability.words()) else { continue };
             return match trimmed(detail) {

@@ -56,7 +56,7 @@ enum Waiting {
     },
     /// The turn of a request that is counted; until it is known when that is, `None`.
     Turn {
-        domain: String,
+        domain: Box<[u8]>,
         due: Option<Instant>,
     },
     /// A failed login's answer is held back.
@@ -186,6 +186,11 @@ impl Session {
     /// Takes out what was answered since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
+    }
+
+    /// Is something to be done before another line is handed in?
+    pub const fn has_step(&self) -> bool {
+        self.step.is_some()
     }
 
     /// What is to be done now; call it until it gives nothing.
@@ -1064,12 +1069,12 @@ mod tests {
     }
 
     #[test]
-    fn how_long_each_request_waited_that_gets_no_reply_is_told_once() {
+    fn how_long_each_request_waited_is_told_once() {
         let mut dialogue = Dialogue::connected();
         dialogue.session.take_tally();
         let told = |dialogue: &mut Dialogue| {
-            let waited = dialogue.session.take_tally().unanswered;
-            waited.into_iter().map(|waited| waited.as_secs()).collect::<Vec<_>>()
+            let waits = dialogue.session.take_tally().waits;
+            waits.each().map(|(waited, requests)| (waited.as_secs(), requests)).collect::<Vec<_>>()
         };
         // Too late, while others are answered.
         dialogue.client("IS slow.com\r\n");
@@ -1077,20 +1082,20 @@ mod tests {
         dialogue.client("IS next.com\r\nIS quick.com\r\n");
         dialogue.upstream("quick.com available\r\n");
         dialogue.pass(10_000);
-        assert_eq!(told(&mut dialogue), [30]);
+        assert_eq!(told(&mut dialogue), [(0, 1), (30, 1)]);
         dialogue.upstream("slow.com available\r\n");
         // Lost.
         dialogue.pass(5_000);
         dialogue.client("IS last.com\r\n");
         dialogue.lose_upstream();
-        assert_eq!(told(&mut dialogue), [15, 0]);
+        assert_eq!(told(&mut dialogue), [(15, 1), (0, 1)]);
         // Never said anything.
         dialogue.client("IS a.com\r\n");
         dialogue.connect();
         dialogue.pass(10_000);
         dialogue.client("IS b.com\r\n");
         dialogue.pass(20_000);
-        assert_eq!((told(&mut dialogue), &*dialogue.given_up), (vec![30, 20], &[GivenUp::Late][..]));
+        assert_eq!((told(&mut dialogue), &*dialogue.given_up), (vec![(30, 1), (20, 1)], &[GivenUp::Late][..]));
         assert!(told(&mut dialogue).is_empty());
     }
 

@@ -1,6 +1,6 @@
 //! What a session answered since it was last looked at; the journal turns it into metrics and log lines.
 
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::reply::Answer;
 use crate::auth::DenialReason;
@@ -14,10 +14,24 @@ pub struct Tally {
     pub succeeded: u32,
     /// Answers that begin with 400.
     pub refused: u32,
-    /// How long each request had waited that its upstream owed a reply when it was lost or given up, or was too late for it.
-    pub unanswered: Vec<Duration>,
+    /// How long requests waited for their upstream: for its reply, or until it was lost, given up, or too late.
+    pub waits: Waits,
     /// The refused commands that no authenticator saw.
     pub refusals: Vec<RefusedCommand>,
+}
+
+/// How long requests waited, counted together where it was the same: what comes at once was mostly asked at once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    latest: Option<Wait>,
+    earlier: Vec<Wait>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
+    asked: Instant,
+    until: Instant,
+    requests: u32,
 }
 
 /// A command that the session itself refused.
@@ -69,9 +83,39 @@ impl Tally {
     }
 }
 
+impl Waits {
+    /// A request waited from `asked` to `until`.
+    pub fn count(&mut self, asked: Instant, until: Instant) {
+        match &mut self.latest {
+            Some(wait) if wait.asked == asked && wait.until == until => {
+                wait.requests = wait.requests.saturating_add(1);
+            }
+            latest => self.earlier.extend(latest.replace(Wait { asked, until, requests: 1 })),
+        }
+    }
+
+    /// How long, and how many waited so long, in the order of their ends.
+    pub fn each(&self) -> impl Iterator<Item = (Duration, u32)> {
+        let waits = self.earlier.iter().chain(&self.latest);
+        waits.map(|wait| (wait.until.saturating_duration_since(wait.asked), wait.requests))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waited_equally_long_is_counted_together() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut waits = Waits::default();
+        for (asked, until) in [(0, 2), (0, 2), (1, 2), (1, 3), (1, 3), (4, 3)] {
+            waits.count(at(asked), at(until));
+        }
+        let told: Vec<_> = waits.each().map(|(time, requests)| (time.as_secs(), requests)).collect();
+        assert_eq!(told, [(2, 2), (1, 1), (2, 2), (0, 1)]);
+    }
 
     #[test]
     fn answers_are_counted_by_their_code_and_refusals_keep_their_reason() {

@@ -81,8 +81,8 @@ impl IsProxyUpstream {
     }
 
     /// It let a request wait for so long.
-    pub fn count_time(&self, waited: Duration) {
-        self.timer.count(waited);
+    pub fn count_times(&self, waited: Duration, requests: u32) {
+        self.timer.count_times(waited, requests);
     }
 
     /// A connection to one of the servers; where that does not get ready, to another one, once. Each has

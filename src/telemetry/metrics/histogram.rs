@@ -104,11 +104,17 @@ impl Histogram {
 
     /// It took so long once more.
     pub(super) fn count(&self, took: Duration) {
+        self.count_times(took, 1);
+    }
+
+    /// It took so long so many times.
+    pub(super) fn count_times(&self, took: Duration, times: u32) {
         let nanoseconds = took.as_secs().saturating_mul(SECOND).saturating_add(took.subsec_nanos().into());
         let place = self.bounds.partition_point(|bound| *bound < nanoseconds);
         if let Some(bucket) = self.buckets.get(place) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-            self.sum.fetch_add(nanoseconds, Ordering::Relaxed);
+            let times = u64::from(times);
+            bucket.fetch_add(times, Ordering::Relaxed);
+            self.sum.fetch_add(nanoseconds.wrapping_mul(times), Ordering::Relaxed);
         }
     }
 

@@ -110,6 +110,11 @@ impl UpstreamTimer {
     pub fn count(&self, took: Duration) {
         self.0.count(took);
     }
+
+    /// It took so long so many times.
+    pub fn count_times(&self, took: Duration, times: u32) {
+        self.0.count_times(took, times);
+    }
 }
 
 impl ThreadsTimes {

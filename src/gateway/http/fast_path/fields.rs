@@ -5,6 +5,7 @@
 use http::StatusCode;
 
 use crate::gateway::http::byte_set::ByteSet;
+use crate::gateway::swar::make_lower_case;
 
 /// Appends a field. Neither name nor value can hold what would end the line: their reader, or their types, see to it.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -21,8 +22,8 @@ pub fn write_read(out: &mut Vec<u8>, source: &[u8], field: &httparse::Header<'_>
         Some(line) => out.extend_from_slice(line),
         None => write_field(out, field.name.as_bytes(), field.value),
     }
-    if let Some(name) = out.get_mut(start..start + field.name.len()) {
-        name.make_ascii_lowercase();
+    if let Some(written) = out.get_mut(start..) {
+        make_lower_case(written, field.name.len());
     }
     start
 }

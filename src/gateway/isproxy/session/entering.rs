@@ -103,7 +103,7 @@ impl Session {
         match (verdict, one_shot) {
             (Verdict::Refused, _) => self.on_failed_login(now),
             (Verdict::Busy, _) => self.answer(Answer::LoginFailed, now),
-            (Verdict::Admitted, Some(domain)) => self.request(&domain, now),
+            (Verdict::Admitted, Some(domain)) => self.request(domain.as_bytes(), now),
             (Verdict::Admitted, None) => {
                 self.login = Login::In;
                 self.answer(Answer::LoginOk, now);

@@ -36,17 +36,21 @@ impl Session {
         self.finish_enable(Answer::Ok, now);
     }
 
-    /// A line of the upstream, without its end. What answers no request is dropped. Gives when the request was asked
-    /// that it replies to.
-    pub fn on_upstream_line(&mut self, line: &[u8], now: Instant) -> Option<Instant> {
+    /// A line of the upstream, without its end. What answers no request is dropped.
+    pub fn on_upstream_line(&mut self, line: &[u8], now: Instant) {
         self.upstream_heard_at = now;
-        match UpstreamLine::parse(line) {
+        let read = match self.pending.oldest_named(line) {
+            Some(name) => UpstreamLine::parse_of(name.len(), line),
+            None => UpstreamLine::parse(line),
+        };
+        match read {
             UpstreamLine::Reply { name, availability, detail } => {
                 self.note_write(now);
-                let asked = self.pending.take(name)?;
-                self.tally.succeeded += 1;
-                reply::write_reply(&mut self.to_client, asked.name, availability, detail);
-                return Some(asked.at);
+                if let Some(asked) = self.pending.take(name) {
+                    self.tally.succeeded += 1;
+                    self.tally.waits.count(asked.at, now);
+                    reply::write_reply(&mut self.to_client, asked.name, availability, detail);
+                }
             }
             UpstreamLine::Done | UpstreamLine::Refused if self.replays_unanswered > 0 => {
                 self.replays_unanswered -= 1;
@@ -59,7 +63,6 @@ impl Session {
             UpstreamLine::Refused if !self.pending.is_empty() => self.drop_upstream(GivenUp::Refused, now),
             UpstreamLine::Refused | UpstreamLine::Garbled => {}
         }
-        None
     }
 
     /// The upstream sent what is no line of the protocol: nothing it says can be trusted to be whole.
@@ -69,14 +72,14 @@ impl Session {
 
     /// One request: sent at once, unless keys have a limit or a quota counts it; then each has its turn, and the lines
     /// behind it wait. A name that no request can hold takes nothing of either.
-    pub(super) fn request(&mut self, domain: &str, now: Instant) {
+    pub(super) fn request(&mut self, domain: &[u8], now: Instant) {
         if domain.len() > reply::MAX_NAME_BYTES {
             return self.refuse_too_long(now);
         }
         if self.rules.limits.requests_per_second_per_key == 0 && self.quotas == QuotasInForce::None {
             return self.ask_upstream(domain, now);
         }
-        self.waiting = Waiting::Turn { domain: domain.to_owned(), due: None };
+        self.waiting = Waiting::Turn { domain: domain.into(), due: None };
         self.step = Some(Step::TakeTurn);
     }
 
@@ -94,7 +97,7 @@ impl Session {
         if std::mem::replace(&mut self.last_request, refused) != refused {
             self.tally.deny("IS", reason);
         }
-        reply::write_reply(&mut self.to_client, domain.as_bytes(), Availability::Error, b"");
+        reply::write_reply(&mut self.to_client, &domain, Availability::Error, b"");
     }
 
     /// The request that [`Step::TakeTurn`] was for may be sent from `due` on.
@@ -116,10 +119,10 @@ impl Session {
         }
     }
 
-    fn ask_upstream(&mut self, domain: &str, now: Instant) {
+    fn ask_upstream(&mut self, domain: &[u8], now: Instant) {
         self.tally.asked += 1;
-        self.pending.add(domain.as_bytes(), now);
-        self.relay(&[b"IS ", domain.as_bytes(), b"\r\n"]);
+        self.pending.add(domain, now);
+        self.relay(&[b"IS ", domain, b"\r\n"]);
     }
 
     /// Sends a line upstream; without a connection, the line is made again when one stands.
@@ -153,6 +156,6 @@ impl Session {
 /// What is answered to a request that its upstream does not answer.
 pub(super) fn answer_error(to_client: &mut Outbox, tally: &mut Tally, asked: Asked<'_>, now: Instant) {
     tally.succeeded += 1;
-    tally.unanswered.push(now.saturating_duration_since(asked.at));
+    tally.waits.count(asked.at, now);
     reply::write_reply(to_client, asked.name, Availability::Error, b"");
 }
