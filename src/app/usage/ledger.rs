@@ -178,7 +178,7 @@ impl Ledger {
 fn sort_first<T>(waiting: &mut VecDeque<T>, count: usize, place: impl Fn(&T) -> (&'static str, i64)) {
     let count = count.min(waiting.len());
     let (first, _) = waiting.make_contiguous().split_at_mut(count);
-    first.sort_by_key(place);
+    first.sort_by_cached_key(place);
 }
 
 impl Waiting {
