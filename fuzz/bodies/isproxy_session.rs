@@ -247,8 +247,10 @@ impl Play {
     fn take_upstream_line(&mut self) -> bool {
         match self.upstream.reader.next_line() {
             NextLine::Complete(line, _) => {
-                let asked = self.session.on_upstream_line(line, self.now);
-                assert!(asked.is_none_or(|asked| asked <= self.now));
+                self.session.on_upstream_line(line, self.now);
+                let tally = self.session.take_tally();
+                let waited: u32 = tally.waits.each().map(|(_, requests)| requests).sum();
+                assert!(waited <= tally.succeeded, "it waited, and was not answered");
             }
             NextLine::TooLong(_) | NextLine::TlsHello => self.session.on_upstream_fault(self.now),
             NextLine::Incomplete => return false,

@@ -5,8 +5,9 @@
 
 mod entering;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
@@ -43,6 +44,8 @@ pub struct Connection<'d> {
     timer: Pin<Box<Sleep>>,
     ending: Ending,
     turns: Turns,
+    /// What rarely happens was asked for since the task was last woken, and wakes it.
+    has_looked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,7 @@ impl<'d> Connection<'d> {
             timer: Box::pin(sleep_until(now + FAR)),
             ending: Ending::NotYet,
             turns: Turns::default(),
+            has_looked: false,
         }
     }
 
@@ -128,6 +132,7 @@ impl<'d> Connection<'d> {
         mut ended: Pin<&mut impl Future<Output = ()>>,
         mut drained: Pin<&mut impl Future<Output = Option<Instant>>>,
     ) -> Phase {
+        self.has_looked = false;
         loop {
             if let Some(phase) = self.settle().await {
                 self.tell_journal();
@@ -144,26 +149,47 @@ impl<'d> Connection<'d> {
     async fn next_event(
         &mut self,
         client: &mut Duplex<ClientStream>,
-        ended: Pin<&mut impl Future<Output = ()>>,
-        drained: Pin<&mut impl Future<Output = Option<Instant>>>,
+        mut ended: Pin<&mut impl Future<Output = ()>>,
+        mut drained: Pin<&mut impl Future<Output = Option<Instant>>>,
     ) -> Event {
-        // The timer is only moved to an earlier moment, or set anew after it fired: a line costs no timer operation.
-        if let Some(deadline) = self.deadline().filter(|at| *at < self.timer.deadline()) {
-            self.timer.as_mut().reset(deadline);
-        }
         let session = &self.session;
         let reads_client = session.reads_client() && self.client_input == Input::Open;
         let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
         let upstream = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch);
         let client = client.exchange(reads_client.then_some(&mut self.reader), session.to_client());
-        // The sockets last: a peer that never stops sending uses up the turn of the runtime, and the timer with it.
-        tokio::select! {
-            biased;
-            () = ended => Event::CredentialEnded,
-            until = drained, if self.ending == Ending::NotYet => Event::Drained(until),
-            () = self.timer.as_mut() => Event::Deadline,
-            event = self.turns.next(upstream, client) => Event::Peer(event),
-        }
+        let mut peers = pin!(self.turns.next(upstream, client));
+        let (timer, ending, has_looked) = (&mut self.timer, self.ending, &mut self.has_looked);
+        poll_fn(|cx| {
+            // Once a turn, as all of it costs more than a line; and before the sockets: a peer that never stops sending
+            // uses up the turn of the runtime, and the timer with it.
+            if !*has_looked {
+                if ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Event::CredentialEnded);
+                }
+                if ending == Ending::NotYet
+                    && let Poll::Ready(until) = drained.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Event::Drained(until));
+                }
+                if timer.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Event::Deadline);
+                }
+                *has_looked = true;
+            }
+            if let Poll::Ready(event) = peers.as_mut().poll(cx) {
+                return Poll::Ready(Event::Peer(event));
+            }
+            *has_looked = false;
+            // The timer is only moved to an earlier moment, or set anew after it fired: a line costs no timer operation.
+            match deadline(session, ending).filter(|at| *at < timer.deadline()) {
+                Some(deadline) => {
+                    timer.as_mut().reset(deadline);
+                    timer.as_mut().poll(cx).map(|()| Event::Deadline)
+                }
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 
     fn on_event(&mut self, event: Event) -> Option<Phase> {
@@ -188,7 +214,7 @@ impl<'d> Connection<'d> {
                     }
                     _ => {}
                 }
-                let next = self.deadline().unwrap_or(now + FAR);
+                let next = deadline(&self.session, self.ending).unwrap_or(now + FAR);
                 self.timer.as_mut().reset(next);
             }
             Event::Peer(PeerEvent::Upstream(event)) => self.on_upstream_event(event, now),
@@ -229,6 +255,8 @@ impl<'d> Connection<'d> {
         self.look_at_quotas();
         loop {
             while let Some(step) = self.session.next_step() {
+                // It may take longer than a turn.
+                self.has_looked = false;
                 if let Some(phase) = self.perform(step).await {
                     return Some(phase);
                 }
@@ -260,11 +288,6 @@ impl<'d> Connection<'d> {
     fn tell_session_of_drain(&mut self, cut_at: Instant) {
         self.ending = Ending::Told { cut_at };
         self.session.on_drain();
-    }
-
-    /// The next moment at which something is due by itself.
-    fn deadline(&self) -> Option<Instant> {
-        [self.session.deadline(), self.ending.deadline()].into_iter().flatten().min()
     }
 
     /// Hands in what the upstream said, as far as it is whole, or up to a step that is to be done. `false`: there was
@@ -345,6 +368,9 @@ impl<'d> Connection<'d> {
     }
 
     fn tell_journal(&mut self) {
+        if !self.session.has_tally() {
+            return;
+        }
         let tally = self.session.take_tally();
         if let Some(permit) = &self.permit {
             self.door.authenticator.count_requests(permit, tally.asked);
@@ -353,4 +379,9 @@ impl<'d> Connection<'d> {
         let session = asking.filter(|_| self.session.is_logged_in());
         self.journal.answered(self.door, &tally, session, asking);
     }
+}
+
+/// The next moment at which something is due by itself.
+fn deadline(session: &Session, ending: Ending) -> Option<Instant> {
+    [session.deadline(), ending.deadline()].into_iter().flatten().min()
 }

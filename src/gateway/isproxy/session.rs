@@ -183,6 +183,11 @@ impl Session {
         self.quotas = quotas;
     }
 
+    /// Was anything asked or answered since it was last taken out?
+    pub fn has_tally(&self) -> bool {
+        !self.tally.is_empty()
+    }
+
     /// Takes out what was answered since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
@@ -1095,7 +1100,10 @@ mod tests {
         dialogue.pass(10_000);
         dialogue.client("IS b.com\r\n");
         dialogue.pass(20_000);
-        assert_eq!((told(&mut dialogue), &*dialogue.given_up), (vec![(30, 1), (20, 1)], &[GivenUp::Late][..]));
+        assert_eq!(
+            (told(&mut dialogue), &*dialogue.given_up),
+            (vec![(30, 1), (20, 1)], &[GivenUp::Late][..])
+        );
         assert!(told(&mut dialogue).is_empty());
     }
 

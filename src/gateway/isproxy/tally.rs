@@ -63,6 +63,12 @@ impl CommandFault {
 }
 
 impl Tally {
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        let Self { asked, succeeded, refused, waits, refusals } = self;
+        asked | succeeded | refused == 0 && waits.latest.is_none() && refusals.is_empty()
+    }
+
     /// Counts an answer.
     pub const fn count(&mut self, answer: Answer) {
         if answer.is_success() {
