@@ -13,6 +13,8 @@ use hyper::ext::ReasonPhrase;
 pub const HEAD_BYTES: usize = 128 * 1024;
 /// And as many fields.
 const HEAD_FIELDS: usize = 100;
+/// As many are added on the way to the client; and hyper asks for room for one even where it adds none.
+const ADDED_FIELDS: usize = 3;
 
 /// A head that was read.
 #[derive(Debug)]
@@ -113,9 +115,12 @@ impl HeadReader {
         );
         let head = received.split_to(length).freeze();
         let mut fields = std::mem::take(&mut self.fields);
+        let expected = self.places.len() + ADDED_FIELDS;
+        if fields.capacity() < expected {
+            fields = HeaderMap::with_capacity(expected);
+        }
         // What is said of the message itself is heeded here, so that what follows need not look for it.
         let (mut body_length, mut is_coded, mut persistence) = (None, false, None);
-        fields.reserve(self.places.len());
         for place in &self.places {
             let name =
                 head.get(place.name.0..place.name.1).and_then(|name| HeaderName::from_bytes(name).ok());
