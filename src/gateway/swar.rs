@@ -33,7 +33,8 @@ const fn unseen(word: u64) -> u64 {
 /// Makes the first `length` of `bytes` lower case, where they are ASCII letters.
 pub fn make_lower_case(bytes: &mut [u8], length: usize) {
     let mut at = 0;
-    while let Some(word) = bytes.get_mut(at..).filter(|_| at < length).and_then(<[u8]>::first_chunk_mut::<8>) {
+    while let Some(word) = bytes.get_mut(at..).filter(|_| at < length).and_then(<[u8]>::first_chunk_mut::<8>)
+    {
         let left = length - at;
         let mask = if left < 8 { !(u64::MAX << (8 * left)) } else { u64::MAX };
         *word = lowered(u64::from_le_bytes(*word), mask).to_le_bytes();

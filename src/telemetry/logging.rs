@@ -12,7 +12,8 @@ const FILTER_VARIABLE: &str = "LATCHKEY_LOG";
 const DEFAULT_LEVEL: &str = "info";
 
 /// Starts logging to stderr. What is logged is chosen by `LATCHKEY_LOG`: a level for Latchkey (`debug`; the libraries
-/// below it stay at `warn`), or whole directives (`warn,latchkey::net=trace`); `info` where it is not set.
+/// below it stay at `warn`), or whole directives (`warn,latchkey::net=debug`); `info` where it is not set. Optimised
+/// builds hold nothing of the level `trace`.
 ///
 /// A setting that cannot be read is named in the log and replaced by the default. A second call changes nothing.
 pub fn init_logging() {
