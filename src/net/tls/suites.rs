@@ -1,8 +1,8 @@
-//! Which cipher suite a connection gets: AES-128-GCM, unless its client says that it would rather have ChaCha20.
+//! Which cipher suite a connection gets: AES-128-GCM, unless its client says that it would rather have `ChaCha20`.
 //!
 //! Both are what every client of TLS 1.3 has or should have (RFC 8446 §9.1), and SHA-256, which processors have
 //! instructions for, is their hash: a handshake with SHA-384 costs a third more (docs/decisions/0031). A client that puts
-//! ChaCha20 first has no instructions for AES. It is told by its hello, before any configuration takes part.
+//! `ChaCha20` first has no instructions for AES. It is told by its hello, before any configuration takes part.
 
 use std::io;
 use std::sync::Arc;
