@@ -9,6 +9,7 @@
 //! Driven by `server`.
 
 mod fields;
+mod judging;
 mod own_answer;
 mod request_head;
 mod written_date;
@@ -23,30 +24,24 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::Version;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
 pub use self::fields::{is_plain_name, is_special, write_field, write_read, write_status};
+use self::judging::{Admitted, Judged, judge};
 pub use self::own_answer::OurWord;
 pub use self::request_head::{ComposedRequest, PlainRequest, no_fields};
 use self::written_date::WrittenDate;
-use super::authorization::{Authorization, parse_credential};
-use super::client::{ClientConnection, Transport};
-use super::deadlines::{Spoken, WatchedIo};
+use super::client::ClientConnection;
+use super::deadlines::WatchedIo;
 use super::denial::{Fault, put_quota};
 use super::door_body::DoorBody;
 use super::doorway::HttpDoorway;
 use super::drive::Drainable;
 use super::forward::pass_back;
-use super::headers::Told;
 use super::record::RequestRecord;
-use super::upstream::{Came, HttpUpstream, Waited};
-use super::{HttpDoor, Purpose};
-use crate::auth::{Decision, Quota};
-use crate::config::PlaintextCredentials;
-use crate::model::Service;
+use super::upstream::{Came, Waited};
+use crate::auth::Quota;
 use crate::net::turn::end_of_turn;
 
 /// What is read at once: as much as the head of a plain request may have.
@@ -140,26 +135,6 @@ struct Lane<'c, S> {
     /// What goes to the client.
     down: Vec<u8>,
     date: WrittenDate,
-}
-
-/// What was decided about what came.
-enum Judged {
-    /// Nothing: it is hyper's.
-    NotPlain,
-    /// It is answered here, and its key, if it was right, has so much left.
-    Refused(Fault, Option<Quota>, Box<RequestRecord>),
-    /// It goes upstream.
-    Admitted(Admitted),
-}
-
-/// A request that was let in.
-struct Admitted {
-    request: ComposedRequest,
-    upstream: Rc<HttpUpstream>,
-    quota: Option<Quota>,
-    record: Box<RequestRecord>,
-    /// When it was judged.
-    judged: Instant,
 }
 
 /// Where a connection stands behind an answer.
@@ -347,53 +322,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
         self.down.shrink_to(KEPT_BYTES);
         written.map_err(|_| Broken)
     }
-}
-
-/// Reads `received` as a plain request and, if it is one, judges it; `up` is room for what goes upstream.
-fn judge(door: &Rc<HttpDoor>, client: &Rc<ClientConnection>, received: &[u8], up: &mut Vec<u8>) -> Judged {
-    let Purpose::Forward(routes) = &door.purpose else { return Judged::NotPlain };
-    let client_ip = client.source_ip();
-    // Whose word about the client counts, what a trace needs, and refusals before a credential: all that is hyper's.
-    let is_usual = door.tracer.is_none()
-        && !client.is_from(&door.entrance.client_address.trusted_proxies)
-        && door.entrance.allow_list.admits(client_ip)
-        && (client.transport == Transport::Tls
-            || door.entrance.plaintext_credentials == PlaintextCredentials::Allow);
-    let mut fields = no_fields();
-    let request = is_usual.then(|| PlainRequest::read(received, &mut fields, &door.limits)).flatten();
-    let Some(request) = request else { return Judged::NotPlain };
-    let Some(Authorization::ApiKey(key)) = parse_credential(request.authorization()) else {
-        return Judged::NotPlain;
-    };
-    let route = routes.find(|| request.host_name(), request.path());
-    if route.is_some_and(|route| !route.upstream.takes_plain()) {
-        return Judged::NotPlain;
-    }
-    // From here on the request is this path's.
-    let path = Some(request.path().into());
-    let mut record =
-        RequestRecord::begin_with(door, client, Spoken::Http1, request.method.clone(), path, None);
-    let decision = door.authenticator.authenticate_key(key, Service::Api, client_ip, record.at());
-    let judged = record.judged();
-    let permit = match decision {
-        Decision::Allow(permit) => permit,
-        Decision::Deny(denial) => return Judged::Refused(denial.into(), None, record),
-    };
-    let quota = permit.quota();
-    let request_id = record.id().to_ascii();
-    let permit = record.admitted(permit, route);
-    let Some(route) = route else { return Judged::Refused(Fault::NoRoute, quota, record) };
-    let upstream = Rc::clone(&route.upstream);
-    let told = Told {
-        permit,
-        rules: upstream.identity_rules(),
-        facts: &client.direct().forwarded,
-        request_id: &request_id,
-        traceparent: None,
-        received: Version::HTTP_11,
-    };
-    let request = request.compose(std::mem::take(up), &told);
-    Judged::Admitted(Admitted { request, upstream, quota, record, judged })
 }
 
 /// What `awaited` comes to; `None`: the client is gone meanwhile. What it sends is kept in `early`.
