@@ -6,13 +6,12 @@
 mod certificate;
 mod choice;
 mod issued;
-mod suites;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::crypto::aws_lc_rs;
 use rustls::server::ResolvesServerCert;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -114,18 +113,17 @@ pub fn server_config(
     alpn: &[&[u8]],
     sessions: Sessions<'_>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(suites::provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Library)?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config.ticketer = match sessions {
-        Sessions::New => Ticketer::new().map_err(TlsError::Library)?,
+        Sessions::New => aws_lc_rs::Ticketer::new().map_err(TlsError::Library)?,
         Sessions::Continue(before) => Arc::clone(&before.ticketer),
     };
     config.max_early_data_size = 0;
-    config.ignore_client_order = true;
     Ok(Arc::new(config))
 }
 
@@ -214,7 +212,6 @@ pub(crate) mod testing {
 mod tests {
     use std::io;
 
-    use rustls::crypto::aws_lc_rs;
     use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
     use rustls_pki_types::ServerName;
 

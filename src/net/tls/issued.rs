@@ -16,9 +16,9 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::suites::accept;
 use super::{Certificate, TlsError};
 use crate::config::UnknownNames;
 
@@ -132,7 +132,7 @@ impl ResolvesServerCert for IssuedByName {
 /// # Errors
 /// The handshake failed, or it was an authority's question, which is answered with it: such a connection serves nobody.
 pub async fn shake_hands(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    let mut stream = accept(config, stream).await?;
+    let mut stream = TlsAcceptor::from(config).accept(stream).await?;
     if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS_ALPN) {
         // The authority may be gone already.
         let _ = stream.shutdown().await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::Connection;
 use crate::auth::{Attempt, Decision, LiveSession, Refusal};
@@ -10,7 +11,6 @@ use crate::gateway::isproxy::presented::{credential_of, verb_of};
 use crate::gateway::isproxy::session::{Presented, Verdict};
 use crate::gateway::isproxy::stream::{ClientStream, Duplex};
 use crate::model::Service;
-use crate::net::shake_hands;
 
 impl Connection<'_> {
     /// Has a credential judged; a `LOGIN` that succeeds is registered, so that it ends with its credential.
@@ -54,9 +54,9 @@ impl Connection<'_> {
     pub(super) async fn upgrade(&mut self, client: Duplex<ClientStream>) -> Option<Duplex<ClientStream>> {
         let parts = self.door;
         let ClientStream::Plain(stream) = client.into_inner() else { return None };
-        let config = Arc::clone(parts.tls.as_ref()?);
+        let acceptor = TlsAcceptor::from(Arc::clone(parts.tls.as_ref()?));
         let within = Duration::from_secs(parts.limits.tls_handshake_seconds.into());
-        match timeout(within, shake_hands(config, stream)).await {
+        match timeout(within, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 self.reader.clear();
                 self.session.on_tls_established(Instant::now());
