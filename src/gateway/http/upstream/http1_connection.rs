@@ -29,7 +29,7 @@ use crate::net::upstream::UpstreamStream;
 
 /// Room for what one read may bring, in bytes: it grows with reads that fill it, and shrinks with those that do not.
 const SMALLEST_READ: usize = 8 * 1024;
-const LARGEST_READ: usize = 128 * 1024;
+const LARGEST_READ: usize = 256 * 1024;
 /// An idle connection keeps no larger buffer.
 const KEPT_BYTES: usize = 16 * 1024;
 
