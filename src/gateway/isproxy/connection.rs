@@ -44,7 +44,7 @@ pub struct Connection<'d> {
     timer: Pin<Box<Sleep>>,
     ending: Ending,
     turns: Turns,
-    /// What rarely happens was asked for since the task was last woken, and wakes it.
+    /// The credential's end, a drain and the timer were asked for since the task was last woken; each of them wakes it.
     has_looked: bool,
 }
 

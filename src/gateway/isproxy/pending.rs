@@ -121,6 +121,7 @@ impl Pending {
         Some(self.shown(&entry))
     }
 
+    /// Where the request stands that a reply for `name` answers.
     fn position_of(&self, name: &[u8]) -> Option<usize> {
         // The first waits: answered ones leave from both ends.
         if self.entries.front().is_some_and(|oldest| name_of(&self.names, oldest) == name) {
