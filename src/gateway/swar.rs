@@ -1,7 +1,7 @@
 //! Eight bytes at a time in a word of 64 bits (SWAR, SIMD within a register): what the doors ask of each name. Pure.
 //!
-//! Names are too short for the vectors that a compiler makes of a loop, and a step for each byte is a tenth of what a
-//! line or a field costs. Called by `http` and `isproxy`.
+//! Names are too short for the vectors that a compiler makes of a loop, and a step for each byte adds up where little else
+//! is done with a line. Called by `http` and `isproxy`.
 
 const ONES: u64 = u64::MAX / 0xff;
 const HIGH_BITS: u64 = ONES * 0x80;

@@ -160,7 +160,7 @@ impl<'d> Connection<'d> {
         let mut peers = pin!(self.turns.next(upstream, client));
         let (timer, ending, has_looked) = (&mut self.timer, self.ending, &mut self.has_looked);
         poll_fn(|cx| {
-            // Once a turn, as all of it costs more than a line; and before the sockets: a peer that never stops sending
+            // Once a turn, not at each of its events, and before the sockets: a peer that never stops sending
             // uses up the turn of the runtime, and the timer with it.
             if !*has_looked {
                 if ended.as_mut().poll(cx).is_ready() {
