@@ -25,6 +25,7 @@ use super::{DoorSockets, HandedOver, Order, OrderSender, Pulse};
 use crate::app::Shared;
 use crate::app::generation::{DoorPlan, Generation};
 use crate::config::Limits;
+use crate::net::turn::TASKS_OF_A_TURN;
 use crate::net::{AcceptedAt, ConnectionSlot, ConnectionSlots, Drain, ListenerId, Queue, accept_connections};
 use crate::telemetry::{AccessLogWriter, SpanWriter};
 
@@ -55,7 +56,10 @@ pub(super) struct Plan {
 
 /// Says by `ready` whether this thread can serve; accepts when `may_accept` says so, and runs until the drain is over.
 pub(super) fn run(plan: Plan, ready: oneshot::Sender<Result<()>>, may_accept: oneshot::Receiver<()>) {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .event_interval(TASKS_OF_A_TURN)
+        .build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         // Whoever does not wait for it has given up.

@@ -4,7 +4,7 @@
 //! `server`.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use super::deadlines::ConnectionWatch;
 use super::doorway::HttpDoorway;
 use super::gathering::Release;
 use crate::net::Drain;
+use crate::net::turn::{EndOfTurn, end_of_turn};
 
 /// A connection that can be told to end after what it is doing.
 pub trait Drainable: Future {
@@ -50,16 +51,17 @@ where
     }
 }
 
-/// A connection of HTTP/2 with what it has written, which leaves each time that it has been polled.
+/// A connection of HTTP/2 with what it has written, which leaves at the end of the turn.
 pub struct Gathered<C, S> {
     connection: Pin<Box<C>>,
     release: Release<S>,
+    turn: EndOfTurn,
 }
 
 impl<C, S> Gathered<C, S> {
     /// What `connection` writes is let go by `release`.
-    pub const fn new(connection: Pin<Box<C>>, release: Release<S>) -> Self {
-        Self { connection, release }
+    pub fn new(connection: Pin<Box<C>>, release: Release<S>) -> Self {
+        Self { connection, release, turn: end_of_turn() }
     }
 }
 
@@ -70,6 +72,10 @@ impl<C: Future, S: AsyncWrite + Unpin> Future for Gathered<C, S> {
         // Whatever ended it: it has let go itself, or nobody takes it any more.
         if self.connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
+        }
+        if self.release.holds() {
+            ready!(Pin::new(&mut self.turn).poll(cx));
+            self.turn = end_of_turn();
         }
         match self.release.poll_release(cx) {
             Poll::Ready(Err(_)) => Poll::Ready(()),

@@ -216,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
         let ours = OurWord { request_id, date, quota, is_last };
         record.sent(ours.write_fault(&mut self.down, fault));
         drop(record);
+        end_of_turn().await;
         self.write(Bytes::new()).await?;
         Ok(Answered::Here)
     }
@@ -244,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                     record.ends_at(now);
                 }
                 drop(record);
+                end_of_turn().await;
                 self.write(Bytes::new()).await?;
                 Ok(Answered::Here)
             }

@@ -1,7 +1,7 @@
 //! Gathers what a connection of HTTP/2 writes, so that all streams that have something to say leave in one write.
 //!
 //! h2 writes each longer DATA frame by itself, and over TLS that is a record and a system call of its own. Here what it
-//! writes is held until the connection has been polled; by then each stream that was ready has handed over its answer.
+//! writes is held until the end of the turn; by then each stream that was ready has handed over its answer.
 //! Only the connection's own task touches either side. Used by `server`.
 
 use std::cell::{Cell, RefCell};
@@ -49,6 +49,11 @@ impl<S> Gathering<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Release<S> {
+    /// Is anything held?
+    pub fn holds(&self) -> bool {
+        !self.0.borrow().bytes.is_empty()
+    }
+
     /// Writes what is held.
     ///
     /// # Errors

@@ -5,14 +5,14 @@
 
 mod entering;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 
-use super::ending::{Ending, ended};
+use super::ending::{Calls, Ending};
 use super::journal::Journal;
 use super::line::{LineReader, NextLine};
 use super::link::{Fetch, UpstreamEvent, UpstreamLink};
@@ -23,6 +23,7 @@ use super::turns::{PeerEvent, Turns};
 use crate::auth::{LiveSession, Permit};
 use crate::model::ClientIp;
 use crate::net::Drain;
+use crate::net::turn::end_of_turn;
 
 /// How long, and how many bytes, a closing connection is read on, so that its last answer arrives.
 const LINGER: Duration = Duration::from_secs(1);
@@ -100,16 +101,8 @@ impl<'d> Connection<'d> {
     pub async fn serve(&mut self, stream: TcpStream, drain: Drain) -> EndReason {
         let mut client = Duplex::new(ClientStream::Plain(stream));
         let mut live = None;
-        let mut drained = pin!(async {
-            drain.begun().await;
-            drain.idle_until()
-        });
         loop {
-            let phase = {
-                let ended = pin!(ended(live.as_ref()));
-                self.run(&mut client, ended, drained.as_mut()).await
-            };
-            match phase {
+            match self.run(&mut client, &Calls { live: live.as_ref(), drain: &drain }).await {
                 Phase::LoggedIn(session) => live = Some(session),
                 Phase::UpgradeTls => match self.upgrade(client).await {
                     Some(inside_tls) => client = inside_tls,
@@ -126,50 +119,49 @@ impl<'d> Connection<'d> {
     }
 
     /// Until the phase is over: do what is to be done, wait for what comes, tell the session.
-    async fn run(
-        &mut self,
-        client: &mut Duplex<ClientStream>,
-        mut ended: Pin<&mut impl Future<Output = ()>>,
-        mut drained: Pin<&mut impl Future<Output = Option<Instant>>>,
-    ) -> Phase {
+    async fn run(&mut self, client: &mut Duplex<ClientStream>, calls: &Calls<'_>) -> Phase {
         self.has_looked = false;
+        let mut woken = pin!(calls.wake());
+        // Asked once, they wake this task; from then on a look at what they say is enough.
+        let _ = poll_fn(|cx| Poll::Ready(woken.as_mut().poll(cx))).await;
         loop {
             if let Some(phase) = self.settle().await {
                 self.tell_journal();
                 return phase;
             }
             self.tell_journal();
-            let event = self.next_event(client, ended.as_mut(), drained.as_mut()).await;
+            let event = self.next_event(client, calls).await;
             if let Some(phase) = self.on_event(event) {
                 return phase;
             }
         }
     }
 
-    async fn next_event(
-        &mut self,
-        client: &mut Duplex<ClientStream>,
-        mut ended: Pin<&mut impl Future<Output = ()>>,
-        mut drained: Pin<&mut impl Future<Output = Option<Instant>>>,
-    ) -> Event {
+    async fn next_event(&mut self, client: &mut Duplex<ClientStream>, calls: &Calls<'_>) -> Event {
         let session = &self.session;
         let reads_client = session.reads_client() && self.client_input == Input::Open;
         let fetch = if session.reads_upstream() { Fetch::Replies } else { Fetch::Nothing };
+        let sends = !session.to_upstream().is_empty() || !session.to_client().is_empty();
         let upstream = self.upstream.progress(self.permit.as_ref(), session.to_upstream(), fetch);
         let client = client.exchange(reads_client.then_some(&mut self.reader), session.to_client());
         let mut peers = pin!(self.turns.next(upstream, client));
+        let mut turn = sends.then(end_of_turn);
         let (timer, ending, has_looked) = (&mut self.timer, self.ending, &mut self.has_looked);
         poll_fn(|cx| {
+            if let Some(turn) = &mut turn
+                && Pin::new(turn).poll(cx).is_pending()
+            {
+                *has_looked = false;
+                return Poll::Pending;
+            }
             // Once a turn, not at each of its events, and before the sockets: a peer that never stops sending
             // uses up the turn of the runtime, and the timer with it.
             if !*has_looked {
-                if ended.as_mut().poll(cx).is_ready() {
+                if calls.credential_has_ended() {
                     return Poll::Ready(Event::CredentialEnded);
                 }
-                if ending == Ending::NotYet
-                    && let Poll::Ready(until) = drained.as_mut().poll(cx)
-                {
-                    return Poll::Ready(Event::Drained(until));
+                if ending == Ending::NotYet && calls.drain.has_begun() {
+                    return Poll::Ready(Event::Drained(calls.drain.idle_until()));
                 }
                 if timer.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Event::Deadline);

@@ -2,9 +2,11 @@
 
 use std::future::pending;
 
+use futures_util::future::join;
 use tokio::time::Instant;
 
 use crate::auth::LiveSession;
+use crate::net::Drain;
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +30,28 @@ impl Ending {
     }
 }
 
-/// Completes when the credential of a logged-in session no longer lets in; before a login, never.
-pub async fn ended(live: Option<&LiveSession>) {
-    match live {
-        Some(live) => live.ended().await,
-        None => pending().await,
+/// What ends a session from outside.
+pub struct Calls<'a> {
+    /// Of a logged-in session.
+    pub live: Option<&'a LiveSession>,
+    /// The listener's.
+    pub drain: &'a Drain,
+}
+
+impl Calls<'_> {
+    /// Must the session end, because its credential no longer lets in? Before a login it need not.
+    pub fn credential_has_ended(&self) -> bool {
+        self.live.is_some_and(LiveSession::is_ended)
+    }
+
+    /// Polled once, wakes the task when the credential ends and when a drain begins.
+    pub async fn wake(&self) {
+        let ended = async {
+            match self.live {
+                Some(live) => live.ended().await,
+                None => pending().await,
+            }
+        };
+        join(ended, self.drain.begun()).await;
     }
 }
