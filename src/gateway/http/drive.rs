@@ -210,3 +210,31 @@ fn is_due(mut timer: Pin<&mut tokio::time::Sleep>, due: Instant, cx: &mut Contex
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::task::Waker;
+
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::super::gathering::Gathering;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_connection_has_written_leaves_at_the_end_of_the_turn() {
+        let (io, mut client) = duplex(64);
+        let (mut written, release) = Gathering::new(io);
+        let mut connection = Gathered::new(Box::pin(pending::<()>()), release);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut room = [0; 64];
+        for answer in ["one", "another"] {
+            written.write_all(answer.as_bytes()).await.unwrap();
+            assert!(connection.poll_unpin(&mut cx).is_pending());
+            assert!(client.read(&mut room).now_or_never().is_none(), "{answer}");
+            assert!(connection.poll_unpin(&mut cx).is_pending());
+            assert_eq!(client.read(&mut room).now_or_never().unwrap().unwrap(), answer.len());
+        }
+    }
+}
