@@ -56,8 +56,17 @@ fn the_image_runs_as_nobody_in_particular_and_tells_its_health() {
 fn nothing_but_the_sources_goes_into_an_image() {
     let text = read(".dockerignore");
     let rules: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    let sources =
-        ["Cargo.toml", "Cargo.lock", "src", "askama.toml", "templates", "assets", "config", "benches"];
+    let sources = [
+        ".cargo/config.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "askama.toml",
+        "templates",
+        "assets",
+        "config",
+        "benches",
+    ];
     let allowed: Vec<String> = sources.iter().map(|source| format!("!{source}")).collect();
     assert_eq!((rules[0], &rules[1..]), ("*", &allowed.iter().map(String::as_str).collect::<Vec<_>>()[..]));
     // Whatever the program is made of is within them.
